@@ -1,0 +1,64 @@
+"""From the Hamiltonian's parameters to the vector that conditions every layer."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from qernel.layers import MLP
+
+
+class Conditioner(eqx.Module):
+    r"""Standardises the Hamiltonian's parameters and embeds them: $c = \mathrm{MLP}((\lambda - \lambda_0)/\Delta)$.
+
+    λ₀ and Δ are the centre and half-width of the family's range. A parameter that does not vary over the family
+    carries no information and is left out. The standardised parameters themselves are appended to `c`, so that a
+    layer can use them directly. It is evaluated once per Hamiltonian, not once per walker: it does not depend on
+    the electrons.
+
+    **Arguments:** `family_parameters`, the family's parameter pytree with a leading axis over Hamiltonians.
+    """
+
+    mlp: MLP
+    centre: tuple[float, ...] = eqx.field(static=True)
+    half_width: tuple[float, ...] = eqx.field(static=True)
+    varying: tuple[int, ...] = eqx.field(static=True)
+    dtype: np.dtype = eqx.field(static=True)
+
+    def __init__(
+        self, family_parameters: Any, size: int, *, key: PRNGKeyArray, dtype: DTypeLike = jnp.float32
+    ):
+        grid = np.asarray(jax.vmap(_flatten)(family_parameters), np.float64)
+        low, high = grid.min(axis=0), grid.max(axis=0)
+        self.varying = tuple(np.flatnonzero(high > low).tolist())
+        self.centre = tuple(((low + high) / 2)[list(self.varying)].tolist())
+        self.half_width = tuple(((high - low) / 2)[list(self.varying)].tolist())
+        self.dtype = jnp.dtype(dtype)
+        self.mlp = MLP((max(len(self.varying), 1), size, size), key=key, dtype=dtype)
+
+    @property
+    def size(self) -> int:
+        """Length of the condition vector."""
+        return self.mlp.out_size + max(len(self.varying), 1)
+
+    def __call__(self, parameters: Any) -> Float[Array, "condition"]:
+        """The condition vector of one Hamiltonian."""
+        dtype = self.dtype
+        if self.varying:
+            # Subtract at the parameters' own precision, then cast.
+            values = _flatten(parameters)[np.array(self.varying)]
+            centre, half_width = (jnp.asarray(x, values.dtype) for x in (self.centre, self.half_width))
+            standard = ((values - centre) / half_width).astype(dtype)
+        else:
+            standard = jnp.zeros((1,), dtype)
+        return jnp.concatenate([self.mlp(standard), standard])
+
+
+def _flatten(parameters: Any) -> Float[Array, "parameters"]:
+    leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(parameters)]
+    dtype = jnp.result_type(*[leaf.dtype for leaf in leaves])
+    return jnp.concatenate([leaf.astype(dtype) for leaf in leaves])

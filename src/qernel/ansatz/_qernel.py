@@ -1,0 +1,288 @@
+"""The QERNEL wavefunction: conditioned grouped-query attention and experts, orbitals, determinants, Jastrow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
+
+from qernel.layers import (
+    AbstractGate, AbstractRouter, FiLM, Frozen, GroupedQueryAttention, JointRouter, Linear,
+    MixtureOfExperts, PeriodicEmbedding, RMSNorm, Softmax,
+)
+from qernel.orbitals import AbstractOrbitals, CuspJastrow, PairJastrow, log_sum_determinants
+
+from ._conditioner import Conditioner
+from ._contract import LogPsi
+
+
+class QernelBlock(eqx.Module):
+    r"""One residual block: attention, then experts, each on FiLM-modulated normalised features.
+
+    $$ h \leftarrow h + \mathrm{GQA}\bigl(\mathrm{FiLM}_c(\mathrm{norm}\,h)\bigr), \qquad
+       h \leftarrow h + \mathrm{MoE}\bigl(\mathrm{FiLM}_c(\mathrm{norm}\,h),\, c\bigr) $$
+
+    **Source:** QERNEL, arXiv:2604.26018.
+    """
+
+    attention_norm: RMSNorm
+    attention_film: FiLM
+    attention: GroupedQueryAttention
+    experts_norm: RMSNorm
+    experts_film: FiLM
+    experts: MixtureOfExperts
+
+    def __call__(
+        self,
+        h: Float[Array, "electrons features"],
+        condition: Float[Array, "condition"],
+        pair_bias: Float[Array, "heads electrons electrons"] | None = None,
+    ) -> Float[Array, "electrons features"]:
+        """Update the electrons' features."""
+        h = h + self.attention(self.attention_film(self.attention_norm(h), condition), pair_bias)
+        return h + self.experts(self.experts_film(self.experts_norm(h), condition), condition)
+
+
+class PairBias(eqx.Module):
+    r"""Attention logits that know the distance: $b_{hij} = \sum_G A_{hG}\cos G\cdot r_{ij} + B_{hG}\sin G\cdot r_{ij}$.
+
+    Smooth and periodic; one linear map a block, starting at zero.
+    """
+
+    weights: Float[Array, "heads waves2"]
+
+    def __call__(
+        self, waves: Float[Array, "electrons waves2"]
+    ) -> Float[Array, "heads electrons electrons"]:
+        """Bias of every pair from the features $[\\cos G\\cdot r_i, \\sin G\\cdot r_i]$."""
+        cos, sin = jnp.split(waves[None], 2, axis=-1)
+        even, odd = jnp.split(self.weights.astype(waves.dtype)[:, None], 2, axis=-1)
+        # cos(a-b) = cos a cos b + sin a sin b and sin(a-b) = sin a cos b - cos a sin b, as one product a head.
+        left = jnp.concatenate([even * cos + odd * sin, even * sin - odd * cos], axis=-1)
+        return left @ waves.T
+
+
+class Qernel(eqx.Module):
+    r"""One wavefunction for a family of Hamiltonians,
+
+    $$ \psi(r;\lambda) = e^{J(r;\lambda)} \sum_d w_d(\lambda)\,
+       \det\bigl[\phi^d_j(r_i;\lambda)\,\bigl(1 + f^d_j(h_i)\bigr)\bigr] , $$
+
+    where the features $h_i$ of electron i come from periodic features of all positions through blocks of
+    FiLM-modulated grouped-query attention and mixture of experts, all conditioned on λ; $\phi^d_j(r;\lambda)$ are
+    reference orbitals (plane waves, Bloch or Hartree-Fock orbitals of the same λ), dressed by the network's
+    many-electron factor $1 + f$; and J satisfies the cusp conditions. Antisymmetric within each spin because
+    the network is permutation-equivariant.
+
+    Built by [`qernel.ansatz.qernel`][], which chooses sizes; every field may also be set by hand.
+    Positions in effective Bohr radii (or the unit of the Hamiltonian).
+
+    **Source:** QERNEL, arXiv:2604.26018; attention wavefunctions, arXiv:2211.13672.
+    """
+
+    conditioner: Conditioner
+    embedding: PeriodicEmbedding
+    lift: Linear
+    blocks: tuple[QernelBlock, ...]
+    pair_biases: tuple[PairBias, ...]
+    dressing: Linear
+    references: tuple[Frozen, ...]
+    weight_head: Linear
+    initial_weights: tuple[float, ...] = eqx.field(static=True)
+    cusp: CuspJastrow | None
+    pair: PairJastrow | None
+    electrons: tuple[int, int] = eqx.field(static=True)
+    determinants: int = eqx.field(static=True)
+    complex: bool = eqx.field(static=True)
+
+    def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> LogPsi:
+        """Logarithm of ψ at one configuration `r`."""
+        condition = self.conditioner(parameters).astype(r.dtype)
+        matrices = self.orbital_matrices(r, parameters, condition)
+        log_magnitude, phase = log_sum_determinants(matrices, self.weights(condition))
+        log_magnitude = log_magnitude + self.jastrow(r, parameters, condition)
+        return LogPsi(log_magnitude, phase, real=not self.complex)
+
+    def weights(self, condition: Float[Array, "condition"]) -> Float[Array, "determinants"]:
+        """Weight of each determinant, which depends on λ alone."""
+        start = jnp.asarray(self.initial_weights, condition.dtype)
+        return start + self.weight_head(condition[None])[0]
+
+    def jastrow(
+        self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, "condition"]
+    ) -> Float[Array, ""]:
+        """Logarithm J of the Jastrow factor."""
+        total = jnp.zeros((), r.dtype)
+        if self.cusp is not None:
+            total = total + self.cusp(r, coulomb_strength(parameters, r.dtype))
+        if self.pair is not None:
+            total = total + self.pair(r, condition)
+        return total
+
+    def features(
+        self, r: Float[Array, "electrons dim"], condition: Float[Array, "condition"]
+    ) -> Float[Array, "electrons features"]:
+        """Features of the electrons after the last block."""
+        waves = inputs = self.embedding(r)
+        if self.electrons[1]:
+            spins = jnp.asarray(np.repeat([1.0, -1.0], self.electrons)[:, None], r.dtype)
+            inputs = jnp.concatenate([inputs, spins], axis=-1)
+        h = self.lift(inputs)
+        for block, bias in zip(self.blocks, self.pair_biases, strict=True):
+            h = block(h, condition, bias(waves))
+        return h
+
+    def orbital_matrices(
+        self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, "condition"]
+    ) -> Float[Array, "determinants electrons electrons"] | Complex[Array, "determinants electrons electrons"]:
+        """The matrices whose determinants are summed."""
+        n = r.shape[0]
+        outputs = self.dressing(self.features(r, condition))
+        outputs = outputs.reshape(n, -1, self.determinants, n)
+        if self.complex:
+            factor = jax.lax.complex(1 + outputs[:, 0], outputs[:, 1])
+        else:
+            factor = 1 + outputs[:, 0]
+        orbitals = jnp.stack([orbital(r, parameters) for orbital in self.references], axis=1)
+        repeats = self.determinants // len(self.references)
+        orbitals = jnp.repeat(orbitals, repeats, axis=1).astype(factor.dtype)
+        return jnp.swapaxes(orbitals * factor, 0, 1)
+
+
+def coulomb_strength(parameters: Any, dtype: DTypeLike) -> Float[Array, ""]:
+    r"""Slope of the Coulomb cusp relative to the reference material: mass × scale / dielectric constant.
+
+    Parameter pytrees without these names have strength one.
+    """
+    strength = jnp.ones((), dtype)
+    for name, power in (("mass", 1), ("scale", 1), ("dielectric", -1)):
+        if hasattr(parameters, name):
+            strength = strength * getattr(parameters, name).astype(dtype) ** power
+    return strength
+
+
+def _check_sizes(electrons, determinants, references, width, query_heads, key_value_heads):
+    if min(electrons) < 0 or sum(electrons) < 1:
+        raise ValueError(f"electrons must be (n_up, n_down) with at least one electron, got {electrons}")
+    if determinants < 1 or determinants % len(references):
+        raise ValueError(
+            f"{determinants} determinants cannot be shared evenly among {len(references)} sets of reference orbitals"
+        )
+    for reference in references:
+        if reference.orbitals < sum(electrons):
+            raise ValueError(
+                f"{sum(electrons)} electrons need as many orbitals, the reference has {reference.orbitals}"
+            )
+    if width < 1 or query_heads % key_value_heads:
+        raise ValueError(
+            f"width must be positive and key_value_heads must divide query_heads, got {width}, "
+            f"{key_value_heads} and {query_heads}"
+        )
+
+
+def qernel(
+    family_parameters: Any,
+    electrons: tuple[int, int],
+    waves: np.ndarray,
+    references: tuple[AbstractOrbitals, ...],
+    *,
+    key: PRNGKeyArray,
+    squared_distance: eqx.Module | None = None,
+    cusp_range: float | None = 2.0,
+    pair_waves: np.ndarray | None = None,
+    width: int = 32,
+    layers: int = 2,
+    query_heads: int = 4,
+    key_value_heads: int = 2,
+    head_size: int | None = None,
+    experts: int = 4,
+    expert_width: int | None = None,
+    determinants: int = 4,
+    condition_size: int = 16,
+    initial_weights: tuple[float, ...] | None = None,
+    complex: bool = False,
+    router: Callable[..., AbstractRouter] = JointRouter,
+    gate: AbstractGate = Softmax(),
+    dressing_scale: float = 0.1,
+    dtype: DTypeLike = jnp.float32,
+) -> Qernel:
+    """Assemble a [`Qernel`][qernel.ansatz.Qernel] wavefunction.
+
+    **Arguments:**
+
+    - `family_parameters`: parameters of the family, with a leading axis (sets the range of the conditioning).
+    - `electrons`: (n_up, n_down).
+    - `waves`: vectors G of the periodic features cos G·r, sin G·r, inverse length.
+    - `references`: one or more sets of reference orbitals; the determinants are shared evenly among them.
+    - `squared_distance`: periodic squared distance for the cusp; open boundaries without one.
+    - `cusp_range`: starting range of the cusp factor in the unit of length; None for no cusp.
+    - `pair_waves`: vectors G of the smooth pair factor; None for none.
+    - `width`, `layers`, `query_heads`, `key_value_heads`, `head_size`, `experts`, `expert_width`, `determinants`,
+      `condition_size`: sizes of the network.
+    - `initial_weights`: starting weights of the determinants, equal by default.
+    - `complex`: complex dressing of the orbitals, hence a complex wavefunction.
+    - `router`, `gate`: of the experts. `router` is called with `features`, `condition_size`, `experts`, `key`, `dtype`;
+      see [`MixtureOfExperts`][qernel.layers.MixtureOfExperts].
+    - `dressing_scale`: size of the network's factor at the start, relative to one.
+    - `dtype`: of all trained parameters.
+
+    **Raises:** `ValueError` for sizes that do not fit together, or fewer orbitals than electrons.
+    """
+    _check_sizes(electrons, determinants, references, width, query_heads, key_value_heads)
+    head_size = head_size or max(width // query_heads, 1)
+    keys = iter(jax.random.split(key, 6 + 5 * layers))
+    conditioner = Conditioner(family_parameters, condition_size, key=next(keys), dtype=dtype)
+    size = conditioner.size
+    embedding = PeriodicEmbedding(waves)
+    inputs = 2 * len(waves) + (1 if electrons[1] else 0)
+
+    def block() -> QernelBlock:
+        return QernelBlock(
+            RMSNorm(width, dtype=dtype),
+            FiLM(size, width, key=next(keys), dtype=dtype),
+            GroupedQueryAttention(
+                width, query_heads, key_value_heads, head_size, key=next(keys), dtype=dtype
+            ),
+            RMSNorm(width, dtype=dtype),
+            FiLM(size, width, key=next(keys), dtype=dtype),
+            MixtureOfExperts(
+                width,
+                expert_width or width,
+                experts,
+                router=router(
+                    features=width, condition_size=size, experts=experts, key=next(keys), dtype=dtype
+                ),
+                gate=gate,
+                key=next(keys),
+                dtype=dtype,
+            ),
+        )
+
+    n = sum(electrons)
+    outputs = determinants * n * (2 if complex else 1)
+    return Qernel(
+        conditioner=conditioner,
+        embedding=embedding,
+        lift=Linear(inputs, width, key=next(keys), dtype=dtype),
+        blocks=tuple(block() for _ in range(layers)),
+        pair_biases=tuple(
+            PairBias(jnp.zeros((query_heads, 2 * len(waves)), dtype)) for _ in range(layers)
+        ),
+        dressing=Linear(width, outputs, key=next(keys), scale=dressing_scale, dtype=dtype),
+        references=tuple(Frozen(reference) for reference in references),
+        weight_head=Linear(size, determinants, key=next(keys), scale=0.0, dtype=dtype),
+        initial_weights=initial_weights or (1.0,) * determinants,
+        cusp=None
+        if cusp_range is None
+        else CuspJastrow(electrons, cusp_range, squared_distance=squared_distance, dtype=dtype),
+        pair=None
+        if pair_waves is None
+        else PairJastrow(electrons, pair_waves, size, key=next(keys), dtype=dtype),
+        electrons=electrons,
+        determinants=determinants,
+        complex=complex,
+    )

@@ -1,0 +1,193 @@
+"""Does a wavefunction meet the contract? Names what fails."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from qernel.ansatz import Ansatz
+from qernel.gradient import local_energy
+from qernel.hamiltonian import Hamiltonian
+from qernel.laplacian import ForwardLaplacian, HessianTrace
+from qernel.sampling import Sampler
+
+
+class Finding(eqx.Module):
+    """One property of an ansatz: its name, whether it holds, and the numbers behind the answer."""
+
+    name: str
+    passed: bool
+    message: str
+
+
+class AnsatzReport(eqx.Module):
+    """What [`check_ansatz`][qernel.check.check_ansatz] found; `ok` if every property holds."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every property holds."""
+        return all(finding.passed for finding in self.findings)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{'ok  ' if f.passed else 'FAIL'} {f.name}: {f.message}" for f in self.findings)
+
+
+def check_ansatz(
+    ansatz: Ansatz,
+    hamiltonian: Hamiltonian,
+    parameters: Any,
+    *,
+    key: PRNGKeyArray,
+    walkers: int = 64,
+    phases: int = 30,
+    scale: float = 1.0,
+) -> AnsatzReport:
+    r"""Test an ansatz against a Hamiltonian, in float64, and name what fails.
+
+    - antisymmetry under exchange of two electrons of equal spin;
+    - boundary phase: $\psi(r + A_d) = e^{i\theta_d}\psi(r)$ with the same θ everywhere (periodic cells);
+    - finite local energy at random configurations;
+    - cusps: no $1/r$ divergence of the local energy where two electrons meet;
+    - Laplacian: the forward Laplacian equals the trace of the Hessian;
+    - smoothness: $\langle -\frac12\nabla^2\psi/\psi\rangle = \langle\frac12|\nabla\psi/\psi|^2\rangle$ over a short chain. A
+      wavefunction that jumps or kinks as an electron moves fails here, and its energy is not variational.
+
+    **Arguments:** `parameters`, the parameter pytree of one Hamiltonian; `walkers` and `phases`, length of the
+    short chain; `scale`, width of random positions with open boundaries.
+    """
+    with jax.enable_x64(True):
+        start, chain = jax.random.split(key)
+        r = _positions(hamiltonian, start, walkers, scale)
+        findings = [_antisymmetry(ansatz, hamiltonian, parameters, r)]
+        if hamiltonian.cell is not None:
+            findings.append(_boundary(ansatz, hamiltonian, parameters, r))
+        findings.append(_finite(ansatz, hamiltonian, parameters, r))
+        findings.append(_cusps(ansatz, hamiltonian, parameters, r))
+        findings.append(_laplacians(ansatz, parameters, r))
+        findings.append(_smoothness(ansatz, hamiltonian, parameters, r, chain, phases))
+        return AnsatzReport(tuple(findings))
+
+
+def _positions(hamiltonian, key, walkers, scale):
+    shape = (walkers, hamiltonian.n_electrons, hamiltonian.dim)
+    if hamiltonian.cell is None:
+        return scale * jax.random.normal(key, shape, jnp.float64)
+    return jax.random.uniform(key, shape, jnp.float64) @ jnp.asarray(hamiltonian.cell.matrix)
+
+
+def _log_psi(ansatz, parameters, r):
+    value = eqx.filter_jit(jax.vmap(lambda x: ansatz(x, parameters)))(r)
+    return np.asarray(value.log_magnitude), np.asarray(value.phase)
+
+
+def _angle(difference):
+    return np.abs(np.angle(np.exp(1j * difference)))
+
+
+def _antisymmetry(ansatz, hamiltonian, parameters, r):
+    up, down = hamiltonian.electrons
+    pairs = ([(0, 1)] if up > 1 else []) + ([(up, up + 1)] if down > 1 else [])
+    magnitude, phase = _log_psi(ansatz, parameters, r)
+    worst = 0.0
+    for i, j in pairs:
+        swapped = r.at[:, i].set(r[:, j]).at[:, j].set(r[:, i])
+        other_magnitude, other_phase = _log_psi(ansatz, parameters, swapped)
+        worst = max(
+            worst,
+            float(np.max(np.abs(other_magnitude - magnitude))),
+            float(np.max(_angle(other_phase - phase - np.pi))),
+        )
+    return Finding("antisymmetry", worst < 1e-6, f"log ψ + iπ changes by {worst:.1e} under exchange")
+
+
+def _boundary(ansatz, hamiltonian, parameters, r):
+    magnitude, phase = _log_psi(ansatz, parameters, r)
+    worst, twists = 0.0, []
+    for vector in hamiltonian.cell.matrix:
+        moved = r.at[:, 0].add(jnp.asarray(vector)[None])
+        other_magnitude, other_phase = _log_psi(ansatz, parameters, moved)
+        turn = np.exp(1j * (other_phase - phase))
+        twists.append(float(np.angle(turn[0])))
+        worst = max(worst, float(np.max(np.abs(other_magnitude - magnitude))), float(np.max(np.abs(turn - turn[0]))))
+    names = ", ".join(f"{twist:+.4f}" for twist in twists)
+    return Finding("boundary phase", worst < 1e-6, f"twist ({names}) rad, violated by {worst:.1e}")
+
+
+def _energies(ansatz, hamiltonian, parameters, r):
+    energies = eqx.filter_jit(jax.vmap(lambda x: local_energy(ansatz, hamiltonian, x, parameters)))(r)
+    return energies, np.asarray(energies.total)
+
+
+def _finite(ansatz, hamiltonian, parameters, r):
+    bad = int(np.sum(~np.isfinite(_energies(ansatz, hamiltonian, parameters, r)[1])))
+    return Finding("finite local energy", bad == 0, f"{bad} of {len(r)} random configurations are not finite")
+
+
+def _cusps(ansatz, hamiltonian, parameters, r):
+    up, down = hamiltonian.electrons
+    pairs = ([(0, 1)] if up > 1 else []) + ([(0, up)] if up and down else [])
+    worst = 0.0
+    for i, j in pairs:
+        values = []
+        for separation in (1e-3, 2e-3):
+            offset = separation * np.eye(hamiltonian.dim)[0]
+            close = r[:16].at[:, j].set(r[:16, i] + jnp.asarray(offset)[None])
+            values.append(_energies(ansatz, hamiltonian, parameters, close)[1].real)
+        # E = a + c/s between s and 2s
+        worst = max(worst, float(np.median(np.abs(2e-3 * (values[0] - values[1])))))
+    return Finding(
+        "cusps", worst < 0.05, f"local energy diverges as {worst:.3f}/r at contact" if pairs else "no pairs"
+    )
+
+
+def _laplacians(ansatz, parameters, r):
+    worst = laplacian_difference(ansatz, parameters, r[:2])
+    return Finding("Laplacian", worst < 1e-6, f"forward and Hessian differ by {worst:.1e} (relative)")
+
+
+def laplacian_difference(ansatz: Ansatz, parameters: Any, r: Float[Array, "walkers electrons dim"]) -> float:
+    """Largest relative difference of the forward Laplacian and the trace of the Hessian at the walkers `r`."""
+
+    def both(x):
+        forward = ForwardLaplacian()(lambda y: ansatz(y, parameters), x)
+        # One chain of factorisations after the other: see training._step.
+        x = jnp.where(jnp.isfinite(jnp.abs(forward.laplacian)), x, jnp.nan)
+        return forward.laplacian, HessianTrace()(lambda y: ansatz(y, parameters), x).laplacian
+
+    fast, slow = (np.asarray(x) for x in eqx.filter_jit(jax.vmap(both))(r))
+    return float(np.max(np.abs(fast - slow) / (1 + np.abs(slow))))
+
+
+def _smoothness(ansatz, hamiltonian, parameters, r, key, phases):
+    wrap = None if hamiltonian.cell is None else hamiltonian.cell.wrap
+    sampler = Sampler(moves=10, wrap=wrap)
+    batch = jax.tree.map(lambda x: x[None], parameters)
+
+    @eqx.filter_jit
+    def run(r, step_size, key):
+        def log_density(x, parameters):
+            return 2 * ansatz(x, parameters).log_magnitude
+
+        def phase(carry, number):
+            walkers = sampler(log_density, batch, *carry, jax.random.fold_in(key, number))
+            energies = jax.vmap(lambda x: local_energy(ansatz, hamiltonian, x, parameters))(walkers.positions[0])
+            difference = energies.kinetic.real - energies.kinetic_from_gradient
+            return (walkers.positions, walkers.step_size), (difference, energies.kinetic_from_gradient)
+
+        return jax.lax.scan(phase, (r[None], step_size), jnp.arange(2 * phases))[1]
+
+    width = 0.3 * float(jnp.std(r)) / hamiltonian.n_electrons ** (1 / hamiltonian.dim)
+    difference, kinetic = (np.asarray(x)[phases:] for x in run(r, jnp.full((1,), width), key))
+    mean = float(difference.mean())
+    error = float(difference.mean(axis=0).std(ddof=1) / np.sqrt(difference.shape[1]))
+    size = float(kinetic.mean())
+    return Finding(
+        "smoothness",
+        abs(mean) < 4 * error + 1e-3 * size,
+        f"kinetic estimators differ by {mean:+.4f} ± {error:.4f} of {size:.4f} Ha",
+    )

@@ -1,0 +1,3 @@
+"""The command line: `qernel run`, `evaluate`, `resume`, `plot`, `presets`, `doctor`."""
+
+from ._main import main as main

@@ -1,0 +1,97 @@
+"""Evaluate a trained state at any depths, write the results, say what they mean."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from qernel.observables import evaluate, results, write_csv, write_netcdf
+from qernel.presets import Problem
+from qernel.sampling import Sampler
+from qernel.training import RunDirectory, TrainingState, fitting_mesh, replicate, shard_family, shard_walkers
+
+# The evaluation draws from a stream of its own: it repeats, and differs from the training's.
+_EVALUATION = 0x6576616C
+
+
+def evaluate_in(
+    problem: Problem,
+    state: TrainingState,
+    console: Console,
+    depths_meV: tuple[float, ...] | None = None,
+) -> Any:
+    """Measure the frozen wavefunction; returns the labelled data set.
+
+    Each depth starts from the walkers of the nearest trained one, followed by a burn-in of its own.
+    """
+    config, settings = problem.config, problem.config.evaluation
+    depths = settings.depths_meV if depths_meV is None else depths_meV
+    trained = np.array(config.system.depths_meV)
+    outside = [d for d in depths if not trained[0] <= d <= trained[-1]]
+    if outside:
+        console.print(
+            f"warning: {', '.join(f'{d:g}' for d in outside)} meV lies outside the trained range of "
+            f"{trained[0]:g} to {trained[-1]:g} meV: the wavefunction extrapolates"
+        )
+    with jax.enable_x64(True):
+        family = problem.family_at(depths)
+        nearest = np.array([int(np.argmin(np.abs(trained - depth))) for depth in depths])
+        cell = family.hamiltonian.cell
+        sampler = Sampler(
+            moves=settings.moves,
+            target_acceptance=config.sampling.target_acceptance,
+            wrap=None if cell is None else cell.wrap,
+        )
+        mesh = fitting_mesh(family.size, settings.walkers)
+        positions = np.asarray(state.positions)[nearest]
+        positions = positions[:, np.arange(settings.walkers) % positions.shape[1]]
+        with evaluation_progress(console) as bar:
+            task = bar.add_task(f"measuring {len(depths)} depths", total=None)
+            evaluation = evaluate(
+                replicate(state.ansatz, mesh),
+                shard_family(family, mesh),
+                shard_walkers(jnp.asarray(positions), mesh),
+                sampler=sampler,
+                key=jax.random.fold_in(problem.key, _EVALUATION),
+                step_size=jnp.asarray(np.asarray(state.step_size)[nearest]),
+                burn_in=settings.burn_in,
+                phases=settings.phases,
+                laplacian=problem.method.laplacian,
+                chunk=settings.chunk or None,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        with warnings.catch_warnings():
+            # The verdict says the same in its place.
+            warnings.simplefilter("ignore", UserWarning)
+            dataset = results(evaluation, family, problem.material)
+    dataset.attrs["steps"] = int(state.step)
+    dataset.attrs["trained_depths_meV"] = list(config.system.depths_meV)
+    return dataset
+
+
+def evaluation_progress(console: Console) -> Progress:
+    """A bar on a terminal, nothing elsewhere."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def write(dataset: Any, directory: RunDirectory) -> list[Path]:
+    """Write `results.csv` and `results.nc`; earlier ones stay beside them as `results.previous.*`."""
+    csv = directory.results.with_suffix(".csv")
+    for path in (csv, directory.results):
+        if path.exists():
+            path.replace(path.with_name(f"results.previous{path.suffix}"))
+    write_csv(dataset, csv)
+    write_netcdf(dataset, directory.results)
+    return [csv, directory.results]

@@ -1,0 +1,176 @@
+"""The commands and their options; what they do is in `_commands`, loaded when it is needed."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ._arguments import depths_of, split_source, spread_values
+from ._errors import sentences
+
+app = typer.Typer(
+    name="qernel",
+    help="One neural wavefunction for a whole family of many-electron Hamiltonians.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Traceback = Annotated[bool, typer.Option("--traceback", help="Show where an error comes from.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option("--compilation-cache", metavar="DIR", help="Keep compiled programs here for the next time."),
+]
+Run = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a run.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.", show_default=False)
+]
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _command() -> str:
+    return " ".join(["qernel", *sys.argv[1:]])
+
+
+def _use_cache(directory: Path | None) -> None:
+    if directory is not None:
+        import jax
+
+        jax.config.update("jax_compilation_cache_dir", str(directory.resolve()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@app.command()
+def run(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PRESET | FILE.toml] [KEY=VALUE]...",
+            help="A preset (default: moire-6) or a configuration file, and settings to change, such as "
+            "steps=100 or system.depths_meV=[0,10,30].",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where to write [default: runs/PRESET-TIME].", show_default=False),
+    ] = None,
+    cache: Cache = None,
+    traceback: Traceback = False,
+) -> None:
+    """Train one wavefunction for a family of Hamiltonians, evaluate it and draw the figures."""
+    with sentences(traceback):
+        source, overrides = split_source(what or [])
+        # A misspelt key should not wait for JAX.
+        from qernel.presets import DEFAULT_PRESET, load
+
+        load(source or DEFAULT_PRESET, overrides)
+        _use_cache(cache)
+        from . import _commands
+
+        _commands.run(source, overrides, out, _command(), _console())
+
+
+@app.command()
+def evaluate(
+    directory: Run,
+    overrides: Overrides = None,
+    depth: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--depth",
+            metavar="V0 ...",
+            help="Potential depths in meV, trained or not [default: those of the configuration].",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR2", help="Where to write [default: DIR; earlier results are kept beside].",
+            show_default=False,
+        ),
+    ] = None,
+    cache: Cache = None,
+    traceback: Traceback = False,
+) -> None:
+    """Measure a trained wavefunction with frozen parameters at any depths: --depth 0 7.5 12.5 30."""
+    with sentences(traceback):
+        depths = depths_of(depth)
+        _use_cache(cache)
+        from . import _commands
+
+        _commands.evaluate(directory, depths, out, overrides or [], _command(), _console())
+
+
+@app.command()
+def resume(
+    directory: Run, overrides: Overrides = None, cache: Cache = None, traceback: Traceback = False
+) -> None:
+    """Continue a run from its last checkpoint; steps=N extends it."""
+    with sentences(traceback):
+        _use_cache(cache)
+        from . import _commands
+
+        _commands.resume(directory, overrides or [], _command(), _console())
+
+
+@app.command()
+def plot(directory: Run, traceback: Traceback = False) -> None:
+    """Draw the figures of a run again."""
+    with sentences(traceback):
+        from . import _commands
+
+        _commands.plot(directory, _console())
+
+
+@app.command()
+def presets(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[PRESET]", help="Print this one in full.", show_default=False)
+    ] = None,
+    traceback: Traceback = False,
+) -> None:
+    """List the presets; with a name, print its configuration, ready to be edited."""
+    with sentences(traceback):
+        from qernel.presets import preset, preset_names, to_toml
+
+        console = _console()
+        if name is not None:
+            console.out(to_toml(preset(name)), end="")
+            return
+        width = max(len(n) for n in preset_names())
+        for n in preset_names():
+            console.print(f"{n.ljust(width)}  {preset(n).description}", soft_wrap=True)
+
+
+@app.command()
+def doctor(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="A run that stopped with a fault: replay it.", show_default=False),
+    ] = None,
+    traceback: Traceback = False,
+) -> None:
+    """Versions, devices and a self-check of this machine; with a run's directory, replay its fault."""
+    with sentences(traceback):
+        from ._doctor import check_machine, replay
+
+        if directory is None:
+            check_machine(_console())
+        else:
+            replay(directory, _console())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `qernel`; ends with `SystemExit`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    typer.main.get_command(app).main(args=spread_values(given, "--depth"), prog_name="qernel")

@@ -1,0 +1,146 @@
+"""Train inside a run directory: checkpoints, metrics, progress, interruption, faults."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from qernel.presets import Problem
+from qernel.training import (
+    CheckpointWriter,
+    MetricsWriter,
+    RunDirectory,
+    TrainingFault,
+    TrainingState,
+    burn_in,
+    check_laplacian,
+    checkpoint_steps,
+    fitting_mesh,
+    load_checkpoint,
+    set_damaged_aside,
+    step_failed,
+    train,
+)
+
+from ._errors import Interrupted
+from ._interrupt import Interruption
+from ._progress import TrainingProgress
+
+
+def start(problem: Problem, console: Console) -> TrainingState:
+    """The state before the first step: Laplacian compared with the exact one, walkers burnt in."""
+    with console.status("comparing the forward Laplacian with the exact one"):
+        check = check_laplacian(
+            problem.ansatz, problem.family.parameters, problem.positions, problem.method.laplacian
+        )
+    if not check.passed:
+        raise RuntimeError(
+            f"the forward Laplacian differs from the exact one by {check.difference:.1e} (relative) on two walkers: "
+            "energies would be wrong, so nothing was trained"
+        )
+    sampling = problem.config.sampling
+    mesh = fitting_mesh(problem.family.size, sampling.walkers)
+    with console.status(f"burning in {sampling.walkers} walkers at each depth"):
+        return burn_in(problem.state(), problem.family, problem.method, sampling.burn_in, mesh=mesh)
+
+
+def restore(problem: Problem, directory: RunDirectory, console: Console, *, repair: bool) -> TrainingState:
+    """The newest whole checkpoint of a run; damaged ones are named, and set aside if the run is to go on."""
+    damaged: list[int] = []
+
+    def on_damage(step: int, reason: str) -> None:
+        damaged.append(step)
+        console.print(f"warning: the checkpoint of step {step} is damaged ({reason}); using the one before")
+
+    if not directory.exists:
+        raise ValueError(f"{directory.path} is not the directory of a run: it has no config.toml")
+    if not checkpoint_steps(directory.checkpoints):
+        raise ValueError(f"{directory.path} has no checkpoint")
+    with jax.enable_x64(True):
+        state = load_checkpoint(
+            directory.checkpoints, problem.state(), identity=problem.config.identity(), on_damage=on_damage
+        )
+    for step in damaged if repair else ():
+        set_damaged_aside(directory.checkpoints, step)
+    return state
+
+
+def train_in(
+    directory: RunDirectory, problem: Problem, state: TrainingState, console: Console
+) -> TrainingState:
+    """Train to the configured number of steps.
+
+    **Raises:** `Interrupted` after Ctrl-C, `RuntimeError` for a fault; either way the last good state is saved.
+    """
+    config = problem.config
+    first, last = int(state.step), config.training.steps
+    settings = config.training
+    mesh = fitting_mesh(problem.family.size, config.sampling.walkers)
+    if first >= last:
+        with CheckpointWriter(directory.checkpoints, keep=settings.keep, identity=config.identity()) as writer:
+            writer.save(first, state)
+        return state
+    depths, scale = config.system.depths_meV, problem.material.hartree_meV / problem.electrons
+    with (
+        CheckpointWriter(directory.checkpoints, keep=settings.keep, identity=config.identity()) as writer,
+        MetricsWriter(
+            directory.metrics,
+            depths,
+            hartree_meV=problem.material.hartree_meV,
+            electrons=problem.electrons,
+            after_step=first,
+        ) as metrics,
+        Interruption() as interruption,
+    ):
+        writer.save(first, state)
+        try:
+            with TrainingProgress(console, depths, first, last) as progress:
+                steps = train(
+                    state,
+                    problem.family,
+                    problem.method,
+                    last - first,
+                    mesh=mesh,
+                    patience=settings.patience,
+                )
+                for number, (state, report) in enumerate(steps, first + 1):
+                    report = jax.device_get(report)
+                    metrics.write(number, report)
+                    statistics = report.statistics
+                    progress.update(
+                        number, np.asarray(statistics.energy) * scale, report.acceptance, int(statistics.bad.sum())
+                    )
+                    # A failing state must not push a good one out of the last few.
+                    good = not step_failed(report, config.sampling.walkers)
+                    wanted = number % settings.checkpoint_every == 0 or number == last
+                    if good and (wanted or interruption.requested):
+                        writer.save(number, state)
+                    if interruption.requested:
+                        writer.wait()
+                        raise Interrupted(interrupted_message(directory, interruption.requested.name))
+        except TrainingFault as fault:
+            if fault.last_good is not None:
+                writer.save(int(fault.last_good.step), fault.last_good)
+                writer.wait()
+            save_fault(directory, fault.replay, config.identity())
+            saved = checkpoint_steps(directory.checkpoints)
+            raise RuntimeError(
+                f"{fault}; the last good state is the checkpoint of step {saved[-1] if saved else 'none'}, and "
+                f"'qernel doctor {directory.path}' replays the fault"
+            ) from None
+    return state
+
+
+def interrupted_message(directory: RunDirectory, signal: str) -> str:
+    """What is said after Ctrl-C."""
+    steps: Sequence[int] = checkpoint_steps(directory.checkpoints)
+    saved = f"saved step {steps[-1]}" if steps else "nothing was saved yet"
+    return f"stopped by {signal}: {saved}; continue with: qernel resume {directory.path}"
+
+
+def save_fault(directory: RunDirectory, replay: TrainingState, identity: dict[str, Any]) -> None:
+    """Keep the state before the first failing step, which `train_step` makes fail again."""
+    with CheckpointWriter(directory.fault, keep=1, identity=identity) as writer:
+        writer.save(int(replay.step), replay)

@@ -1,0 +1,26 @@
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from ._potential import AbstractPotential, ParameterFunction, as_scalar
+
+
+class Harmonic(AbstractPotential):
+    """Isotropic harmonic trap at the origin, V = (ω²/2) Σ_i r_i² (unit mass).
+
+    **Arguments:**
+
+    - `frequency`: ω in effective Hartree, or a function of the Hamiltonian's parameters that returns it.
+
+    Raises `ValueError` if a given number is not positive.
+    """
+
+    frequency: float | ParameterFunction
+
+    def __check_init__(self) -> None:
+        if not callable(self.frequency) and not (np.isfinite(self.frequency) and self.frequency > 0):
+            raise ValueError(f"the trap frequency must be positive, got {self.frequency:g}")
+
+    def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
+        frequency = as_scalar(self.frequency, parameters, r.dtype)
+        return 0.5 * frequency**2 * jnp.sum(r**2)

@@ -1,0 +1,45 @@
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+
+class Kinetic(eqx.Module):
+    """Kinetic energy T = -(1/2m) Σ_i ∇_i², in any dimension.
+
+    Its local value is -(p/2) (∇² log ψ + ∇ log ψ · ∇ log ψ) with `p = prefactor(parameters)` = 1/m.
+
+    **Arguments:**
+
+    - `mass`: mass in units of the effective mass that defines the effective atomic units.
+    - `inverse_mass`: instead of `mass`, a function of the Hamiltonian's parameters that returns 1/m.
+
+    Raises `ValueError` if the mass is not positive, or if both arguments are given.
+    """
+
+    mass: float | None = eqx.field(static=True)
+    inverse_mass: Callable[[PyTree], Float[Array, ""]] | None
+
+    def __init__(
+        self,
+        mass: float | None = None,
+        *,
+        inverse_mass: Callable[[PyTree], Float[Array, ""]] | None = None,
+    ):
+        if mass is not None and inverse_mass is not None:
+            raise ValueError("give either a mass or an inverse_mass, not both")
+        if mass is None and inverse_mass is None:
+            mass = 1.0
+        if mass is not None and not (np.isfinite(mass) and mass > 0):
+            raise ValueError(f"the mass must be positive, got {mass:g}")
+        self.mass = None if mass is None else float(mass)
+        self.inverse_mass = inverse_mass
+
+    def prefactor(self, parameters: PyTree) -> Float[Array, ""]:
+        """1/m, at the widest enabled dtype or that of the parameters."""
+        if self.inverse_mass is not None:
+            return jnp.asarray(self.inverse_mass(parameters))
+        assert self.mass is not None
+        return jnp.asarray(1.0 / self.mass, dtype=float)

@@ -1,0 +1,5 @@
+"""Gradient and Laplacian of log ψ: the forward Laplacian (default) and an exact slow reference."""
+
+from ._derivatives import AbstractLaplacian as AbstractLaplacian, Derivatives as Derivatives
+from ._forward import ForwardLaplacian as ForwardLaplacian
+from ._hessian import HessianTrace as HessianTrace

@@ -1,0 +1,78 @@
+"""The forward Laplacian, by folx, with a closed rule for sums of determinants."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from qernel.ansatz import LogPsi
+from qernel.orbitals._determinants import log_sum_determinants_laplacian
+
+from ._derivatives import AbstractLaplacian, Derivatives
+
+
+def _determinant_rule(arguments, _, sparsity_threshold):
+    from folx.api import FwdJacobian, FwdLaplArray
+
+    matrices, weights = arguments
+    if isinstance(weights, FwdLaplArray):
+        raise ValueError(
+            "the weights of log_sum_determinants depend on the electrons' positions: "
+            "multiply a row of the matrices instead"
+        )
+    if not isinstance(matrices, FwdLaplArray):
+        from qernel.orbitals import log_sum_determinants
+
+        return list(log_sum_determinants(matrices, weights))
+    log_magnitude, phase, gradient, laplacian = log_sum_determinants_laplacian(
+        matrices.x, matrices.dense_jacobian, matrices.laplacian, weights
+    )
+    log_magnitude = FwdLaplArray(log_magnitude, FwdJacobian.from_dense(gradient.real), laplacian.real)
+    if not jnp.iscomplexobj(gradient):
+        return [log_magnitude, phase]
+    return [log_magnitude, FwdLaplArray(phase, FwdJacobian.from_dense(gradient.imag), laplacian.imag)]
+
+
+class ForwardLaplacian(AbstractLaplacian):
+    r"""One forward sweep that carries (value, Jacobian, Laplacian) through every operation.
+
+    Exact, like [`qernel.laplacian.HessianTrace`][], and several times faster. Any `eqx.Module` made of ordinary JAX
+    operations passes; `top_k` and gathers by a position-dependent index do not.
+
+    **Source:** forward Laplacian, arXiv:2307.08214; implementation: folx.
+    """
+
+    def __call__(
+        self, log_psi: Callable[[Float[Array, "electrons dim"]], LogPsi], r: Float[Array, "electrons dim"]
+    ) -> Derivatives:
+        # Imported here: registering the rule is a side effect on folx that importing qernel must not have.
+        import folx
+        from folx.api import FwdLaplArray
+        from folx.wrapped_functions import is_registered, register_function
+
+        if not is_registered("qernel_log_sum_determinants"):
+            register_function("qernel_log_sum_determinants", _determinant_rule)
+
+        real = jax.eval_shape(log_psi, r).real
+
+        def pair(flat):
+            value = log_psi(flat.reshape(r.shape))
+            return value.log_magnitude, value.phase
+
+        # folx itself relies on implicit promotion.
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+            propagate = folx.forward_laplacian(pair, sparsity_threshold=0, disable_jit=True)
+            magnitude, phase = propagate(r.reshape(-1))
+        if not isinstance(magnitude, FwdLaplArray):
+            raise ValueError("the ansatz does not depend on the electrons' positions")
+        gradient, laplacian = magnitude.dense_jacobian, magnitude.laplacian
+        value = LogPsi(magnitude.x, phase.x if isinstance(phase, FwdLaplArray) else phase, real=real)
+        if not real:
+            if isinstance(phase, FwdLaplArray):
+                gradient = jax.lax.complex(gradient, phase.dense_jacobian)
+                laplacian = jax.lax.complex(laplacian, phase.laplacian)
+            else:
+                gradient = jax.lax.complex(gradient, jnp.zeros_like(gradient))
+                laplacian = jax.lax.complex(laplacian, jnp.zeros_like(laplacian))
+        return Derivatives(value, gradient.reshape(r.shape), laplacian)

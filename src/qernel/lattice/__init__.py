@@ -1,0 +1,16 @@
+"""Bravais lattices, supercells, reciprocal vectors, wrapping and minimum images. No physics."""
+
+from ._bravais import bcc as bcc
+from ._bravais import cubic as cubic
+from ._bravais import fcc as fcc
+from ._bravais import hexagonal as hexagonal
+from ._bravais import oblique as oblique
+from ._bravais import rectangular as rectangular
+from ._bravais import square as square
+from ._bravais import triangular as triangular
+from ._lattice import Lattice as Lattice
+from ._periodic_distance import PeriodicDistance as PeriodicDistance
+from ._supercell import Supercell as Supercell
+from ._supercell import check_commensurate as check_commensurate
+from ._supercell import is_commensurate as is_commensurate
+from ._supercell import supercell as supercell

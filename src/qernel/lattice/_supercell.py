@@ -1,0 +1,146 @@
+import itertools
+from collections.abc import Sequence
+
+import equinox as eqx
+import numpy as np
+
+from ._lattice import Lattice
+from ._reduction import length_order, reduced_basis
+
+_TOLERANCE = 1e-6
+
+
+def _integers(index: Sequence[Sequence[int]] | np.ndarray) -> tuple[tuple[int, ...], ...]:
+    array = np.asarray(index)
+    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+        raise ValueError(f"a supercell needs a square matrix of integers, got shape {array.shape}")
+    if not np.all(array == np.round(array)):
+        raise ValueError(f"a supercell needs whole numbers of primitive vectors, got {array.tolist()}")
+    return tuple(tuple(int(n) for n in row) for row in array)
+
+
+class Supercell(eqx.Module):
+    """A periodic box made of whole primitive cells: A_i = Σ_j index_ij a_j.
+
+    **Arguments:**
+
+    - `primitive`: the lattice of primitive vectors a_j.
+    - `index`: square matrix of integers, one row for each supercell vector.
+
+    Raises `ValueError` if the matrix is singular, not square, not whole or of another dimension.
+    """
+
+    primitive: Lattice
+    index: tuple[tuple[int, ...], ...] = eqx.field(static=True, converter=_integers)
+
+    def __check_init__(self) -> None:
+        if len(self.index) != self.primitive.dim:
+            raise ValueError(
+                f"a supercell of a {self.primitive.dim}-dimensional lattice needs a matrix of that size, "
+                f"got {[list(row) for row in self.index]}"
+            )
+        if self.cells == 0:
+            raise ValueError(
+                f"the supercell vectors {[list(row) for row in self.index]} are not linearly independent"
+            )
+
+    @property
+    def lattice(self) -> Lattice:
+        """The lattice of the supercell vectors."""
+        return Lattice(np.array(self.index, dtype=np.float64) @ self.primitive.matrix)
+
+    @property
+    def cells(self) -> int:
+        """Number of primitive cells, |det index|."""
+        return int(abs(round(np.linalg.det(np.array(self.index, dtype=np.float64)))))
+
+    def is_commensurate(self, lattice: Lattice) -> bool:
+        """Whether a function with the period of `lattice` is periodic in the supercell."""
+        return is_commensurate(self.lattice, lattice)
+
+    def contains(self, q: Sequence[float] | np.ndarray) -> bool:
+        """Whether q is a reciprocal vector of the supercell: all q·A_i are multiples of 2π."""
+        turns = self.lattice.matrix @ np.asarray(q, dtype=np.float64) / (2 * np.pi)
+        return bool(np.all(np.abs(turns - np.round(turns)) < _TOLERANCE))
+
+    def primitive_translations(self) -> np.ndarray:
+        """The primitive translations inside the supercell, shape (cells, dim)."""
+        return _inner_points(np.array(self.index)) @ self.primitive.matrix
+
+    def momenta(self) -> np.ndarray:
+        """The momenta of the supercell's Bloch waves in the primitive cell's first Brillouin zone.
+
+        Shape (cells, dim), sorted by length, then lexicographically. On the zone boundary one of the
+        equivalent momenta is returned.
+        """
+        # In the supercell's reciprocal basis the primitive reciprocal vectors have the coefficients index^T.
+        inner = _inner_points(np.array(self.index).T) @ self.lattice.reciprocal
+        basis = reduced_basis(self.primitive.reciprocal)
+        inner = inner - np.round(inner @ np.linalg.inv(basis)) @ basis
+        neighbours = np.array(list(itertools.product((-1, 0, 1), repeat=len(basis)))) @ basis
+        scale = float(np.linalg.norm(basis[0]))
+        folded = np.stack([trial[length_order(trial, scale)[0]] for trial in inner[:, None] + neighbours])
+        return folded[length_order(folded, scale)]
+
+    def twisted_momenta(self, twist: Sequence[float] | np.ndarray) -> np.ndarray:
+        """`momenta` shifted by a twist: those of Bloch waves with ψ(r + A_i) = exp(iθ_i) ψ(r).
+
+        `twist` holds the angles θ_i in radians. The shifted momenta are not folded back.
+        """
+        angles = np.asarray(twist, dtype=np.float64)
+        if angles.shape != (self.primitive.dim,):
+            raise ValueError(f"a twist needs {self.primitive.dim} angles, got shape {angles.shape}")
+        return self.momenta() + angles @ self.lattice.reciprocal / (2 * np.pi)
+
+
+def _inner_points(index: np.ndarray) -> np.ndarray:
+    """Integer vectors n with n = f @ index, 0 <= f < 1, exactly; origin first, then lexicographically."""
+    determinant = round(np.linalg.det(index))
+    adjugate = np.round(np.linalg.inv(index) * determinant).astype(np.int64) * np.sign(determinant)
+    low = np.minimum(index, 0).sum(axis=0)
+    high = np.maximum(index, 0).sum(axis=0)
+    axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
+    trial = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(index))
+    numerators = trial @ adjugate
+    inside = trial[np.all((numerators >= 0) & (numerators < abs(determinant)), axis=1)]
+    return inside[np.argsort(np.any(inside != 0, axis=1), kind="stable")]
+
+
+def supercell(
+    primitive: Lattice, size: int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray
+) -> Supercell:
+    """A supercell of n x n (x n) cells, of n_1 x n_2 (x n_3) cells, or with a matrix of integers.
+
+    supercell(triangular(a), 3)                        # 3x3
+    supercell(triangular(a), (3, 6))                   # 3x6
+    supercell(triangular(a), ((1, 1), (-1, 2)))        # √3 x √3
+    """
+    array = np.asarray(size)
+    if array.ndim == 0:
+        array = np.full(primitive.dim, array)
+    if array.ndim == 1:
+        array = np.diag(array)
+    return Supercell(primitive, array)
+
+
+def is_commensurate(supercell_lattice: Lattice, primitive_lattice: Lattice) -> bool:
+    """Whether every supercell vector is a whole combination of primitive vectors."""
+    if supercell_lattice.dim != primitive_lattice.dim:
+        return False
+    index = supercell_lattice.matrix @ np.linalg.inv(primitive_lattice.matrix)
+    return bool(np.all(np.abs(index - np.round(index)) < _TOLERANCE))
+
+
+def check_commensurate(supercell_lattice: Lattice, primitive_lattice: Lattice) -> None:
+    """Raises `ValueError` unless the supercell consists of whole primitive cells."""
+    if supercell_lattice.dim != primitive_lattice.dim:
+        raise ValueError(
+            f"the supercell has {supercell_lattice.dim} dimensions, "
+            f"the primitive lattice {primitive_lattice.dim}"
+        )
+    if not is_commensurate(supercell_lattice, primitive_lattice):
+        index = supercell_lattice.matrix @ np.linalg.inv(primitive_lattice.matrix)
+        raise ValueError(
+            "the supercell is incommensurate with the primitive lattice: its vectors are "
+            f"{np.round(index, 4).tolist()} primitive vectors, and these must be whole numbers"
+        )

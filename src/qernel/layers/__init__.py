@@ -1,0 +1,27 @@
+"""Neural-network layers, with no physics in them.
+
+Every layer takes one example, `(electrons, features)`; batching is `jax.vmap` outside. Layers compute at the
+dtype of their input, state the precision of their matrix products, and pass through a forward Laplacian.
+"""
+
+from ._attention import GroupedQueryAttention as GroupedQueryAttention
+from ._embedding import PeriodicEmbedding as PeriodicEmbedding
+from ._experts import MixtureOfExperts as MixtureOfExperts
+from ._film import FiLM as FiLM
+from ._frozen import Frozen as Frozen
+from ._frozen import trainable as trainable
+from ._gate import AbstractGate as AbstractGate
+from ._gate import Softmax as Softmax
+from ._gate import SquaredReLU as SquaredReLU
+from ._gate import TopK as TopK
+from ._linear import Linear as Linear
+from ._load_balance import LoadBalance as LoadBalance
+from ._load_balance import load_balance as load_balance
+from ._load_balance import load_balancing_loss as load_balancing_loss
+from ._mlp import MLP as MLP
+from ._norm import LayerNorm as LayerNorm
+from ._norm import RMSNorm as RMSNorm
+from ._router import AbstractRouter as AbstractRouter
+from ._router import ConditionRouter as ConditionRouter
+from ._router import ElectronRouter as ElectronRouter
+from ._router import JointRouter as JointRouter

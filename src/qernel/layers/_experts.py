@@ -1,0 +1,116 @@
+import math
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ._check import along_last, check_dtype, check_precision, check_sizes, check_width
+from ._gate import AbstractGate, Softmax
+from ._router import AbstractRouter, ElectronRouter
+from ._start import constant, normal
+
+
+class MixtureOfExperts(eqx.Module):
+    r"""A gated sum of small perceptrons, acting on each electron alone,
+
+    $$y_i = \sum_{e=1}^{E} g_{ie}\, \big(\sigma(x_i W^{(1)}_e + b^{(1)}_e)\, W^{(2)}_e + b^{(2)}_e\big),
+    \qquad g_i = \text{gate}(\text{router}(x_i, c)) .$$
+
+    The experts are evaluated as one product of width `experts * hidden`, a multiplication by the gates, and
+    one product back: the cost is about that of a perceptron of that width, and a smooth gate stays smooth.
+    (Experts that are switched off are multiplied by zero, not skipped.) A router that does not see the
+    electrons gives gates that scale the output weights, once per Hamiltonian.
+
+    `router` defaults to `ElectronRouter`, `gate` to `Softmax`. The initial output weights make the output
+    for equal gates as large as that of one expert; `scale` multiplies them.
+
+    **Shapes:** `x (electrons, features)`, `condition (condition_size,)` or None -> `(electrons, features)`.
+
+    **Raises:** `ValueError` if a size is not a positive integer, the router is for another number of experts,
+    or the router needs a condition and none is given.
+
+    **Source:** arXiv:2604.26018 (for wavefunctions), arXiv:2101.03961, arXiv:2412.14711.
+    """
+
+    router: AbstractRouter
+    gate: AbstractGate
+    weight_in: Float[Array, "features width"]
+    bias_in: Float[Array, " width"]
+    weight_out: Float[Array, "width features"]
+    bias_out: Float[Array, "experts features"]
+    activation: Callable = eqx.field(static=True)
+    features: int = eqx.field(static=True)
+    hidden: int = eqx.field(static=True)
+    experts: int = eqx.field(static=True)
+    precision: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        experts: int,
+        *,
+        key: PRNGKeyArray,
+        router: AbstractRouter | None = None,
+        gate: AbstractGate | None = None,
+        activation: Callable = jnp.tanh,
+        scale: float = 1.0,
+        dtype: DTypeLike = jnp.float32,
+        precision: str = "highest",
+    ):
+        owner = "MixtureOfExperts"
+        check_sizes(owner, features=features, hidden=hidden, experts=experts)
+        dtype = check_dtype(owner, dtype)
+        key_in, key_out, key_router = jax.random.split(key, 3)
+        if router is None:
+            router = ElectronRouter(features, experts, key=key_router, dtype=dtype, precision=precision)
+        if router.experts != experts:
+            raise ValueError(
+                f"{owner}: the router scores {router.experts} experts, the mixture has {experts}."
+            )
+        width = experts * hidden
+        deviation_out = scale * math.sqrt(experts / hidden)
+        self.router = router
+        self.gate = Softmax() if gate is None else gate
+        self.weight_in = normal(key_in, (features, width), 1 / math.sqrt(features), dtype)
+        self.bias_in = constant(0.0, (width,), dtype)
+        self.weight_out = normal(key_out, (width, features), deviation_out, dtype)
+        self.bias_out = constant(0.0, (experts, features), dtype)
+        self.activation = activation
+        self.features = features
+        self.hidden = hidden
+        self.experts = experts
+        self.precision = check_precision(owner, precision)
+
+    def gates(
+        self, x: Float[Array, "electrons features"], condition: Float[Array, " condition"] | None = None
+    ) -> Float[Array, "electrons experts"]:
+        """The weight of each expert for each electron, for statistics and the balancing loss."""
+        gates = self._gates(x, condition).astype(x.dtype)
+        return jnp.broadcast_to(gates, (x.shape[0], self.experts))
+
+    def __call__(
+        self, x: Float[Array, "electrons features"], condition: Float[Array, " condition"] | None = None
+    ) -> Float[Array, "electrons features"]:
+        check_width("MixtureOfExperts", "features", x, self.features)
+        with jax.named_scope("qernel.layers.MixtureOfExperts"):
+            gates = self._gates(x, condition).astype(x.dtype)
+            weight_in, weight_out = self.weight_in.astype(x.dtype), self.weight_out.astype(x.dtype)
+            bias_out = self.bias_out.astype(x.dtype)
+            hidden = jnp.matmul(x, weight_in, precision=self.precision) + along_last(self.bias_in, x)
+            hidden = self.activation(hidden)
+            shift = jnp.matmul(gates, bias_out, precision=self.precision)
+            if gates.ndim == 1:
+                weight_out = weight_out * jnp.repeat(gates, self.hidden)[:, None]
+                shift = shift[None, :]
+            else:
+                hidden = hidden * jnp.repeat(gates, self.hidden, axis=-1)
+            return jnp.matmul(hidden, weight_out, precision=self.precision) + shift
+
+    def _gates(
+        self, x: Float[Array, "electrons features"], condition: Float[Array, " condition"] | None
+    ) -> Float[Array, "*electrons experts"]:
+        return self.gate(self.router(x, condition))

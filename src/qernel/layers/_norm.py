@@ -1,0 +1,84 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from ._check import along_last, check_dtype, check_sizes, check_width
+from ._start import constant
+
+
+class RMSNorm(eqx.Module):
+    r"""Root-mean-square normalisation of the last axis,
+
+    $$y_f = g_f\, x_f \Big/ \sqrt{\tfrac1F \sum_{f'} x_{f'}^2 + \epsilon} ,$$
+
+    with a trainable gain $g$ that starts at one. $\epsilon > 0$ keeps it smooth at $x = 0$.
+
+    **Shapes:** `(..., features) -> (..., features)`.
+
+    **Raises:** `ValueError` if `features` or `epsilon` is not positive, or the input has another width.
+
+    **Source:** arXiv:1910.07467.
+    """
+
+    gain: Float[Array, " features"]
+    features: int = eqx.field(static=True)
+    epsilon: float = eqx.field(static=True)
+
+    def __init__(self, features: int, *, epsilon: float = 1e-6, dtype: DTypeLike = jnp.float32):
+        _check_norm("RMSNorm", features, epsilon)
+        self.gain = constant(1.0, (features,), check_dtype("RMSNorm", dtype))
+        self.features = features
+        self.epsilon = epsilon
+
+    def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
+        check_width("RMSNorm", "features", x, self.features)
+        with jax.named_scope("qernel.layers.RMSNorm"):
+            return _unit(x, self.epsilon) * along_last(self.gain, x)
+
+
+class LayerNorm(eqx.Module):
+    r"""Layer normalisation of the last axis,
+
+    $$y_f = g_f\, \frac{x_f - \bar x}{\sqrt{\tfrac1F \sum_{f'} (x_{f'} - \bar x)^2 + \epsilon}} + b_f ,
+    \qquad \bar x = \tfrac1F \sum_f x_f ,$$
+
+    with trainable gain $g$ (starts at one) and bias $b$ (starts at zero). `RMSNorm` has fewer operations.
+
+    **Shapes:** `(..., features) -> (..., features)`.
+
+    **Raises:** `ValueError` if `features` or `epsilon` is not positive, or the input has another width.
+
+    **Source:** arXiv:1607.06450.
+    """
+
+    gain: Float[Array, " features"]
+    bias: Float[Array, " features"]
+    features: int = eqx.field(static=True)
+    epsilon: float = eqx.field(static=True)
+
+    def __init__(self, features: int, *, epsilon: float = 1e-6, dtype: DTypeLike = jnp.float32):
+        _check_norm("LayerNorm", features, epsilon)
+        self.gain = constant(1.0, (features,), check_dtype("LayerNorm", dtype))
+        self.bias = constant(0.0, (features,), check_dtype("LayerNorm", dtype))
+        self.features = features
+        self.epsilon = epsilon
+
+    def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
+        check_width("LayerNorm", "features", x, self.features)
+        with jax.named_scope("qernel.layers.LayerNorm"):
+            centred = x - jnp.mean(x, axis=-1, keepdims=True)
+            return _unit(centred, self.epsilon) * along_last(self.gain, x) + along_last(self.bias, x)
+
+
+def _check_norm(owner: str, features: int, epsilon: float) -> None:
+    check_sizes(owner, features=features)
+    if not epsilon > 0:
+        raise ValueError(
+            f"{owner}: epsilon must be positive (it keeps the layer smooth at zero), got {epsilon}."
+        )
+
+
+def _unit(x: Float[Array, "*batch features"], epsilon: float) -> Float[Array, "*batch features"]:
+    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + epsilon)

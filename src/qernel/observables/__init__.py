@@ -1,0 +1,30 @@
+"""Expectation values of frozen wavefunctions, with honest error bars: energies, density, structure factor."""
+
+from ._density_grid import translation_average as translation_average
+from ._evaluate import evaluate as evaluate
+from ._evaluation import Evaluation as Evaluation
+from ._hellmann_feynman import SlopeCheck as SlopeCheck
+from ._hellmann_feynman import slope_check as slope_check
+from ._known_values import KnownValues as KnownValues
+from ._known_values import known_values as known_values
+from ._node_tails import smooth_node_tails as smooth_node_tails
+from ._phases import transition as transition
+from ._results import results as results
+from ._results import v_score as v_score
+from ._statistics import SeriesStatistics as SeriesStatistics
+from ._statistics import error_of_mean as error_of_mean
+from ._statistics import series_statistics as series_statistics
+from ._table import columns as columns
+from ._table import format_table as format_table
+from ._table import read_netcdf as read_netcdf
+from ._table import with_error as with_error
+from ._table import write_csv as write_csv
+from ._table import write_netcdf as write_netcdf
+from ._training_record import TrainingRecord as TrainingRecord
+from ._training_record import read_training as read_training
+from ._transition import Transition as Transition
+from ._transition import steepest_stretch as steepest_stretch
+from ._verdict import verdict as verdict
+from ._wave_vectors import moire_lattice as moire_lattice
+from ._wave_vectors import moire_supercell as moire_supercell
+from ._wave_vectors import zone_corners as zone_corners

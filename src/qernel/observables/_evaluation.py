@@ -1,0 +1,43 @@
+"""What an evaluation measured."""
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float, Int
+
+
+class Evaluation(eqx.Module):
+    r"""Measurements of frozen wavefunctions of H Hamiltonians with W walkers over T sampling phases.
+
+    On the host, float64. Energies are totals in effective Hartree, lengths in effective Bohr radii.
+
+    - `series`: time series of `"energy"` (the total), `"kinetic"`, `"kinetic_from_gradient"` and each
+      potential by name; and, if the family varies a scalar parameter λ, `"slope"`, ∂H/∂λ. Samples with any
+      non-finite term are NaN in every term, and counted in `non_finite`.
+    - `acceptance`: of each phase; `step_size`: frozen; `stuck`: walkers that never moved while measuring.
+    - `density`, `density_error`: electrons per unit volume on bins of equal size in the cell's fractional
+      coordinates; None with open boundaries.
+    - `structure_factor` and its error, $S(q) = \langle|\sum_i e^{iq\cdot r_i}|^2\rangle / N$, at
+      `wave_vectors`.
+    - `positions`: where the walkers ended.
+    - `real`: whether the wavefunction is real.
+    """
+
+    series: dict[str, Float[np.ndarray, "hamiltonians walkers phases"]]
+    acceptance: Float[np.ndarray, "hamiltonians phases"]
+    step_size: Float[np.ndarray, " hamiltonians"]
+    stuck: Int[np.ndarray, " hamiltonians"]
+    non_finite: Int[np.ndarray, " hamiltonians"]
+    density: Float[np.ndarray, "hamiltonians ..."] | None
+    density_error: Float[np.ndarray, "hamiltonians ..."] | None
+    wave_vectors: Float[np.ndarray, "vectors dim"]
+    structure_factor: Float[np.ndarray, "hamiltonians vectors"]
+    structure_factor_error: Float[np.ndarray, "hamiltonians vectors"]
+    structure_factor_of_walkers: Float[np.ndarray, "hamiltonians walkers vectors"]
+    positions: Float[np.ndarray, "hamiltonians walkers electrons dim"]
+    n_electrons: int = eqx.field(static=True)
+    real: bool = eqx.field(static=True)
+
+    @property
+    def hamiltonians(self) -> int:
+        """Number of Hamiltonians."""
+        return self.acceptance.shape[0]

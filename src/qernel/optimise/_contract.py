@@ -1,0 +1,56 @@
+"""The contract of an optimiser of wavefunctions."""
+
+from abc import abstractmethod
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, Inexact, PyTree
+
+
+@runtime_checkable
+class LogPsiDerivatives(Protocol):
+    """What an optimiser may ask of a wavefunction; [`LogDerivatives`][qernel.gradient.LogDerivatives] is one.
+
+    `trained` are the trained parameters; `scores()` the derivatives of log ψ at every walker; `gradient(residuals)`
+    the energy gradient.
+    """
+
+    trained: PyTree
+
+    def scores(self) -> Float[Array, "hamiltonians walkers parts parameters"]: ...
+
+    def gradient(self, residuals: Inexact[Array, "hamiltonians walkers"]) -> PyTree: ...
+
+
+class Update(eqx.Module):
+    r"""What an optimiser returns: new `trained` parameters, its new `state`, and facts about the step.
+
+    `step_norm` is $\|\delta\theta\|$, `distance` the change $\sqrt{\langle|\delta\log\psi|^2\rangle}$ of the wavefunction
+    (NaN where it is not known), `shrink` the factor applied by the trust region, `fallback` whether the Cholesky
+    factorisation failed and eigenvalues were used.
+    """
+
+    trained: PyTree
+    state: Any
+    step_norm: Float[Array, ""]
+    distance: Float[Array, ""]
+    shrink: Float[Array, ""]
+    fallback: Bool[Array, ""]
+
+
+class AbstractOptimiser(eqx.Module):
+    """`init` and `update` in optax style, over the trained part of an ansatz."""
+
+    @abstractmethod
+    def init(self, trained: PyTree) -> Any:
+        """State of the optimiser before the first step."""
+
+    @abstractmethod
+    def update(
+        self,
+        derivatives: LogPsiDerivatives,
+        residuals: Inexact[Array, "hamiltonians walkers"],
+        mask: Bool[Array, "hamiltonians walkers"],
+        state: Any,
+    ) -> Update:
+        """One step from the log-derivatives and the centred, clipped local energies."""

@@ -1,0 +1,39 @@
+"""Any optax optimiser on the energy gradient."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Inexact, PyTree
+
+from ._contract import AbstractOptimiser, LogPsiDerivatives, Update
+
+
+class FirstOrder(AbstractOptimiser):
+    """Feeds the energy gradient of all Hamiltonians to any optax transformation, for instance
+    `FirstOrder(optax.adam(1e-3))`. Cheap steps; stochastic reconfiguration needs far fewer."""
+
+    transformation: optax.GradientTransformation = eqx.field(static=True)
+
+    def init(self, trained: PyTree) -> Any:
+        return self.transformation.init(trained)
+
+    def update(
+        self,
+        derivatives: LogPsiDerivatives,
+        residuals: Inexact[Array, "hamiltonians walkers"],
+        mask: Bool[Array, "hamiltonians walkers"],
+        state: Any,
+    ) -> Update:
+        trained = derivatives.trained
+        updates, state = self.transformation.update(derivatives.gradient(residuals), state, trained)
+        one = jnp.ones(())
+        return Update(
+            eqx.apply_updates(trained, updates),
+            state,
+            optax.global_norm(updates),
+            jnp.nan * one,
+            one,
+            jnp.zeros((), bool),
+        )

@@ -1,0 +1,133 @@
+"""Logarithm of a weighted sum of determinants, with derivatives that survive a singular matrix."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, Inexact
+
+
+@jax.custom_jvp
+def _factorise(matrices: Inexact[Array, "... n n"]):
+    """Inverse, sign and log-modulus of the determinant from ONE LU factorisation.
+
+    One batched factorisation followed by solves that depend on it: two independent batched LAPACK calls
+    in a program can deadlock XLA's CPU thread pool.
+    """
+    lu, pivots, permutation = jax.lax.linalg.lu(matrices)
+    n = matrices.shape[-1]
+    diagonal = jnp.diagonal(lu, axis1=-2, axis2=-1)
+    modulus = jnp.abs(diagonal)
+    order = jnp.broadcast_to(jnp.arange(n, dtype=pivots.dtype), pivots.shape)
+    swaps = jnp.sum(pivots != order, axis=-1) % 2
+    phases = jnp.where(modulus > 0, diagonal / jnp.where(modulus > 0, modulus, 1).astype(lu.dtype), 0)
+    sign = jnp.prod(phases, axis=-1) * (1 - 2 * swaps).astype(lu.dtype)
+    log_modulus = jnp.sum(jnp.log(modulus), axis=-1)
+    right = jnp.eye(n, dtype=lu.dtype)[permutation]
+    solve = jax.lax.linalg.triangular_solve
+    lower = solve(lu, right, left_side=True, lower=True, unit_diagonal=True)
+    inverse = solve(lu, lower, left_side=True, lower=False)
+    regular = (sign != 0)[..., None, None] & jnp.isfinite(inverse)
+    return jnp.where(regular, inverse, 0), sign, log_modulus
+
+
+@_factorise.defjvp
+def _factorise_jvp(primals, tangents):
+    inverse, sign, log_modulus = _factorise(*primals)
+    product = inverse @ tangents[0]
+    trace = jnp.trace(product, axis1=-2, axis2=-1)
+    if jnp.iscomplexobj(sign):
+        sign_tangent = sign * jax.lax.complex(jnp.zeros_like(trace.imag), trace.imag)
+        log_tangent = trace.real
+    else:
+        sign_tangent, log_tangent = jnp.zeros_like(sign), trace
+    return (inverse, sign, log_modulus), (-product @ inverse, sign_tangent, log_tangent)
+
+
+def _combine(sign, log_modulus, weights):
+    """Log-modulus and phase of Σ_d w_d det_d, the shares p_d = w_d det_d / Σ, and ∂ log Σ / ∂w_d."""
+    shift = jnp.max(log_modulus, axis=-1, keepdims=True)
+    shift = jax.lax.stop_gradient(jnp.where(jnp.isfinite(shift), shift, 0))
+    relative = sign * jnp.exp(log_modulus - shift).astype(sign.dtype)
+    terms = weights.astype(sign.dtype) * relative
+    total = jnp.sum(terms, axis=-1, keepdims=True)
+    safe = jnp.where(total == 0, 1, total)
+    return (
+        jnp.log(jnp.abs(total[..., 0])) + shift[..., 0],
+        jnp.angle(total[..., 0]),
+        jnp.where(total == 0, 0, terms / safe),
+        jnp.where(total == 0, 0, relative / safe),
+    )
+
+
+@jax.custom_jvp
+def _log_sum(matrices, weights):
+    sign, log_modulus = jnp.linalg.slogdet(matrices)
+    return _combine(sign, log_modulus, weights)[:2]
+
+
+@_log_sum.defjvp
+def _log_sum_jvp(primals, tangents):
+    matrices, weights = primals
+    inverse, sign, log_modulus = _factorise(matrices)
+    log_magnitude, phase, shares, weight_scores = _combine(sign, log_modulus, weights)
+    traces = jnp.einsum("...dij,...dji->...d", inverse, tangents[0])
+    change = jnp.sum(shares * traces + weight_scores * tangents[1].astype(sign.dtype), axis=-1)
+    # A real sum has a piecewise constant phase.
+    phase_change = change.imag if jnp.iscomplexobj(change) else jnp.zeros_like(phase)
+    return (log_magnitude, phase), (change.real, phase_change)
+
+
+def log_sum_determinants(
+    matrices: Float[Array, "determinants n n"] | Complex[Array, "determinants n n"],
+    weights: Float[Array, "determinants"] | Complex[Array, "determinants"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    r"""Log-modulus and phase of a weighted sum of determinants,
+
+    $$ \log \Bigl| \sum_d w_d \det \Phi_d \Bigr|, \qquad \arg \sum_d w_d \det \Phi_d . $$
+
+    Evaluated through `slogdet` with the largest term taken out, so that no determinant over- or
+    underflows. Derivatives use $\partial \log\det\Phi = \mathrm{tr}(\Phi^{-1}\partial\Phi)$ weighted by the
+    share of each determinant in the sum; an exactly singular one has share zero and contributes nothing,
+    where a plain `slogdet` would make the gradient of the whole sum NaN. The forward Laplacian has a closed rule for
+    this function (`qernel.laplacian`).
+
+    **Arguments:** `matrices`, one square matrix a determinant, real or complex; `weights`, which must not depend on
+    the electrons' positions (only on the parameters of the network and of the Hamiltonian).
+
+    **Returns:** log-modulus and phase; for real input the phase is 0 or π and has zero derivative.
+    """
+    return _named_log_sum(matrices, weights)
+
+
+def qernel_log_sum_determinants(matrices, weights):
+    return _log_sum(matrices, weights)
+
+
+# folx finds the closed rule by the name of the jitted function.
+_named_log_sum = jax.jit(qernel_log_sum_determinants)
+
+
+def log_sum_determinants_laplacian(
+    matrices: Inexact[Array, "determinants n n"],
+    jacobian: Inexact[Array, "coordinates determinants n n"],
+    laplacian: Inexact[Array, "determinants n n"],
+    weights: Inexact[Array, "determinants"],
+) -> tuple[Float[Array, ""], Float[Array, ""], Inexact[Array, "coordinates"], Inexact[Array, ""]]:
+    r"""Log-modulus, phase, gradient and Laplacian of $\log\sum_d w_d\det\Phi_d$ by the chain rule.
+
+    With $M_{kd} = \Phi_d^{-1}\partial_k\Phi_d$ and the shares $p_d$ of each determinant in the sum,
+
+    $$ \partial_k \log\psi = \sum_d p_d\,\mathrm{tr} M_{kd}, \qquad
+       \nabla^2\log\psi = \sum_d p_d \Bigl[\mathrm{tr}(\Phi_d^{-1}\nabla^2\Phi_d)
+       + \sum_k (\mathrm{tr} M_{kd})^2 - \mathrm{tr} M_{kd}^2\Bigr] - \sum_k (\partial_k\log\psi)^2 . $$
+    """
+    inverse, sign, log_modulus = _factorise(matrices)
+    log_magnitude, phase, shares, _ = _combine(sign, log_modulus, weights)
+    product = jnp.einsum("dij,kdjm->kdim", inverse, jacobian)
+    traces = jnp.trace(product, axis1=-2, axis2=-1)
+    curvature = (
+        jnp.einsum("dij,dji->d", inverse, laplacian)
+        + jnp.sum(traces**2, axis=0)
+        - jnp.einsum("kdim,kdmi->d", product, product)
+    )
+    gradient = jnp.sum(shares[None] * traces, axis=-1)
+    return log_magnitude, phase, gradient, jnp.sum(shares * curvature) - jnp.sum(gradient**2)

@@ -1,0 +1,127 @@
+"""Jastrow factors: the electron-electron cusp and a smooth conditioned pair function."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from qernel.layers import MLP, FiLM, Linear
+
+
+def _pairs(electrons: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices i < j of all pairs and whether the pair has parallel spins."""
+    first, second = np.triu_indices(sum(electrons), k=1)
+    spins = np.repeat([0, 1], electrons)
+    return first, second, spins[first] == spins[second]
+
+
+def cusp_slope(dim: int, parallel: bool) -> float:
+    r"""Kato slope $\partial_r \log\psi$ at contact of two electrons, in effective atomic units.
+
+    2D: 1 antiparallel, 1/3 parallel; 3D: 1/2 and 1/4: that is $1/(d-1)$ and $1/(d+1)$.
+
+    **Raises:** `ValueError` in one dimension, where the Coulomb repulsion has no cusp of this kind.
+    """
+    if dim < 2:
+        raise ValueError(f"no Coulomb cusp in {dim} dimension: give a Jastrow factor without one")
+    return 1 / (dim + 1) if parallel else 1 / (dim - 1)
+
+
+class CuspJastrow(eqx.Module):
+    r"""Satisfies the electron-electron cusp condition, with a trained range:
+
+    $$ J(r) = -\sum_{i<j} \Gamma_{ij}\, b\, e^{-d(r_i - r_j)/b}, \qquad \partial_d J|_{d=0} = \Gamma_{ij} , $$
+
+    with the Kato slope Γ of [`cusp_slope`][qernel.orbitals.cusp_slope] times the strength of the repulsion, and a
+    squared distance $d^2$ that is smooth and periodic (`squared_distance`, for instance
+    [`PeriodicDistance`][qernel.lattice.PeriodicDistance]; open boundaries without one). The ranges $b > 0$ (parallel,
+    antiparallel; units of length) are trained.
+
+    **Source:** T. Kato, Commun. Pure Appl. Math. 10, 151 (1957).
+    """
+
+    log_range: Float[Array, "2"]
+    squared_distance: eqx.Module | None
+    electrons: tuple[int, int] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        electrons: tuple[int, int],
+        range_: float,
+        *,
+        squared_distance: eqx.Module | None = None,
+        dtype: DTypeLike = jnp.float32,
+    ):
+        if range_ <= 0:
+            raise ValueError(f"the range of a Jastrow factor must be positive, got {range_}")
+        self.log_range = jnp.full((2,), np.log(range_), dtype)
+        self.squared_distance = squared_distance
+        self.electrons = electrons
+
+    def __call__(
+        self, r: Float[Array, "electrons dim"], strength: Float[Array, ""] | float = 1.0
+    ) -> Float[Array, ""]:
+        """Logarithm of the factor; `strength` scales the slopes (mass over dielectric constant)."""
+        first, second, parallel = _pairs(self.electrons)
+        if len(first) == 0:
+            return jnp.zeros((), r.dtype)
+        slopes = jnp.asarray([cusp_slope(r.shape[1], bool(p)) for p in parallel], r.dtype)
+        ranges = jnp.exp(self.log_range.astype(r.dtype))
+        ranges = jnp.where(jnp.asarray(parallel), ranges[0], ranges[1])
+        displacement = r[first] - r[second]
+        if self.squared_distance is None:
+            squared = jnp.sum(displacement**2, axis=-1)
+        else:
+            squared = self.squared_distance(displacement)  # type: ignore[operator]
+        # Two electrons on one spot have probability zero; the floor only keeps derivatives finite there.
+        distance = jnp.sqrt(squared + jnp.finfo(r.dtype).tiny ** 0.5)
+        return -jnp.sum(slopes * strength * ranges * jnp.exp(-distance / ranges))
+
+
+class PairJastrow(eqx.Module):
+    r"""A smooth two-body factor that depends on the Hamiltonian through FiLM:
+
+    $$ J(r; c) = \sum_{i<j} u_{s}\bigl([\cos G\cdot r_{ij}]_G;\, c\bigr), \qquad
+       u = w_s\cdot\mathrm{silu}\bigl(W_2\,\mathrm{FiLM}_c(\mathrm{silu}(W_1 x))\bigr) . $$
+
+    Even in $r_{ij}$ and smooth at contact, so that it leaves the cusp alone. `waves` are the vectors G (for a
+    periodic cell, its shortest reciprocal vectors). Starts at zero.
+    """
+
+    hidden: MLP
+    film: FiLM
+    output: Linear
+    waves: tuple[tuple[float, ...], ...] = eqx.field(static=True)
+    electrons: tuple[int, int] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        electrons: tuple[int, int],
+        waves: np.ndarray,
+        condition_size: int,
+        *,
+        width: int = 16,
+        key: PRNGKeyArray,
+        dtype: DTypeLike = jnp.float32,
+    ):
+        keys = jax.random.split(key, 3)
+        self.waves = tuple(tuple(map(float, wave)) for wave in waves)
+        self.hidden = MLP((len(waves), width, width), key=keys[0], dtype=dtype)
+        self.film = FiLM(condition_size, width, key=keys[1], dtype=dtype)
+        self.output = Linear(width, 2, key=keys[2], bias=False, scale=0.0, dtype=dtype)
+        self.electrons = electrons
+
+    def __call__(
+        self, r: Float[Array, "electrons dim"], condition: Float[Array, "condition"]
+    ) -> Float[Array, ""]:
+        """Logarithm of the factor."""
+        first, second, parallel = _pairs(self.electrons)
+        if len(first) == 0:
+            return jnp.zeros((), r.dtype)
+        angles = jnp.matmul(r, jnp.asarray(self.waves, r.dtype).T, precision="highest")
+        features = jnp.cos(angles[first] - angles[second])
+        hidden = jax.nn.silu(self.film(self.hidden(features), condition.astype(r.dtype)))
+        channels = self.output(hidden)
+        return jnp.sum(jnp.where(parallel, channels[:, 0], channels[:, 1]))

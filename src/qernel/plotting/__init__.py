@@ -1,0 +1,9 @@
+"""Figures of a run: energies, densities, structure factors, training."""
+
+from ._density import density_figure as density_figure
+from ._draw import draw as draw
+from ._energy import energy_figure as energy_figure
+from ._interaction import interaction_figure as interaction_figure
+from ._slope import slope_figure as slope_figure
+from ._structure_factor import structure_factor_figure as structure_factor_figure
+from ._training import training_figure as training_figure

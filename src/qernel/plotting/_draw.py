@@ -1,0 +1,51 @@
+"""All figures of a run."""
+
+import os
+from pathlib import Path
+
+from qernel.observables import read_netcdf, read_training
+
+from ._density import density_figure
+from ._energy import energy_figure
+from ._interaction import interaction_figure
+from ._slope import slope_figure
+from ._structure_factor import structure_factor_figure
+from ._style import STYLE
+from ._training import training_figure
+
+
+def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> list[Path]:
+    """Draw the figures of a run directory, and return their paths.
+
+    Reads `results.nc` (energies, densities, structure factors) and `metrics.csv` (training), whichever
+    exist, and writes PNG files to `out`, by default the directory's `figures`.
+
+    Raises `ValueError` if neither file exists.
+    """
+    import matplotlib
+
+    folder = Path(run_dir)
+    results, metrics = folder / "results.nc", folder / "metrics.csv"
+    if not results.is_file() and not metrics.is_file():
+        raise ValueError(f"{folder} holds neither results.nc nor metrics.csv: there is nothing to draw")
+    dataset = read_netcdf(results) if results.is_file() else None
+    target = folder / "figures" if out is None else Path(out)
+    target.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
+        figures = {}
+        if dataset is not None:
+            figures["energy"] = energy_figure(dataset)
+            if "interaction" in dataset:
+                figures["interaction"] = interaction_figure(dataset)
+            figures["density"] = density_figure(dataset)
+            figures["structure_factor"] = structure_factor_figure(dataset)
+            figures["slope"] = slope_figure(dataset)
+        if metrics.is_file():
+            figures["training"] = training_figure(read_training(metrics), dataset)
+        for name, figure in figures.items():
+            if figure is not None:
+                path = target / f"{name}.png"
+                figure.savefig(path)
+                paths.append(path)
+    return paths

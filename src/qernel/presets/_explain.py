@@ -1,0 +1,127 @@
+"""What is wrong with a configuration, in one sentence."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ._config import Config
+
+
+class ConfigurationError(ValueError):
+    """A configuration that cannot be used; the message is one sentence for the user."""
+
+
+def known_keys() -> tuple[str, ...]:
+    """The full dotted names of all keys of a configuration."""
+    keys = []
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            keys += [f"{name}.{key}" for key in section.model_fields]
+    return tuple(keys)
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate most like `word`, by its whole name or its last part; None if none is."""
+    scores = {}
+    for candidate in candidates:
+        last, own = candidate.rpartition(".")[2], word.rpartition(".")[2]
+        pairs = ((word, candidate), (own, last), (word, last))
+        scores[candidate] = max(
+            difflib.SequenceMatcher(None, a.lower(), b.lower()).ratio() for a, b in pairs
+        )
+        # The right section counts, but less than the right key.
+        if "." in word and candidate.split(".")[0] == word.split(".")[0]:
+            scores[candidate] += 0.05
+    best = max(scores, key=lambda name: scores[name], default=None)
+    return best if best is not None and scores[best] >= 0.6 else None
+
+
+def unknown_key(key: str) -> str:
+    """The sentence for a key that does not exist."""
+    keys = (*known_keys(), "description")
+    guess = nearest(key, keys)
+    if guess is not None:
+        return f"unknown configuration key '{key}': did you mean '{guess}'?"
+    section = key.split(".")[0]
+    inside = [name for name in keys if name.startswith(section + ".")]
+    choices = inside or sorted({name.split(".")[0] for name in known_keys()})
+    return f"unknown configuration key '{key}': there are {', '.join(choices)}"
+
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "finite_number": "a finite number",
+}
+_BOUNDS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+def explain(error: ValidationError) -> str:
+    """The first mistake that pydantic found, in the user's terms."""
+    # A misspelt key is the likeliest cause of the others.
+    found = sorted(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
+    first = found[0]
+    key = _dotted(first["loc"])
+    kind, context, given = first["type"], first.get("ctx", {}), first.get("input")
+    if kind == "extra_forbidden":
+        return unknown_key(key)
+    if kind == "value_error":
+        message = str(context["error"])
+        return f"{key} {message}" if message.startswith("must") else f"{key}: {message}"
+    if kind == "literal_error":
+        return _choice(key, str(context["expected"]), given)
+    if kind in ("model_type", "model_attributes_type"):
+        return f"{key} is a section: write [{key}] and its keys below, or {key}.KEY = VALUE"
+    if kind in _BOUNDS:
+        words, bound = _BOUNDS[kind]
+        return f"{key} must be {words} {context[bound]:g}, got {show(given)}"
+    if kind in ("too_short", "too_long") or (kind == "missing" and len(first["loc"]) > 2):
+        return f"{_dotted(first['loc'][:2])} has the wrong number of entries"
+    if kind in _KINDS:
+        return f"{key} must be {_expected(first['loc'], _KINDS[kind])}, got {show(given)}"
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {show(given)}"
+
+
+def _choice(key: str, expected: str, given: Any) -> str:
+    choices = [choice.strip("' ") for choice in expected.replace(" or ", ", ").split(",")]
+    guess = nearest(given, choices) if isinstance(given, str) else None
+    hint = f": did you mean '{guess}'?" if guess else ""
+    return f"{key} must be one of {', '.join(choices)}, got {show(given)}{hint}"
+
+
+def _expected(location: tuple[int | str, ...], kind: str) -> str:
+    section = Config.model_fields[str(location[0])].annotation if location else None
+    if kind == "a list" and isinstance(section, type) and issubclass(section, BaseModel):
+        default = section.model_fields[str(location[1])].default
+        return f"a list such as {show(default)}"
+    return kind
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    names = [str(part) for part in location if isinstance(part, str)]
+    entries = [f"[{part}]" for part in location if isinstance(part, int)]
+    return ".".join(names) + "".join(entries)
+
+
+def show(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(show(entry) for entry in value) + "]"
+    if isinstance(value, Mapping):
+        return "a table"
+    return f"'{value}'" if isinstance(value, str) else f"{value}"

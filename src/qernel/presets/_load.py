@@ -1,0 +1,132 @@
+"""Configurations from presets, files and the command line, and back into a file."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from ._config import Config
+from ._explain import ConfigurationError, explain, known_keys, nearest, unknown_key
+
+DEFAULT_PRESET = "moire-6"
+
+
+def preset_names() -> tuple[str, ...]:
+    """The names of the shipped presets, small systems first."""
+    names = [entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml")]
+
+    def electrons(name: str) -> tuple[int, str]:
+        digits = "".join(c for c in name if c.isdigit())
+        return int(digits or 0), name
+
+    return tuple(sorted(names, key=electrons))
+
+
+def _folder():
+    return resources.files(__package__).joinpath("data")
+
+
+def preset_text(name: str) -> str:
+    """The TOML text of a preset.
+
+    **Raises:** `ConfigurationError` for an unknown name.
+    """
+    if name not in preset_names():
+        guess = nearest(name, preset_names())
+        hint = f"did you mean '{guess}'?" if guess else f"there are {', '.join(preset_names())}"
+        raise ConfigurationError(f"there is no preset and no file '{name}': {hint}")
+    return _folder().joinpath(f"{name}.toml").read_text(encoding="utf-8")
+
+
+def preset(name: str = DEFAULT_PRESET, *overrides: str) -> Config:
+    """A shipped preset, with `overrides` such as "training.steps=100" or "steps=100".
+
+    **Raises:** `ConfigurationError` in one sentence.
+    """
+    return parse(preset_text(name), overrides, source=f"preset {name}")
+
+
+def load(source: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """A configuration from a preset's name or a TOML file, with `overrides`.
+
+    **Raises:** `ConfigurationError` in one sentence.
+    """
+    text = str(source)
+    path = Path(text)
+    if text in preset_names() and not path.is_file():
+        return preset(text, *overrides)
+    if path.is_dir():
+        raise ConfigurationError(f"{text} is a directory: give a preset or a TOML file")
+    if not path.is_file():
+        if path.suffix == ".toml" or len(path.parts) > 1:
+            raise ConfigurationError(f"there is no file {text}")
+        return preset(text, *overrides)
+    return parse(path.read_text(encoding="utf-8"), overrides, source=text)
+
+
+def parse(text: str, overrides: Sequence[str] = (), *, source: str = "configuration") -> Config:
+    """A configuration from TOML text, with `overrides`."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{source} is not valid TOML: {error}") from None
+    for override in overrides:
+        _override(table, override)
+    try:
+        return Config.model_validate(_tuples(table))
+    except ValidationError as error:
+        raise ConfigurationError(explain(error)) from None
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigurationError(f"an override has the form key=value, got '{override}'")
+    section, name = full_key(key.strip()).split(".")
+    inner = table.setdefault(section, {})
+    if not isinstance(inner, dict):
+        raise ConfigurationError(f"{section} must be a section of the file")
+    inner[name] = _value(text.strip())
+
+
+def full_key(key: str) -> str:
+    """The full dotted name of a key, from itself or from its last part where only one key ends so.
+
+    **Raises:** `ConfigurationError` for an unknown or ambiguous key.
+    """
+    keys = known_keys()
+    if key in keys:
+        return key
+    matches = [name for name in keys if name.rpartition(".")[2] == key]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ConfigurationError(f"'{key}' could be {' or '.join(matches)}: write the one you mean in full")
+    raise ConfigurationError(unknown_key(key))
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        # A word needs no quotes on the command line.
+        return text
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _tuples(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return tuple(_tuples(entry) for entry in value)
+    return value
+
+
+def to_toml(config: Config, provenance: Mapping[str, Any] | None = None) -> str:
+    """The whole resolved configuration as TOML; `parse` reads it back."""
+    table = config.model_dump(mode="json")
+    table["provenance"] = dict(provenance) if provenance is not None else table["provenance"]
+    return tomli_w.dumps({key: entry for key, entry in table.items() if entry != {} and entry != ""})

@@ -1,0 +1,205 @@
+import warnings
+from collections.abc import Sequence
+
+import equinox as eqx
+import numpy as np
+import scipy.fft
+import scipy.sparse
+from jaxtyping import Complex, Float, Int, PyTree
+
+from ..hamiltonian import Hamiltonian
+from ..lattice import Lattice
+from ..orbitals import PlaneWaves, from_exponentials, to_exponentials
+from ._functional import Functional
+from ._orbital_set import OrbitalSet
+from ._problem import mean_field, plane_waves, primitive_lattice
+
+
+class BlochOrbitals(eqx.Module):
+    """The lowest non-interacting orbitals, each of definite crystal momentum.
+
+    **Fields:**
+
+    - `orbitals`: coefficients per spin.
+    - `energies`: their energies per spin, Ha*, ascending.
+    - `momenta`: k of each orbital per spin, inverse Bohr, in or on the edge of the primitive zone; a real
+      orbital of a pair ±k (the cosine-like or the sine-like one) carries +k.
+    """
+
+    orbitals: OrbitalSet
+    energies: tuple[Float[np.ndarray, " up"], Float[np.ndarray, " down"]]
+    momenta: tuple[Float[np.ndarray, "up dim"], Float[np.ndarray, "down dim"]]
+
+
+def momentum_classes(
+    waves: PlaneWaves, primitive: Lattice | None, potential: Float[np.ndarray, "..."]
+) -> Int[np.ndarray, " basis"]:
+    """A label of the crystal momentum of each e^{iG·r}, ordered 0, G₁, -G₁, ...
+
+    Two plane waves share a momentum if they differ by reciprocal vectors of the primitive lattice, or by
+    wavevectors that the one-body potential contains.
+    """
+    cell = waves.lattice
+    spectrum = np.abs(np.asarray(scipy.fft.fftn(potential))) / potential.size
+    spectrum.flat[0] = 0
+    # Well above the leakage of a potential whose wavevectors are known in float32 only.
+    present = np.argwhere(spectrum > max(1e-4 * spectrum.max(initial=0.0), 1e-10))
+    shape = np.array(potential.shape)
+    steps = [np.where(present > shape // 2, present - shape, present)]
+    if primitive is not None:
+        steps.append(np.round(primitive.reciprocal @ cell.matrix.T / (2 * np.pi)).astype(np.int64))
+    signed = waves.signed_integers
+    # Room for one step in any direction without wrapping round.
+    margin = np.abs(signed).max(axis=0, initial=0) + np.abs(np.concatenate(steps)).max(axis=0, initial=0)
+    box = tuple(2 * margin + 1)
+    index = np.full(int(np.prod(box)), -1)
+    index[np.ravel_multi_index(tuple((signed + margin).T), box)] = np.arange(len(signed))
+    rows, columns = [], []
+    for step in np.concatenate(steps):
+        target = index[np.ravel_multi_index(tuple((signed + step + margin).T), box)]
+        rows.append(np.flatnonzero(target >= 0))
+        columns.append(target[target >= 0])
+    i, j = np.concatenate(rows or [[]]).astype(int), np.concatenate(columns or [[]]).astype(int)
+    graph = scipy.sparse.coo_array((np.ones(len(i)), (i, j)), shape=(len(signed), len(signed)))
+    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
+
+
+def one_body_matrix(
+    functional: Functional, members: Int[np.ndarray, " members"]
+) -> Complex[np.ndarray, "members members"]:
+    """⟨G| p/2 G² + V |G'⟩ between the plane waves with these positions in the order 0, G₁, -G₁, ..."""
+    potential = functional.one_body_potential
+    spectrum = np.asarray(scipy.fft.fftn(potential)) / potential.size
+    integers = functional.grid.waves.signed_integers[members]
+    difference = (integers[:, None] - integers[None]) % np.array(potential.shape)
+    matrix = spectrum[tuple(np.moveaxis(difference, -1, 0))]
+    kinetic = 0.5 * functional.prefactor * functional.grid.waves.squared_wavenumbers[members]
+    return matrix + np.diag(kinetic)
+
+
+def bloch_orbitals(
+    hamiltonian: Hamiltonian,
+    parameters: PyTree,
+    *,
+    cutoff: float | None = None,
+    real: bool = True,
+    electrons: tuple[int, int] | None = None,
+    members: Sequence[int] | None = None,
+) -> BlochOrbitals:
+    """The lowest orbitals of the one-body Hamiltonian T + V (no interaction), of definite momentum, at zero
+    twist.
+
+    With `real` (time reversal), √2 Re u_k and √2 Im u_k stand for the pair u_k, u_{-k} = u_k*; an odd one
+    out is a cosine. Its determinant is then the sum of the two of opposite momentum: the same energy, and
+    still an eigenstate of the one-body problem.
+
+    Where the last level is only partly filled (an open shell) the members are taken in the order of the
+    plane waves, which depends on the cell alone, and a `UserWarning` names the degeneracy.
+
+    **Arguments:**
+
+    - `cutoff`: largest wavevector, inverse Bohr; see `default_cutoff`.
+    - `real`: real combinations, or one complex orbital for each momentum.
+    - `electrons`: numbers of orbitals (up, down), if not the Hamiltonian's.
+    - `members`: which members of the open shell of spin up to fill, counted from 0; no warning then.
+    """
+    waves = plane_waves(hamiltonian, cutoff)
+    functional = mean_field(hamiltonian, parameters, waves)
+    counts = hamiltonian.electrons if electrons is None else electrons
+    labels = momentum_classes(waves, primitive_lattice(hamiltonian), functional.one_body_potential)
+    energies, momenta, column = _spectrum(functional, labels, max(counts), real)
+    levels = _levels(energies)
+    order = np.lexsort((np.arange(len(energies)), levels))
+    if len(order) < max(counts):
+        raise ValueError(
+            f"the cutoff leaves {len(order)} orbitals for {max(counts)} electrons of one spin: raise it"
+        )
+    dtype = np.float64 if real else np.complex128
+    chosen = [order[:n] for n in counts]
+    if members is not None:
+        shell = order[levels[order] == levels[order[counts[0] - 1]]]
+        below = order[levels[order] < levels[shell[0]]]
+        if len(members) != counts[0] - len(below) or len(set(members)) != len(members):
+            raise ValueError(
+                f"{counts[0]} electrons fill {counts[0] - len(below)} members of the shell, "
+                f"got members={list(members)}"
+            )
+        if not all(0 <= i < len(shell) for i in members):
+            raise ValueError(f"the shell has members 0 to {len(shell) - 1}, got {list(members)}")
+        chosen[0] = np.concatenate([below, shell[list(members)]])
+    for n in sorted({n for spin, n in enumerate(counts) if n and (spin or members is None)}):
+        _warn_of_open_shell(levels[order], energies[order], n)
+    up, down = (
+        np.array([column(int(i)) for i in c], dtype=dtype).reshape(len(c), waves.size).T for c in chosen
+    )
+    return BlochOrbitals(
+        OrbitalSet(waves, (up, down)),
+        (energies[chosen[0]], energies[chosen[1]]),
+        (momenta[chosen[0]], momenta[chosen[1]]),
+    )
+
+
+def _spectrum(functional: Functional, labels: np.ndarray, count: int, real: bool):
+    """Energies and momenta of the `count` lowest orbitals of each momentum, and a function of their number
+    that returns the coefficients: in a large cell there are too many to keep."""
+    waves = functional.grid.waves
+    vectors = waves.signed_integers @ waves.lattice.reciprocal
+    energies, momenta, origins = [], [], []
+    # Positions 2j - 1 and 2j hold G_j and -G_j.
+    partner = np.arange(waves.size)
+    partner[1::2], partner[2::2] = partner[2::2].copy(), partner[1::2].copy()
+    done = set()
+    for first in range(waves.size):
+        label, conjugate = int(labels[first]), int(labels[partner[first]])
+        if label in done:
+            continue
+        done |= {label, conjugate}
+        members = np.flatnonzero(labels == label)
+        matrix = one_body_matrix(functional, members)
+        paired = conjugate != label
+        if not paired:
+            # Closed under G -> -G: real in cosines and sines, which sit at the same positions.
+            unit = np.zeros((waves.size, len(members)))
+            unit[members, np.arange(len(members))] = 1
+            turn = to_exponentials(unit)[members]
+            matrix = np.real(turn.conj().T @ matrix @ turn)
+        values, states = np.linalg.eigh(matrix)
+        largest = states[np.abs(states).argmax(axis=0), np.arange(len(values))]
+        states = states * (largest.conj() / np.abs(largest))
+        for band in range(min(count, len(values))):
+            for part in range(2 if paired else 1):
+                energies.append(values[band])
+                momenta.append(vectors[first] if real or part == 0 else -vectors[first])
+                origins.append((members, states[:, band], part, paired))
+
+    def column(number: int) -> np.ndarray:
+        members, state, part, paired = origins[number]
+        expanded = np.zeros((waves.size, 1), dtype=state.dtype)
+        expanded[members, 0] = state
+        if not paired:
+            return expanded[:, 0]
+        u = from_exponentials(expanded)[:, 0]
+        if real:
+            return np.sqrt(2) * (np.real(u) if part == 0 else np.imag(u))
+        return u if part == 0 else u.conj()
+
+    return np.array(energies), np.array(momenta), column
+
+
+def _levels(energies: Float[np.ndarray, " orbitals"]) -> Int[np.ndarray, " orbitals"]:
+    order = np.argsort(energies, kind="stable")
+    gaps = np.diff(energies[order]) > 1e-9 * max(float(np.ptp(energies[: len(order)])), 1e-300) + 1e-12
+    levels = np.empty(len(order), dtype=np.int64)
+    levels[order] = np.concatenate([[0], np.cumsum(gaps)])
+    return levels
+
+
+def _warn_of_open_shell(levels: np.ndarray, energies: np.ndarray, n: int) -> None:
+    if n < len(levels) and levels[n] == levels[n - 1]:
+        shell = np.flatnonzero(levels == levels[n])
+        warnings.warn(
+            f"open shell: {n} electrons of one spin fill {n - shell[0]} of {len(shell)} degenerate orbitals "
+            f"at {energies[n]:.6g} Ha*; {shell[0]} or {shell[-1] + 1} electrons would close the shell. "
+            "The first members of the star are taken.",
+            stacklevel=3,
+        )

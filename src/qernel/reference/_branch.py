@@ -1,0 +1,142 @@
+import warnings
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float, Num, PyTree
+
+from ..hamiltonian import Family
+from ..orbitals import PlaneWaves
+from ._bloch import bloch_orbitals
+from ._hartree_fock import hartree_fock
+from ._orbital_set import OrbitalSet
+from ._starts import crystal_start
+
+
+class OrbitalBranch(eqx.Module):
+    """Orbitals of a chain of Hamiltonians, with a gauge that varies smoothly along it.
+
+    **Fields:**
+
+    - `waves`: the real plane waves.
+    - `nodes`: the coordinate of each Hamiltonian, ascending.
+    - `coefficients`: per spin (nodes, basis, orbitals).
+    - `overlaps`: the smallest singular value of the overlap matrix with the neighbour, for each of the
+      nodes - 1 links: near 1 on a smooth branch, 0 where the occupied space jumped.
+    """
+
+    waves: PlaneWaves
+    nodes: Float[np.ndarray, " nodes"]
+    coefficients: tuple[Num[np.ndarray, "nodes basis up"], Num[np.ndarray, "nodes basis down"]]
+    overlaps: Float[np.ndarray, " links"]
+
+
+def align(
+    coefficients: Num[np.ndarray, "basis orbitals"], previous: Num[np.ndarray, "basis orbitals"]
+) -> tuple[Num[np.ndarray, "basis orbitals"], float]:
+    """C U with the unitary U that brings C closest to `previous` (Procrustes), and the smallest singular
+    value of C†C_prev.
+
+    The determinant keeps its modulus: U mixes occupied orbitals only.
+    """
+    left, singular, right = np.linalg.svd(coefficients.conj().T @ previous)
+    return coefficients @ (left @ right), float(singular.min(initial=1.0))
+
+
+def potential_depth(parameters: PyTree) -> Float[Array, "..."]:
+    """The default coordinate of a family, `parameters.depth`."""
+    return parameters.depth
+
+
+def orbital_branch(
+    family: Family,
+    solve: Callable[[PyTree, OrbitalSet | None], OrbitalSet],
+    *,
+    coordinate: Callable[[PyTree], Float[Array, ""]] = potential_depth,
+    least_overlap: float = 0.0,
+) -> OrbitalBranch:
+    """Follow orbitals along a family, from the largest coordinate to the smallest.
+
+    **Arguments:**
+
+    - `solve`: called with the parameters of one member and the orbitals of its deeper neighbour (`None` for
+      the first);
+      returns the member's orbitals.
+    - `coordinate`: the scalar of the parameters that orders the members.
+    - `least_overlap`: where the smallest singular value of the overlap with the neighbour falls below this,
+      the branch has ended, and the neighbour's orbitals are kept in place of the new ones.
+
+    Raises `ValueError` if two members have the same coordinate.
+    """
+    members = [family.select(i) for i in range(family.size)]
+    nodes = np.array([float(coordinate(p)) for p in members])
+    if len(np.unique(nodes)) != len(nodes):
+        raise ValueError(f"the members of a branch need different coordinates, got {np.sort(nodes).tolist()}")
+    order = np.argsort(nodes)[::-1]
+    previous: OrbitalSet | None = None
+    found, overlaps = [], []
+    for i in order:
+        current = solve(members[i], previous)
+        if previous is not None:
+            (up, first), (down, second) = (
+                align(c, p) for c, p in zip(current.coefficients, previous.coefficients, strict=True)
+            )
+            overlaps.append(min(first, second))
+            held = overlaps[-1] < least_overlap
+            current = previous if held else OrbitalSet(current.waves, (up, down))
+        found.append(current)
+        previous = current
+    up, down = (np.stack([o.coefficients[spin] for o in found[::-1]]) for spin in (0, 1))
+    return OrbitalBranch(found[0].waves, nodes[order][::-1].copy(), (up, down), np.array(overlaps[::-1]))
+
+
+def liquid_branch(
+    family: Family,
+    *,
+    cutoff: float | None = None,
+    self_consistent: bool = False,
+    coordinate: Callable[[PyTree], Float[Array, ""]] = potential_depth,
+) -> OrbitalBranch:
+    """Translation-symmetric orbitals along a family: the liquid.
+
+    Real non-interacting Bloch orbitals or, `self_consistent`, complex Hartree-Fock orbitals of the same
+    momenta. An open shell warns once.
+    """
+
+    def solve(parameters: PyTree, previous: OrbitalSet | None) -> OrbitalSet:
+        with warnings.catch_warnings():
+            if previous is not None:
+                warnings.simplefilter("ignore", UserWarning)
+            start = bloch_orbitals(
+                family.hamiltonian, parameters, cutoff=cutoff, real=not self_consistent
+            ).orbitals
+        if not self_consistent:
+            return start
+        return hartree_fock(family.hamiltonian, parameters, start, keep_momentum=True).orbitals
+
+    return orbital_branch(family, solve, coordinate=coordinate)
+
+
+def crystal_branch(
+    family: Family,
+    *,
+    cutoff: float | None = None,
+    sites: Float[np.ndarray, "electrons dim"] | Sequence[Sequence[float]] | None = None,
+    seed: int = 0,
+    coordinate: Callable[[PyTree], Float[Array, ""]] = potential_depth,
+) -> OrbitalBranch:
+    """Hartree-Fock orbitals of the crystal along a family, also where it is only metastable.
+
+    Starts from Gaussians on the sites at the largest coordinate and continues to the smallest, each from its
+    neighbour. Where the crystal has lost even metastability (an orbital overlaps its neighbour by less than
+    a half) the last crystal orbitals are kept.
+
+    **Arguments:** as for `crystal_start`.
+    """
+
+    def solve(parameters: PyTree, previous: OrbitalSet | None) -> OrbitalSet:
+        if previous is None:
+            previous = crystal_start(family.hamiltonian, parameters, cutoff=cutoff, sites=sites, seed=seed)
+        return hartree_fock(family.hamiltonian, parameters, previous).orbitals
+
+    return orbital_branch(family, solve, coordinate=coordinate, least_overlap=0.5)

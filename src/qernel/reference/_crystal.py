@@ -1,0 +1,153 @@
+import itertools
+
+import numpy as np
+import scipy.fft
+import scipy.ndimage
+from jaxtyping import Bool, Float, PyTree
+
+from ..hamiltonian import Hamiltonian
+from ._functional import Functional
+from ._problem import mean_field, plane_waves
+
+
+def crystal_sites(
+    hamiltonian: Hamiltonian, parameters: PyTree, *, cutoff: float | None = None, seed: int = 0
+) -> Float[np.ndarray, "electrons dim"]:
+    """The sites of the classical ground state on the minima of the potential, spin up first.
+
+    Among the minima of the one-body potential the sites minimise Σ_i V(r_i) + Σ_{i<j} ψ(r_ij), with ψ the
+    periodic Coulomb potential of slightly smeared charges, by annealing and then the best single moves
+    until none helps; the spins are then dealt out so that equal ones are far apart. Where there are fewer
+    minima than electrons every grid point is a candidate: a Wigner crystal. The answer is a good guess, not
+    proven optimal.
+
+    **Arguments:**
+
+    - `cutoff`: of the plane waves whose grid carries the potential; see `default_cutoff`.
+    - `seed`: of the annealing.
+    """
+    functional = mean_field(hamiltonian, parameters, plane_waves(hamiltonian, cutoff))
+    count = hamiltonian.n_electrons
+    candidates = _candidates(functional, count)
+    external = _values(functional, candidates)
+    pairs = _pair_energies(functional, candidates, count)
+    generator = np.random.default_rng(seed)
+    chosen = np.flatnonzero(_occupy(external, pairs, count, generator))
+    pairs = pairs[np.ix_(chosen, chosen)]
+    # The energy of equal spins alone, as a field and a doubled coupling on the sites of spin up.
+    up = _occupy(-pairs.sum(axis=1), 2 * pairs, hamiltonian.electrons[0], generator)
+    return candidates[np.concatenate([chosen[up], chosen[~up]])]
+
+
+def _candidates(functional: Functional, count: int) -> Float[np.ndarray, "candidates dim"]:
+    grid, potential = functional.grid, functional.one_body_potential
+    points = grid.points
+    if np.ptp(potential) > 1e-9:
+        lowest = scipy.ndimage.minimum_filter(potential, size=3, mode="wrap")
+        minima = points[np.flatnonzero(potential.ravel() == lowest.ravel())]
+        minima = _refine(functional, minima)
+        if len(minima) >= count:
+            energies = _values(functional, minima)
+            # Shallower minima are worth a try up to about what a neighbour's repulsion costs.
+            spacing = (grid.waves.lattice.volume / count) ** (1 / len(grid.shape))
+            highest = np.sort(energies)[count - 1] + 0.5 * functional.strength / spacing
+            return minima[energies <= highest + 1e-6 * np.ptp(potential)]
+    strides = max(1, int(np.ceil((grid.size / 2500) ** (1 / len(grid.shape)))))
+    keep = np.zeros(grid.shape, dtype=bool)
+    keep[tuple(slice(None, None, strides) for _ in grid.shape)] = True
+    return points[keep.ravel()]
+
+
+def _fourier(functional: Functional):
+    """The wavevectors of the one-body potential and their amplitudes."""
+    potential = functional.one_body_potential
+    spectrum = np.asarray(scipy.fft.fftn(potential)) / potential.size
+    present = np.argwhere(np.abs(spectrum) > 1e-6 * np.abs(spectrum).max(initial=1e-300))
+    shape = np.array(potential.shape)
+    integers = np.where(present > shape // 2, present - shape, present)
+    return integers @ functional.grid.waves.lattice.reciprocal, spectrum[tuple(present.T)]
+
+
+def _values(functional: Functional, points: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, " n"]:
+    vectors, amplitudes = _fourier(functional)
+    return (np.exp(1j * points @ vectors.T) @ amplitudes).real
+
+
+def _refine(functional: Functional, points: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "minima dim"]:
+    # Equivalent minima must have equal energies, which grid points beside them do not.
+    vectors, amplitudes = _fourier(functional)
+    limit = np.linalg.norm(functional.grid.waves.lattice.reduced[0]) / max(functional.grid.shape)
+    values = np.zeros((len(points), points.shape[1]))
+    for _ in range(8):
+        waves = np.exp(1j * points @ vectors.T) * amplitudes
+        slope = (1j * waves @ vectors).real
+        curvature = -np.einsum("ng,ga,gb->nab", waves, vectors, vectors).real
+        values, axes = np.linalg.eigh(curvature)
+        step = np.einsum("nab,nb,ncb,nc->na", axes, 1 / np.maximum(np.abs(values), 1e-12), axes, slope)
+        length = np.linalg.norm(step, axis=1, keepdims=True)
+        points = points - step * np.minimum(1, limit / np.maximum(length, 1e-300))
+    # On a skewed grid a saddle may lie below its neighbours, and two points may share a minimum.
+    points = points[values.min(axis=1) > 0]
+    matrix = functional.grid.waves.lattice.matrix
+    fractions = points @ np.linalg.inv(matrix)
+    _, first = np.unique(np.round(fractions, 6) % 1.0, axis=0, return_index=True)
+    return points[np.sort(first)]
+
+
+def _pair_energies(
+    functional: Functional, points: Float[np.ndarray, "n dim"], count: int
+) -> Float[np.ndarray, "n n"]:
+    lattice = functional.grid.waves.lattice
+    width = 0.15 * (lattice.volume / count) ** (1 / lattice.dim)
+    wavenumber = 4.5 / width
+    half = lattice.reciprocal_vectors(wavenumber)
+    length = np.linalg.norm(half, axis=1)
+    kernel = 2 * np.pi / length if lattice.dim == 2 else 4 * np.pi / length**2
+    # A coupling of zero would leave the sites arbitrary.
+    weights = (functional.strength or 1.0) * kernel * np.exp(-((length * width) ** 2) / 2) / lattice.volume
+    phases = points @ half.T
+    cosine, sine = np.cos(phases), np.sin(phases)
+    energies = (cosine * weights) @ cosine.T + (sine * weights) @ sine.T
+    np.fill_diagonal(energies, 0.0)
+    return energies
+
+
+def _occupy(
+    external: Float[np.ndarray, " n"],
+    pairs: Float[np.ndarray, "n n"],
+    count: int,
+    generator: np.random.Generator,
+) -> Bool[np.ndarray, " n"]:
+    """The occupation of `count` sites with the lowest energy found."""
+    n = len(external)
+    if count in (0, n):
+        return np.full(n, count == n)
+    best, best_energy = np.zeros(n, dtype=bool), np.inf
+    for _ in range(3):
+        occupied = np.zeros(n, dtype=bool)
+        occupied[generator.permutation(n)[:count]] = True
+        field = external + pairs @ occupied
+        filled, empty = list(np.flatnonzero(occupied)), list(np.flatnonzero(~occupied))
+        scale = float(np.std(field)) + 1e-12
+        temperatures = np.geomspace(scale, 1e-2 * scale, 400 * min(n, 250))
+        draws = generator.random((len(temperatures), 3))
+        for temperature, (u, v, w) in zip(temperatures, draws, strict=True):
+            a, b = int(u * len(filled)), int(v * len(empty))
+            i, j = filled[a], empty[b]
+            change = field[j] - field[i] - pairs[i, j]
+            if change <= 0 or w < np.exp(-change / temperature):
+                filled[a], empty[b] = j, i
+                field += pairs[j] - pairs[i]
+        for _ in itertools.count():
+            changes = field[empty][None, :] - field[filled][:, None] - pairs[np.ix_(filled, empty)]
+            a, b = np.unravel_index(changes.argmin(), changes.shape)
+            if changes[a, b] > -1e-12:
+                break
+            i, j = filled[a], empty[b]
+            filled[a], empty[b] = j, i
+            field += pairs[j] - pairs[i]
+        energy = float(np.sum(external[filled] + field[filled]) / 2)
+        if energy < best_energy - 1e-12:
+            best, best_energy = np.zeros(n, dtype=bool), energy
+            best[filled] = True
+    return best

@@ -1,0 +1,99 @@
+import numpy as np
+import scipy.optimize
+from jaxtyping import Bool, Num
+
+from ..orbitals import from_exponentials, to_exponentials
+from ._functional import Functional
+
+
+def orthonormalise(x: Num[np.ndarray, "basis orbitals"]) -> Num[np.ndarray, "basis orbitals"]:
+    """X (X†X)^{-1/2}: the nearest orthonormal set."""
+    left, _, right = np.linalg.svd(x, full_matrices=False)
+    return left @ right
+
+
+def descend(
+    functional: Functional,
+    start: tuple[Num[np.ndarray, "basis _"], ...],
+    *,
+    allowed: tuple[Bool[np.ndarray, "basis _"], ...] | None = None,
+    tolerance: float,
+    max_iterations: int,
+) -> tuple[tuple[Num[np.ndarray, "basis _"], ...], bool, int]:
+    """Minimise the energy over orthonormal orbitals from `start`: (coefficients, converged, iterations).
+
+    L-BFGS on free matrices X, the orbitals being X (X†X)^{-1/2}, in variables scaled by the inverse root of
+    the kinetic energy. The energy never rises, so the search stays in the basin it started in, which a
+    self-consistent iteration does not promise: continuation along a metastable branch needs that. Only the
+    occupied orbitals are ever touched, no Fock matrix is formed.
+
+    `allowed` marks, for complex orbitals, which e^{iG·r} (ordered 0, G₁, -G₁, ...) each orbital may
+    contain: its momentum. `tolerance` bounds the largest component of (1 - P) F C, in Ha*.
+    """
+    complex_orbitals = any(np.iscomplexobj(c) for c in start)
+    kinetic = 0.5 * functional.prefactor * functional.grid.waves.squared_wavenumbers[:, None]
+    electrons = sum(c.shape[1] for c in start)
+    mean_kinetic = sum(float(np.sum(kinetic * np.abs(c) ** 2)) for c in start) / electrons
+    spread = sum((float(np.ptp(v)) for v in functional.potentials.values()), 0.0)
+    floor = mean_kinetic + 0.05 * spread + 0.1 * abs(functional.self_image) + 1e-12
+    scale = 1 / np.sqrt(kinetic + floor)
+
+    if allowed is None:
+        allowed = tuple(np.ones(c.shape, dtype=bool) for c in start)
+    masks = allowed
+
+    def pack(matrices: list[np.ndarray]) -> np.ndarray:
+        if complex_orbitals:
+            parts = [to_exponentials(m)[mask] for m, mask in zip(matrices, masks, strict=True)]
+            return np.concatenate(parts).view(np.float64)
+        return np.concatenate([m.ravel() for m in matrices])
+
+    def unpack(x: np.ndarray) -> list[np.ndarray]:
+        values, out, offset = x.view(np.complex128) if complex_orbitals else x, [], 0
+        for mask in masks:
+            count = int(mask.sum())
+            full = np.zeros(mask.shape, dtype=values.dtype)
+            full[mask] = values[offset : offset + count]
+            out.append(from_exponentials(full) if complex_orbitals else full)
+            offset += count
+        return out
+
+    def evaluate(x: np.ndarray):
+        orbitals, back = [], []
+        for y in unpack(x):
+            left, singular, right = np.linalg.svd(scale * y, full_matrices=False)
+            orbitals.append(left @ right)
+            back.append((right.conj().T / singular) @ right)
+        energies, forces = functional(tuple(orbitals))
+        residuals = [f - c @ (c.conj().T @ f) for f, c in zip(forces, orbitals, strict=True)]
+        gradient = pack([2 * scale * (g @ b) for g, b in zip(residuals, back, strict=True)])
+        return (
+            sum(energies.values()),
+            gradient,
+            tuple(orbitals),
+            max(float(np.abs(g).max(initial=0.0)) for g in residuals),
+        )
+
+    current = tuple(orthonormalise(c) for c in start)
+    iterations = 0
+    residual = np.inf
+    # Restarts re-orthonormalise the free matrices and refresh the memory of the quasi-Newton method.
+    for _ in range(5):
+        result = scipy.optimize.minimize(
+            lambda x: evaluate(x)[:2],
+            pack([c / scale for c in current]),
+            jac=True,
+            method="L-BFGS-B",
+            options={
+                "maxiter": max(max_iterations - iterations, 1),
+                "maxfun": 2 * max_iterations,
+                "maxcor": 20,
+                "ftol": 0.0,
+                "gtol": 2 * tolerance * scale.min(),
+            },
+        )
+        iterations += int(result.nit)
+        _, _, current, residual = evaluate(result.x)
+        if residual <= tolerance or iterations >= max_iterations:
+            break
+    return current, residual <= tolerance, iterations

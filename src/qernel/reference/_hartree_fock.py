@@ -1,0 +1,131 @@
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float, Int, Num, PyTree
+
+from ..hamiltonian import Ewald, Hamiltonian
+from ..orbitals import to_exponentials
+from ._bloch import momentum_classes
+from ._descent import descend, orthonormalise
+from ._orbital_set import OrbitalSet
+from ._problem import mean_field, primitive_lattice
+
+
+class HartreeFock(eqx.Module):
+    """A stationary point of the Hartree-Fock energy. Energies in Ha*, totals, the self-image energy included.
+
+    **Fields:**
+
+    - `orbitals`: the canonical orbitals of each spin (they diagonalise the Fock operator).
+    - `orbital_energies`: their eigenvalues, per spin, ascending.
+    - `energies`: `kinetic`, one entry per potential under the Hamiltonian's name (the Coulomb interaction
+      is its full expectation value), for comparison with local energies term by term.
+    - `interaction_terms`: `hartree`, `exchange` and `madelung`, whose sum is the interaction.
+    - `density`: electrons per Bohr^dim on a uniform grid of the cell; point (i, j, ..) sits at Σ_d (i_d /
+      n_d) A_d.
+    - `converged`, `iterations`: of the descent.
+    """
+
+    orbitals: OrbitalSet
+    orbital_energies: tuple[Float[np.ndarray, " up"], Float[np.ndarray, " down"]]
+    energies: dict[str, float]
+    interaction_terms: dict[str, float]
+    density: Float[np.ndarray, "..."]
+    converged: bool
+    iterations: int
+
+    @property
+    def energy(self) -> float:
+        """The total energy, Ha*: a variational upper bound."""
+        return sum(self.energies.values())
+
+
+def hartree_fock(
+    hamiltonian: Hamiltonian,
+    parameters: PyTree,
+    start: OrbitalSet,
+    *,
+    keep_momentum: bool = False,
+    tolerance: float = 1e-6,
+    max_iterations: int = 2000,
+) -> HartreeFock:
+    """Unrestricted Hartree-Fock in plane waves, at zero twist: the minimum whose basin holds `start`.
+
+    The energy goes down from `start` to the nearest minimum by a quasi-Newton descent, so the answer is the
+    branch of the start: `bloch_orbitals(...).orbitals` for the liquid, `crystal_start(...)` for the crystal,
+    `random_start(..., seed=...)` to search, `result.orbitals` of a neighbouring Hamiltonian for
+    continuation. Compare several: none is proven global. A start with a symmetry keeps it;
+    `perturbed(start, seed=...)` breaks it. Runs on the host in float64.
+
+    **Arguments:**
+
+    - `start`: orbitals; their numbers must match `hamiltonian.electrons`.
+    - `keep_momentum`: keep the crystal momentum of every orbital, as well as the momenta that are occupied:
+      the translation-symmetric solution. Needs a start of definite momenta, `bloch_orbitals(...,
+      real=False).orbitals`.
+    - `tolerance`: largest component of the gradient (1 - P) F C, Ha*; the energy is then good to its square.
+
+    Raises `ValueError` for open boundaries, for a start with other numbers of electrons, or of mixed
+    momenta where they are to be kept.
+    """
+    if start.electrons != tuple(hamiltonian.electrons):
+        raise ValueError(
+            f"the start has {start.electrons} orbitals, the Hamiltonian {hamiltonian.electrons} electrons"
+        )
+    functional = mean_field(hamiltonian, parameters, start.waves)
+    begin = tuple(orthonormalise(c) for c in start.coefficients)
+    labels = None
+    if keep_momentum:
+        classes = momentum_classes(start.waves, primitive_lattice(hamiltonian), functional.one_body_potential)
+        begin = tuple(c.astype(np.complex128) for c in begin)
+        labels = tuple(_momenta(c, classes) for c in begin)
+    allowed = None if labels is None else tuple(classes[:, None] == label for label in labels)
+    found, converged, iterations = descend(
+        functional, begin, allowed=allowed, tolerance=tolerance, max_iterations=max_iterations
+    )
+    _, forces = functional(found)
+    canonical, levels = [], []
+    for i, (c, f) in enumerate(zip(found, forces, strict=True)):
+        label = np.zeros(c.shape[1], dtype=np.int64) if labels is None else labels[i]
+        values, vectors = _eigh_by_label(c.conj().T @ f, label)
+        canonical.append(c @ vectors)
+        levels.append(values)
+    energies, _ = functional(tuple(canonical))
+    terms = {name: energies.pop(name) for name in ("hartree", "exchange", "madelung")}
+    interaction = [name for name, v in hamiltonian.potentials.items() if isinstance(v, Ewald)]
+    if interaction:
+        energies[interaction[0]] = sum(terms.values())
+    density = functional.density(functional.orbitals(tuple(canonical))) / start.waves.lattice.volume
+    return HartreeFock(
+        orbitals=OrbitalSet(start.waves, (canonical[0], canonical[1])),
+        orbital_energies=(levels[0], levels[1]),
+        energies=energies,
+        interaction_terms=terms,
+        density=density,
+        converged=converged,
+        iterations=iterations,
+    )
+
+
+def _momenta(
+    coefficients: Num[np.ndarray, "basis orbitals"], classes: Int[np.ndarray, " basis"]
+) -> Int[np.ndarray, " orbitals"]:
+    weights = np.zeros((classes.max() + 1, coefficients.shape[1]))
+    np.add.at(weights, classes, np.abs(to_exponentials(coefficients)) ** 2)
+    if np.any(weights.max(axis=0) < 1 - 1e-6):
+        raise ValueError(
+            "keep_momentum needs a start whose orbitals have definite momenta, such as "
+            "bloch_orbitals(..., real=False).orbitals"
+        )
+    return weights.argmax(axis=0)
+
+
+def _eigh_by_label(
+    matrix: Num[np.ndarray, "n n"], labels: Int[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " n"], Num[np.ndarray, "n n"]]:
+    """Eigenvectors that do not mix states of different labels, by ascending eigenvalue."""
+    values, vectors = np.zeros(len(labels)), np.zeros_like(matrix)
+    for label in np.unique(labels):
+        block = np.flatnonzero(labels == label)
+        values[block], vectors[np.ix_(block, block)] = np.linalg.eigh(matrix[np.ix_(block, block)])
+    order = np.argsort(values, kind="stable")
+    return values[order], vectors[:, order]

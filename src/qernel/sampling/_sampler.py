@@ -1,0 +1,123 @@
+"""Many walkers through any BlackJAX kernel."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+if TYPE_CHECKING:
+    from blackjax.base import SamplingAlgorithm
+
+LogDensity = Callable[[Float[Array, "electrons dim"]], Float[Array, ""]]
+
+
+def random_walk(log_density: LogDensity, step_size: Float[Array, ""]) -> "SamplingAlgorithm":
+    r"""Random-walk Metropolis that moves all electrons at once, $r' = r + \sigma\xi$ with $\xi\sim N(0, 1)$.
+
+    BlackJAX's `additive_step_random_walk`; `step_size` σ in the unit of length.
+
+    **Source:** N. Metropolis et al., J. Chem. Phys. 21, 1087 (1953).
+    """
+    # Importing BlackJAX starts a backend, which importing qernel must not do.
+    import blackjax
+
+    def propose(key, position):
+        return step_size.astype(position.dtype) * jax.random.normal(key, position.shape, position.dtype)
+
+    return blackjax.additive_step_random_walk(log_density, propose)
+
+
+class Walkers(eqx.Module):
+    """What a sampling phase leaves: `positions`, `log_density` there, and per Hamiltonian `step_size`, `acceptance`.
+
+    `stuck` counts walkers that accepted no move during the phase.
+    """
+
+    positions: Float[Array, "hamiltonians walkers electrons dim"]
+    log_density: Float[Array, "hamiltonians walkers"]
+    step_size: Float[Array, "hamiltonians"]
+    acceptance: Float[Array, "hamiltonians"]
+    stuck: Int[Array, "hamiltonians"]
+
+
+class Sampler(eqx.Module):
+    r"""Moves walkers of many Hamiltonians with a kernel in BlackJAX form, and tunes its step.
+
+    - `algorithm(log_density, step_size)` returns a `blackjax` `SamplingAlgorithm` (`init`, `step`), whose `info` has an
+      `acceptance_rate`: any BlackJAX algorithm and any kernel of one's own of this form.
+    - `moves` kernel steps make one sampling phase.
+    - after each phase, per Hamiltonian, $\log\sigma \leftarrow \log\sigma + g\,(a - a^*)$ with the mean acceptance a,
+      the target $a^*$ = `target_acceptance` and gain g = `gain`; `gain=0` freezes the step.
+    - `wrap` maps positions back into the cell after each phase (None: open boundaries).
+
+    The density is closed over inside the traced function, so that it may depend on traced network parameters with no
+    retrace, and its value at the walkers is computed afresh at the start of every phase: BlackJAX's cache would be
+    that of the parameters before the last optimiser step. Keys are folded with the global number of the walker, so
+    that the chains do not depend on the number of devices.
+    """
+
+    algorithm: Callable = eqx.field(static=True, default=random_walk)
+    moves: int = eqx.field(static=True, default=10)
+    target_acceptance: float = eqx.field(static=True, default=0.5)
+    gain: float = eqx.field(static=True, default=0.3)
+    wrap: Callable | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        if self.moves < 1:
+            raise ValueError(f"a sampling phase needs at least one move, got moves={self.moves}")
+        if not 0 < self.target_acceptance < 1:
+            raise ValueError(f"target_acceptance must lie between 0 and 1, got {self.target_acceptance}")
+
+    def __call__(
+        self,
+        log_density: Callable[[Float[Array, "electrons dim"], Any], Float[Array, ""]],
+        parameters: Any,
+        positions: Float[Array, "hamiltonians walkers electrons dim"],
+        step_size: Float[Array, "hamiltonians"],
+        key: PRNGKeyArray,
+    ) -> Walkers:
+        """Run one phase from `positions`.
+
+        **Arguments:** `log_density(r, parameters)`, $2\\log|\\psi|$ of one configuration; `parameters`, pytree with a
+        leading axis over Hamiltonians.
+        """
+        shape = positions.shape[:2]
+        numbers = jnp.arange(shape[0] * shape[1]).reshape(shape)
+        keys = jax.vmap(jax.vmap(lambda number: jax.random.fold_in(key, number)))(numbers)
+
+        def over_walkers(function, *in_axes):
+            return jax.vmap(jax.vmap(function, in_axes=(None, None, *in_axes)), in_axes=(0, 0, *in_axes))
+
+        def initialise(parameters, step, position):
+            return self.algorithm(lambda r: log_density(r, parameters), step).init(position)
+
+        def move(parameters, step, state, key, number):
+            algorithm = self.algorithm(lambda r: log_density(r, parameters), step)
+            state, info = algorithm.step(jax.random.fold_in(key, number), state)
+            rate = jnp.nan_to_num(jnp.asarray(info.acceptance_rate, float))
+            return state, rate
+
+        def scan_body(carry, number):
+            states, total, moved = carry
+            new, rate = jax.vmap(
+                jax.vmap(move, in_axes=(None, None, 0, 0, None)), in_axes=(0, 0, 0, 0, None)
+            )(parameters, step_size, states, keys, number)
+            changed = jnp.any(new.position != states.position, axis=(2, 3))
+            return (new, total + rate, moved | changed), None
+
+        states = over_walkers(initialise, 0)(parameters, step_size, positions)
+        start = (states, jnp.zeros(shape, float), jnp.zeros(shape, bool))
+        (states, total, moved), _ = jax.lax.scan(scan_body, start, jnp.arange(self.moves))
+        acceptance = jnp.mean(total, axis=1) / self.moves
+        factor = jnp.exp(self.gain * (acceptance - self.target_acceptance)).astype(step_size.dtype)
+        final = states.position if self.wrap is None else self.wrap(states.position)
+        return Walkers(
+            positions=final,
+            log_density=states.logdensity,
+            step_size=step_size * factor,
+            acceptance=acceptance,
+            stuck=jnp.sum(~moved, axis=1),
+        )

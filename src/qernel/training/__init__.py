@@ -1,0 +1,32 @@
+"""Training: state, compiled step, loop, mesh, checkpoints, the folder of a run."""
+
+from ._checkpoint import CheckpointError as CheckpointError
+from ._checkpoint import CheckpointWriter as CheckpointWriter
+from ._checkpoint import checkpoint_steps as checkpoint_steps
+from ._checkpoint import load_checkpoint as load_checkpoint
+from ._checkpoint import set_damaged_aside as set_damaged_aside
+from ._loop import TrainingFault as TrainingFault
+from ._loop import burn_in as burn_in
+from ._loop import diagnose as diagnose
+from ._loop import step_failed as step_failed
+from ._loop import train as train
+from ._mesh import fitting_mesh as fitting_mesh
+from ._mesh import make_mesh as make_mesh
+from ._mesh import replicate as replicate
+from ._mesh import shard_family as shard_family
+from ._mesh import shard_state as shard_state
+from ._mesh import shard_walkers as shard_walkers
+from ._run_directory import METRICS as METRICS
+from ._run_directory import MetricsWriter as MetricsWriter
+from ._run_directory import RunDirectory as RunDirectory
+from ._run_directory import read_metrics as read_metrics
+from ._run_directory import write_atomically as write_atomically
+from ._start import LaplacianCheck as LaplacianCheck
+from ._start import check_laplacian as check_laplacian
+from ._start import initial_positions as initial_positions
+from ._state import Method as Method
+from ._state import StepReport as StepReport
+from ._state import TrainingState as TrainingState
+from ._state import initial_state as initial_state
+from ._step import move_walkers as move_walkers
+from ._step import train_step as train_step

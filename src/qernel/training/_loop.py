@@ -1,0 +1,141 @@
+"""The loop around the step: one generator, for scripts and for the command line."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from qernel.gradient import local_energies
+from qernel.hamiltonian import Family
+
+from ._mesh import shard_family, shard_state
+from ._state import Method, StepReport, TrainingState
+from ._step import move_walkers, sample_phase, train_step
+
+# The walkers of the burn-in draw from a stream of their own, so that `state.step` counts training steps.
+_BURN_IN = 0x6275726E
+
+
+class TrainingFault(RuntimeError):
+    """A run that went on failing for longer than its patience.
+
+    `last_good` is the state before the first failing step (None if the first step failed), and `replay` the state
+    that makes `train_step` fail again.
+    """
+
+    def __init__(self, message: str, last_good: TrainingState | None, replay: TrainingState):
+        # RuntimeError's own initialiser, called plainly: the message is all it keeps.
+        RuntimeError.__init__(self, message)
+        self.last_good = last_good
+        self.replay = replay
+
+
+def burn_in(
+    state: TrainingState, family: Family, method: Method, phases: int, *, mesh: Mesh | None = None
+) -> TrainingState:
+    """Move the walkers for `phases` sampling phases with the parameters frozen; the step sizes adapt."""
+    if phases < 1:
+        return state
+    with jax.enable_x64(True):
+        start = eqx.tree_at(lambda s: s.key, state, jax.random.fold_in(state.key, _BURN_IN))
+        if mesh is not None:
+            start, family = shard_state(start, mesh), shard_family(family, mesh)
+        moved = move_walkers(start, family, method, phases)
+        return eqx.tree_at(lambda s: (s.key, s.step), moved, (state.key, state.step))
+
+
+def train(
+    state: TrainingState,
+    family: Family,
+    method: Method,
+    steps: int,
+    *,
+    mesh: Mesh | None = None,
+    patience: int = 10,
+) -> Iterator[tuple[TrainingState, StepReport]]:
+    """Train for `steps` steps, yielding `(state, report)` after each.
+
+        for state, report in train(state, family, method, 100):
+            print(report.statistics.energy)
+
+    Runs with float64 enabled (the networks keep their dtype); the caller's setting is untouched between steps.
+    The numbers depend neither on the mesh nor on how the steps are divided among calls.
+
+    **Arguments:**
+
+    - `mesh`: devices that share the work, from [`qernel.training.make_mesh`][]; by default the one that holds `state`.
+    - `patience`: how many failing steps in a row are borne. A step fails if its update was not finite and therefore
+      refused, or if all walkers of one Hamiltonian have non-finite local energies.
+
+    **Raises:** `TrainingFault` when patience is exhausted, with the last good state and one that replays the fault.
+    """
+    if patience < 1:
+        raise ValueError(f"patience must be at least one step, got {patience}")
+    faults = 0
+    last_good: TrainingState | None = None
+    replay = state
+    if mesh is not None:
+        with jax.enable_x64(True):
+            family = shard_family(family, mesh)
+    for _ in range(steps):
+        # Not around the yield: the caller's code must not run in our context.
+        with jax.enable_x64(True):
+            # A step returns its arrays where the compiler likes them; in place already, this costs nothing.
+            before = state if mesh is None else shard_state(state, mesh)
+            state, report = train_step(before, family, method)
+            failed = step_failed(report, state.positions.shape[1])
+        if not failed:
+            faults, last_good = 0, state
+        else:
+            replay = before if faults == 0 else replay
+            faults += 1
+        if faults >= patience:
+            raise TrainingFault(
+                f"training stopped at step {int(state.step)}: {faults} steps in a row failed "
+                f"({diagnose(replay, family, method)})",
+                last_good,
+                replay,
+            )
+        yield state, report
+
+
+def step_failed(report: StepReport, walkers: int) -> bool:
+    """Whether a step was refused, or lost all `walkers` of one Hamiltonian to non-finite local energies."""
+    return bool(report.refused) or bool(np.any(np.asarray(report.statistics.bad) >= walkers))
+
+
+def diagnose(state: TrainingState, family: Family, method: Method) -> str:
+    """What is not finite in the next step of a state: parameters, walkers or terms of the energy, in words."""
+    with jax.enable_x64(True):
+        for name, tree in (("parameters", state.ansatz), ("optimiser state", state.optimiser_state)):
+            if not _finite(tree):
+                return f"the {name} are not finite" if name == "parameters" else f"the {name} is not finite"
+        if not _finite(state.positions):
+            return "the walkers' positions are not finite"
+        energies = _measure(state, family, method)
+        bad = {
+            name: int(jnp.sum(~jnp.isfinite(values)))
+            for name, values in {"kinetic": energies.kinetic, **energies.potentials}.items()
+        }
+    named = [f"{name} in {count}" for name, count in bad.items() if count]
+    if named:
+        return f"not finite, in numbers of walkers: {', '.join(named)}"
+    return "local energies are finite, the update is not"
+
+
+@eqx.filter_jit
+def _measure(state: TrainingState, family: Family, method: Method) -> Any:
+    positions = sample_phase(state, family, method).positions
+    return local_energies(
+        state.ansatz, family.hamiltonian, positions, family.parameters, method.laplacian, method.chunk
+    )
+
+
+def _finite(tree: Any) -> bool:
+    return all(
+        bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)
+    )

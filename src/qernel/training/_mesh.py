@@ -1,0 +1,86 @@
+"""Devices as a mesh with one axis for Hamiltonians and one for walkers, also when there is one device."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, PyTree
+
+from qernel.hamiltonian import Family
+
+from ._state import TrainingState
+
+AXES = ("hamiltonian", "walker")
+
+
+def make_mesh(devices: Sequence[Any] | None = None, *, hamiltonians: int = 1) -> Mesh:
+    """A mesh of `devices` (default: all) with the axes ("hamiltonian", "walker").
+
+    `hamiltonians` groups of devices share the Hamiltonians of a family; the devices of a group share the walkers.
+    Sharing walkers alone (1, the default) balances best.
+
+    **Raises:** `ValueError` if the devices cannot be divided into so many groups.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    if hamiltonians < 1 or len(devices) % hamiltonians:
+        raise ValueError(f"{len(devices)} devices cannot be divided into {hamiltonians} groups")
+    grid = np.array(devices).reshape(hamiltonians, -1)
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def fitting_mesh(hamiltonians: int, walkers: int, devices: Sequence[Any] | None = None) -> Mesh:
+    """The mesh of `devices` (default: all) that divides so many Hamiltonians and walkers evenly.
+
+    **Raises:** `ValueError` if there is none, with the numbers to change.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    count = len(devices)
+    for groups in range(1, count + 1):
+        if count % groups == 0 and hamiltonians % groups == 0 and walkers % (count // groups) == 0:
+            return make_mesh(devices, hamiltonians=groups)
+    raise ValueError(
+        f"{hamiltonians} Hamiltonians with {walkers} walkers each cannot be shared evenly by {count} devices: "
+        f"make the number of walkers a multiple of {count}"
+    )
+
+
+def shard_walkers(array: Array, mesh: Mesh) -> Array:
+    """Place an array with leading axes (hamiltonians, walkers) on the mesh.
+
+    **Raises:** `ValueError` if the axes cannot be divided.
+    """
+    for size, axis in zip(array.shape, AXES, strict=False):
+        if size % mesh.shape[axis]:
+            raise ValueError(
+                f"{size} {axis}s cannot be shared evenly by {mesh.shape[axis]} devices: choose a multiple"
+            )
+    return jax.device_put(array, NamedSharding(mesh, PartitionSpec(*AXES)))
+
+
+def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
+    """Place a copy of every array of a tree on each device."""
+    arrays, static = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(jax.device_put(arrays, NamedSharding(mesh, PartitionSpec())), static)
+
+
+def shard_state(state: TrainingState, mesh: Mesh) -> TrainingState:
+    """Place a training state: walkers shared, everything that is small copied to each device.
+
+    The numbers do not depend on the mesh: random keys belong to walkers, not to devices.
+    """
+    positions = shard_walkers(state.positions, mesh)
+    step_size = jax.device_put(state.step_size, NamedSharding(mesh, PartitionSpec(AXES[0])))
+    # Taken out before the rest is copied: walkers are the one array that may be too large for each device.
+    rest = replicate(eqx.tree_at(lambda s: (s.positions, s.step_size), state, (None, None)), mesh)
+    return eqx.tree_at(
+        lambda s: (s.positions, s.step_size), rest, (positions, step_size), is_leaf=lambda node: node is None
+    )
+
+
+def shard_family(family: Family, mesh: Mesh) -> Family:
+    """Place a family: its parameters follow the Hamiltonians, its tables are copied to each device."""
+    parameters = jax.device_put(family.parameters, NamedSharding(mesh, PartitionSpec(AXES[0])))
+    return eqx.tree_at(lambda f: f.parameters, replicate(family, mesh), parameters)

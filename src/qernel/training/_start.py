@@ -1,0 +1,104 @@
+"""Before the first step: where the walkers stand, and whether the Laplacian can be trusted."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from qernel.hamiltonian import Hamiltonian
+from qernel.laplacian import AbstractLaplacian, ForwardLaplacian, HessianTrace
+
+
+def initial_positions(
+    hamiltonian: Hamiltonian,
+    hamiltonians: int,
+    walkers: int,
+    *,
+    key: PRNGKeyArray,
+    sites: Float[ArrayLike, "electrons dim"] | None = None,
+    width: float | None = None,
+    dtype: DTypeLike = jnp.float32,
+) -> Float[Array, "hamiltonians walkers electrons dim"]:
+    """Starting walkers in a periodic cell: half of them uniform, half near the sites of a crystal.
+
+    Both phases are then within reach of every Hamiltonian, whatever the wavefunction turns out to prefer.
+
+    **Arguments:**
+
+    - `sites`: one site for each electron, spin up first, such as those of `qernel.reference.crystal_sites`; without
+      them all walkers are uniform.
+    - `width`: standard deviation about the sites, unit of length (default: 0.2 mean spacings).
+
+    **Raises:** `ValueError` for open boundaries or wrong numbers.
+    """
+    cell = hamiltonian.cell
+    if cell is None:
+        raise ValueError("uniform walkers need a periodic cell; with open boundaries give positions of your own")
+    if hamiltonians < 1 or walkers < 1:
+        raise ValueError(f"a run needs at least one Hamiltonian and one walker, got {hamiltonians}, {walkers}")
+    electrons, dim = hamiltonian.n_electrons, hamiltonian.dim
+    key_uniform, key_crystal = jax.random.split(key)
+    shape = (hamiltonians, walkers, electrons, dim)
+    uniform = jax.random.uniform(key_uniform, shape, dtype) @ jnp.asarray(cell.matrix, dtype)
+    if sites is None:
+        return uniform
+    centres = jnp.asarray(sites, dtype)
+    if centres.shape != (electrons, dim):
+        raise ValueError(f"{electrons} electrons in {dim} dimensions need as many sites, got {centres.shape}")
+    width = 0.2 * (cell.volume / electrons) ** (1 / dim) if width is None else width
+    near = centres[None, None] + width * jax.random.normal(key_crystal, shape, dtype)
+    crystal = (jnp.arange(walkers) % 2 == 1)[None, :, None, None]
+    return jnp.where(crystal, cell.wrap(near), uniform)
+
+
+class LaplacianCheck(eqx.Module):
+    """Largest relative difference between a Laplacian (and gradient) and the exact slow one, on two walkers."""
+
+    difference: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the two agree."""
+        return self.difference <= self.tolerance
+
+
+def check_laplacian(
+    ansatz: Any,
+    parameters: Any,
+    positions: Float[Array, "hamiltonians walkers electrons dim"],
+    laplacian: AbstractLaplacian | None = None,
+) -> LaplacianCheck:
+    """Compare a Laplacian with the trace of the Hessian on one walker of the first and of the last Hamiltonian.
+
+    Carried out in float64, whatever the precision of the run, so that only a mistake can make a difference.
+    """
+    laplacian = ForwardLaplacian() if laplacian is None else laplacian
+    with jax.enable_x64(True):
+        ends = jnp.array([0, positions.shape[0] - 1])
+        r = positions[ends, 0].astype(float)
+        # Layers compute at the walkers' precision, whatever that of their parameters.
+        chosen = jax.tree.map(lambda leaf: leaf[ends], parameters)
+
+        fast, slow = (_derivatives(ansatz, method, r, chosen) for method in (laplacian, HessianTrace()))
+        scale = jnp.abs(slow.laplacian) + jnp.sum(jnp.abs(slow.gradient) ** 2, axis=(1, 2)) + 1e-300
+        differences = [
+            jnp.max(jnp.abs(fast.laplacian - slow.laplacian) / scale),
+            jnp.max(jnp.sum(jnp.abs(fast.gradient - slow.gradient) ** 2, axis=(1, 2)) / scale),
+        ]
+        worst = float(jnp.max(jnp.stack(differences)))
+    return LaplacianCheck(difference=worst if worst == worst else float("inf"), tolerance=1e-6)
+
+
+def _derivatives(ansatz: Any, method: AbstractLaplacian, r: Any, parameters: Any) -> Any:
+    arrays, static = eqx.partition((ansatz, method), eqx.is_array)
+
+    def of_walkers(arrays, r, parameters):
+        ansatz, method = eqx.combine(arrays, static)
+        return jax.lax.map(lambda x: method(lambda y: ansatz(y, x[1]), x[0]), (r, parameters))
+
+    # Two walkers need no fast program, and a third of the time goes without one.
+    return jax.jit(of_walkers, compiler_options={"xla_backend_optimization_level": 0})(arrays, r, parameters)

@@ -1,0 +1,94 @@
+"""Everything that a training run carries from step to step."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from qernel.gradient import EnergyStatistics
+from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
+from qernel.layers import trainable
+from qernel.optimise import AbstractOptimiser, StochasticReconfiguration
+from qernel.sampling import Sampler
+
+
+class Method(eqx.Module):
+    """How to train: sampler, optimiser, Laplacian, clipping width (mean absolute deviations) and chunk of walkers."""
+
+    sampler: Sampler = Sampler()
+    optimiser: AbstractOptimiser = StochasticReconfiguration()
+    laplacian: AbstractLaplacian = ForwardLaplacian()
+    clip: float = eqx.field(static=True, default=5.0)
+    chunk: int | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        if self.clip <= 0:
+            raise ValueError(f"the clipping width must be positive, got {self.clip}")
+        if self.chunk is not None and self.chunk < 1:
+            raise ValueError(f"a chunk needs at least one walker, got {self.chunk}")
+
+
+class TrainingState(eqx.Module):
+    """One immutable pytree: ansatz, optimiser state, walkers, step sizes, key, step number.
+
+    `faults` counts consecutive steps whose update was refused because it was not finite. No cached log-density is
+    carried: it would be that of the parameters before the last update, and each sampling phase recomputes it.
+    """
+
+    ansatz: Any
+    optimiser_state: Any
+    positions: Float[Array, "hamiltonians walkers electrons dim"]
+    step_size: Float[Array, "hamiltonians"]
+    key: PRNGKeyArray
+    step: Int[Array, ""]
+    faults: Int[Array, ""]
+
+
+class StepReport(eqx.Module):
+    """What one step measured, before its update: unclipped energies per Hamiltonian and facts about the step.
+
+    Energies in effective Hartree, totals (not per electron).
+    """
+
+    statistics: EnergyStatistics
+    terms: dict[str, Float[Array, "hamiltonians"]]
+    acceptance: Float[Array, "hamiltonians"]
+    stuck: Int[Array, "hamiltonians"]
+    step_norm: Float[Array, ""]
+    distance: Float[Array, ""]
+    shrink: Float[Array, ""]
+    fallback: Array
+    refused: Array
+
+
+def initial_state(
+    ansatz: Any,
+    method: Method,
+    positions: Float[Array, "hamiltonians walkers electrons dim"],
+    *,
+    key: PRNGKeyArray,
+    step_size: float | None = None,
+) -> TrainingState:
+    """State before the first step.
+
+    **Arguments:** `positions`, starting walkers (see [`qernel.training.initial_positions`][]); `step_size`, starting
+    width of the moves, in the unit of length (default: 0.3 times the mean spacing guessed from the walkers' spread).
+
+    **Raises:** `ValueError` without a walker.
+    """
+    if 0 in positions.shape:
+        raise ValueError(f"a run needs at least one Hamiltonian, walker and electron, got {positions.shape}")
+    if step_size is None:
+        step_size = 0.3 * float(jnp.std(positions)) / positions.shape[2] ** (1 / positions.shape[3])
+    trained = eqx.filter(ansatz, trainable(ansatz))
+    return TrainingState(
+        ansatz=ansatz,
+        optimiser_state=method.optimiser.init(trained),
+        positions=positions,
+        step_size=jnp.full(positions.shape[0], step_size, positions.dtype),
+        key=key,
+        step=jnp.zeros((), jnp.int32),
+        faults=jnp.zeros((), jnp.int32),
+    )

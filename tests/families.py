@@ -1,0 +1,54 @@
+"""Small systems that several tests share."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qernel.ansatz import Qernel, qernel
+from qernel.hamiltonian import Family, moire_family
+from qernel.lattice import PeriodicDistance
+from qernel.orbitals import ExpandedOrbitals, PlaneWaves
+from qernel.units import Material
+
+MATERIAL = Material()
+
+
+def small_family(electrons=(3, 0), depths=(0.0, 10.0, 30.0)) -> Family:
+    return moire_family(MATERIAL, 3, electrons, np.array(depths))
+
+
+def plane_waves(family: Family, count: int) -> ExpandedOrbitals:
+    """The `count` lowest plane waves for up electrons, and again for down ones."""
+    waves = PlaneWaves(family.hamiltonian.cell, 1.0)
+    up, down = family.hamiltonian.electrons
+    table = np.zeros((waves.size, up + down))
+    table[np.arange(up), np.arange(up)] = 1
+    table[np.arange(down), up + np.arange(down)] = 1
+    return ExpandedOrbitals(waves, table[:, :count])
+
+
+def small_qernel(family: Family, *, complex=False, dtype=jnp.float64, seed=0, **options) -> Qernel:
+    cell = family.hamiltonian.cell
+    waves = PlaneWaves(cell, 0.42).vectors
+    settings = dict(
+        width=8, layers=1, query_heads=2, key_value_heads=1, experts=2, determinants=2, condition_size=4
+    )
+    return qernel(
+        family.parameters,
+        family.hamiltonian.electrons,
+        waves,
+        (plane_waves(family, family.hamiltonian.n_electrons),),
+        key=jax.random.key(seed),
+        squared_distance=PeriodicDistance(cell),
+        pair_waves=waves,
+        complex=complex,
+        dressing_scale=0.5,
+        dtype=dtype,
+        **{**settings, **options},
+    )
+
+
+def random_positions(family: Family, walkers: int, seed: int = 1, dtype=jnp.float64):
+    shape = (family.size, walkers, family.hamiltonian.n_electrons, 2)
+    fractional = jax.random.uniform(jax.random.key(seed), shape, dtype)
+    return fractional @ jnp.asarray(family.hamiltonian.cell.matrix, dtype)

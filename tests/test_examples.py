@@ -1,0 +1,94 @@
+"""The examples run, are as short as they claim, and do what they claim."""
+
+import importlib
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """Import an example by name, as a user's script would import its neighbours."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module
+
+
+@pytest.fixture
+def quick_to_compile():
+    """A handful of steps needs no fast program, and a user's script runs with JAX's own promotion rules."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def lines(path, section=None):
+    """Lines of code, comments and docstrings; blank lines and the markers of sections do not count."""
+    text = path.read_text()
+    if section is not None:
+        text = text.split(f"[start:{section}]")[1].split(f"[end:{section}]")[0]
+    return sum(bool(line.strip(" #-")) and "--8<--" not in line for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    "name, section, most",
+    [("compose_ansatz", None, 60), ("custom_potential", "potential", 15), ("custom_kernel", "kernel", 40)],
+)
+def test_examples_are_short(name, section, most):
+    assert lines(EXAMPLES / f"{name}.py", section) <= most
+
+
+@pytest.mark.filterwarnings("ignore:open shell")
+def test_an_ansatz_of_ones_own_trains(example, quick_to_compile, capsys):
+    state, family, _ = example("compose_ansatz").main(steps=10, walkers=8, depths=(0.0, 30.0))
+    assert int(state.step) == 10 and family.size == 2
+    assert jnp.all(jnp.isfinite(state.positions))
+    step, energies = capsys.readouterr().out.strip().splitlines()[-1].split(" ", 1)
+    values = np.array(energies.split("]")[0].strip("[").split(), float)
+    # Within a few meV of the exact energies from the start, thanks to the reference orbitals of both phases.
+    assert step == "10" and np.all(np.abs(values - [-44.566, -92.561]) < 10)
+
+
+@pytest.mark.filterwarnings("ignore:open shell")
+def test_the_checker_passes_it(example, quick_to_compile, capsys):
+    report = example("check_own_ansatz").main(walkers=8, phases=4)
+    assert report.ok, str(report)
+    assert "antisymmetry" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_potential_of_ones_own(example, quick_to_compile):
+    table = example("custom_potential").main(
+        steps=10, walkers=8, phases=8, depths=(0.0, 0.2), width=8, layers=1, experts=2, determinants=1
+    )
+    pinning = table["pinning"].values
+    assert pinning[0] == 0 and pinning[1] < 0
+    # The potential is linear in its parameter, so that ⟨∂H/∂depth⟩ = ⟨V⟩ / depth.
+    assert np.isclose(table["slope"].values[1], pinning[1] / 0.2)
+    assert np.all(np.isfinite(table["energy"].values))
+
+
+def gaussian(r, parameters):
+    return -jnp.sum(r**2) / (2 * 1.5**2)
+
+
+@pytest.mark.parametrize("target, exact", [("with_node", 1.5), (gaussian, 1.5**2)])
+def test_a_kernel_of_ones_own_keeps_its_target(example, target, exact):
+    module = example("custom_kernel")
+    density = getattr(module, target) if isinstance(target, str) else target
+    _, mean, error = module.main(phases=200, walkers=512, log_density=density)
+    assert error < 0.01 * exact
+    assert abs(mean - exact) < 4 * error
+
+
+def test_the_kernel_does_not_stick_at_nodes(example):
+    """A drift without limit throws walkers from a node to places from which they cannot return."""
+    module = example("custom_kernel")
+    positions, _, _ = module.main(phases=100, walkers=512)
+    moved = np.any(np.diff(np.asarray(positions)[50:, 0, :, 0, 0], axis=0) != 0, axis=0)
+    assert moved.all()

@@ -1,0 +1,81 @@
+"""Energy gradient against a dense finite-sample formula; clipping; faults; spin-polarised Slater energies."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from families import random_positions, small_family, small_qernel
+from jax.flatten_util import ravel_pytree
+
+from qernel.gradient import LogDerivatives, clipped_residuals, local_energies
+from qernel.layers import trainable
+
+
+def derivatives(is_complex, chunk=None):
+    family = small_family()
+    ansatz = small_qernel(family, complex=is_complex)
+    trained, static = eqx.partition(ansatz, trainable(ansatz))
+    return LogDerivatives(trained, static, random_positions(family, 5), family.parameters, chunk), family, ansatz
+
+
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_gradient_is_twice_the_covariance_with_the_scores(is_complex):
+    d, family, ansatz = derivatives(is_complex)
+    energies = local_energies(ansatz, family.hamiltonian, d.positions, family.parameters)
+    residuals, _, _ = clipped_residuals(energies.total, 1e9)
+    scores = np.asarray(d.scores())
+    o = scores[:, :, 0] + (1j * scores[:, :, 1] if is_complex else 0)
+    e = np.asarray(energies.total)
+    centred = e - e.mean(axis=1, keepdims=True)
+    expected = 2 * np.real(np.einsum("hw,hwp->p", centred.conj(), o)) / e.size
+    found = ravel_pytree(d.gradient(residuals))[0]
+    assert np.allclose(found, expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_scores_are_derivatives_of_log_psi(is_complex):
+    d, family, ansatz = derivatives(is_complex)
+    flat, unravel = ravel_pytree(d.trained)
+    direction = jax.random.normal(jax.random.key(3), flat.shape, flat.dtype)
+    step = 1e-6
+
+    def log_psi(theta):
+        value = eqx.combine(unravel(theta), d.static)(d.positions[1, 2], family.select(1))
+        return complex(value.log_magnitude, value.phase)
+
+    slope = (log_psi(flat + step * direction) - log_psi(flat - step * direction)) / (2 * step)
+    found = np.asarray(d.scores())[1, 2] @ np.asarray(direction)
+    assert np.isclose(found[0], slope.real, rtol=1e-5, atol=1e-7)
+    if is_complex:
+        assert np.isclose(found[1], slope.imag, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5])
+def test_chunks_change_nothing(chunk):
+    whole, family, ansatz = derivatives(True)
+    pieces, _, _ = derivatives(True, chunk)
+    assert np.allclose(whole.scores(), pieces.scores(), rtol=1e-12, atol=1e-13)
+    arguments = (ansatz, family.hamiltonian, whole.positions, family.parameters, None)
+    a, b = local_energies(*arguments), local_energies(*arguments, chunk)
+    assert np.allclose(a.total, b.total, rtol=1e-12)
+
+
+def test_clipping_is_counted_and_never_touches_the_energy():
+    energies = jnp.asarray(np.r_[np.zeros(30), 1.0, -1.0, 100.0].reshape(1, -1))
+    residuals, finite, statistics = clipped_residuals(energies, 2.0)
+    assert np.isclose(statistics.energy[0], 100 / 33)
+    assert int(statistics.clipped[0]) == 1 and bool(finite.all())
+    assert np.isclose(residuals.sum(), 0, atol=1e-12) and residuals.max() < 10
+
+
+def test_a_bad_walker_is_counted_and_left_out():
+    energies = jnp.asarray([[1.0, 2.0, jnp.nan, 3.0]])
+    residuals, finite, statistics = clipped_residuals(energies)
+    assert int(statistics.bad[0]) == 1 and not finite[0, 2] and residuals[0, 2] == 0
+    assert np.isclose(statistics.energy[0], 2.0)
+
+
+def test_single_precision_variance_is_never_negative():
+    energies = jnp.full((1, 64), 12345.678, jnp.float32)
+    assert float(clipped_residuals(energies)[2].variance[0]) >= 0

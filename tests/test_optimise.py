@@ -1,0 +1,114 @@
+"""The sample-space step against a dense pseudo-inverse; rank deficiency; momentum; optax."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from qernel.optimise import FirstOrder, StochasticReconfiguration, gram_matrix, solve_positive
+
+
+class FakeDerivatives:
+    """Given scores in place of a wavefunction's."""
+
+    def __init__(self, scores):
+        self._scores = jnp.asarray(scores)
+        self.trained = jnp.zeros(self._scores.shape[-1])
+
+    def scores(self):
+        return self._scores
+
+    def gradient(self, residuals):
+        return 2 * jnp.einsum("hw,hwp->p", residuals, self._scores[:, :, 0]) / residuals.size
+
+
+def random_problem(parts, seed=0, hamiltonians=2, walkers=7, parameters=30):
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(hamiltonians, walkers, parts, parameters))
+    residuals = rng.normal(size=(hamiltonians, walkers))
+    if parts == 2:
+        residuals = residuals + 1j * rng.normal(size=(hamiltonians, walkers))
+    residuals = residuals - residuals.mean(axis=1, keepdims=True)
+    return scores, jnp.asarray(residuals), jnp.ones((hamiltonians, walkers), bool)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_step_equals_the_dense_natural_gradient(parts):
+    """θ change = -η S⁺ F with S = Re<O†O> and F = Re<(E-Ē)* O>, centred per Hamiltonian."""
+    scores, residuals, mask = random_problem(parts)
+    o = scores[:, :, 0] + (1j * scores[:, :, 1] if parts == 2 else 0)
+    o = (o - o.mean(axis=1, keepdims=True)).reshape(-1, o.shape[-1])
+    e = np.asarray(residuals).reshape(-1)
+    s = np.real(o.conj().T @ o) / len(o)
+    force = np.real(o.T @ e.conj()) / len(o)
+    expected = -0.1 * np.linalg.pinv(s, rcond=1e-10) @ force
+    method = StochasticReconfiguration(
+        learning_rate=0.1, damping=1e-12, momentum=0.0, trust_region=1e9, balance=False
+    )
+    derivatives = FakeDerivatives(scores)
+    update = method.update(derivatives, residuals, mask, method.init(derivatives.trained))
+    assert np.allclose(update.trained, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_rank_deficiency_gives_a_finite_step():
+    scores, residuals, mask = random_problem(1)
+    scores[:] = scores[:1, :1]
+    derivatives = FakeDerivatives(scores)
+    method = StochasticReconfiguration(damping=1e-14)
+    update = method.update(derivatives, residuals, mask, method.init(derivatives.trained))
+    assert np.all(np.isfinite(update.trained))
+
+
+def test_indefinite_matrix_falls_back_to_eigenvalues():
+    matrix = jnp.asarray(np.diag([1.0, 2.0, -1e-9]))
+    solution, fallback = solve_positive(matrix, jnp.ones(3), jnp.asarray(1e-3))
+    assert bool(fallback) and np.allclose(solution, [1, 0.5, 1e3])
+
+
+def test_spring_keeps_the_direction_that_the_samples_do_not_see():
+    scores, residuals, mask = random_problem(1, parameters=40)
+    derivatives = FakeDerivatives(scores)
+    method = StochasticReconfiguration(learning_rate=1.0, momentum=0.5, damping=1e-8, trust_region=1e9)
+    state = method.update(derivatives, residuals, mask, method.init(derivatives.trained)).state
+    other = FakeDerivatives(random_problem(1, seed=1, parameters=40)[0])
+    second = method.update(other, residuals * 0, mask, state)
+    flat = np.asarray(other.scores()).reshape(-1, 40)
+    centred = (np.asarray(other.scores()) - np.asarray(other.scores()).mean(1, keepdims=True)).reshape(-1, 40)
+    _, _, basis = np.linalg.svd(centred)
+    unseen = basis[np.linalg.matrix_rank(centred) :]
+    assert flat.shape[0] < 40
+    assert np.allclose(unseen @ np.asarray(second.trained), -0.5 * unseen @ np.asarray(state.direction), atol=1e-8)
+    assert np.allclose(centred @ np.asarray(second.trained), 0, atol=1e-6)
+
+
+def test_trust_region_bounds_the_change_of_the_wavefunction():
+    scores, residuals, mask = random_problem(1)
+    derivatives = FakeDerivatives(scores)
+    method = StochasticReconfiguration(learning_rate=1e3, trust_region=0.1, balance=False)
+    update = method.update(derivatives, residuals, mask, method.init(derivatives.trained))
+    centred = scores[:, :, 0] - scores[:, :, 0].mean(axis=1, keepdims=True)
+    change = centred.reshape(-1, 30) @ np.asarray(update.trained)
+    assert np.isclose(np.sqrt(np.mean(change**2)), 0.1, rtol=1e-6)
+    assert np.isclose(update.distance, 0.1, rtol=1e-6) and update.shrink < 1
+
+
+def test_gram_in_blocks_is_exact():
+    rows = jax.random.normal(jax.random.key(0), (11, 1000))
+    assert np.allclose(gram_matrix(rows, block=64), rows @ rows.T, rtol=1e-12)
+    single = gram_matrix(rows.astype(jnp.float32), block=64)
+    assert single.dtype == jnp.float64 and np.allclose(single, rows @ rows.T, atol=1e-3)
+
+
+def test_any_optax_transformation_steps():
+    scores, residuals, mask = random_problem(1)
+    derivatives = FakeDerivatives(scores)
+    method = FirstOrder(optax.sgd(0.5))
+    update = method.update(derivatives, residuals, mask, method.init(derivatives.trained))
+    assert np.allclose(update.trained, -0.5 * derivatives.gradient(residuals))
+
+
+@pytest.mark.parametrize("bad", [dict(damping=0.0), dict(momentum=1.0), dict(trust_region=-1.0)])
+def test_bad_settings_say_so(bad):
+    with pytest.raises(ValueError):
+        StochasticReconfiguration(**bad)

@@ -1,0 +1,68 @@
+"""The same numbers on one device and on several, with and without chunks."""
+
+import functools
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+from tiny_problem import small_problem, tiny_problem
+
+from qernel.gradient import local_energies
+from qernel.training import fitting_mesh, make_mesh, shard_family, shard_state, train
+
+
+
+def trained(family, method, state, mesh):
+    """Energies of two steps, final walkers, and final parameters with the optimiser's state."""
+    energies = []
+    for new, report in train(state, family, method, 2, mesh=mesh):
+        energies.append(np.asarray(report.statistics.energy))
+    assert len(new.positions.sharding.device_set) == mesh.size
+    leaves = jax.tree.leaves(jax.device_get(eqx.filter((new.ansatz, new.optimiser_state), eqx.is_array)))
+    return [np.array(energies), np.asarray(new.positions), np.asarray(new.step_size), *leaves]
+
+
+@functools.cache
+def small(devices=1, hamiltonians=1, chunk=None):
+    family, method, state = small_problem(chunk)
+    return trained(family, method, state, make_mesh(jax.devices()[:devices], hamiltonians=hamiltonians))
+
+
+def assert_equal(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-10)
+
+
+# ragged: 3 divides neither 8 walkers nor the walkers of a device
+@pytest.mark.parametrize("devices, hamiltonians", [(1, 1), (2, 1), (4, 1), (4, 2)])
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_devices_and_chunks_do_not_change_a_number(devices, hamiltonians, chunk):
+    assert_equal(small(devices, hamiltonians, chunk), small())
+
+
+def test_the_whole_wavefunction_has_the_same_energies_everywhere():
+    problem = tiny_problem()
+    energies = []
+    for devices, hamiltonians, chunk in ((1, 1, None), (4, 2, 3)):
+        mesh = make_mesh(jax.devices()[:devices], hamiltonians=hamiltonians)
+        state, family = shard_state(problem.state(), mesh), shard_family(problem.family, mesh)
+        local = eqx.filter_jit(local_energies)(
+            state.ansatz, family.hamiltonian, state.positions, family.parameters, None, chunk
+        )
+        energies.append(np.asarray(local.total))
+    assert_equal(energies[:1], energies[1:])
+
+
+def test_the_mesh_that_fits_shares_walkers_first():
+    mesh = fitting_mesh(2, 8, jax.devices()[:4])
+    assert dict(mesh.shape) == {"hamiltonian": 1, "walker": 4}
+    mesh = fitting_mesh(2, 2, jax.devices()[:4])
+    assert dict(mesh.shape) == {"hamiltonian": 2, "walker": 2}
+    with pytest.raises(ValueError, match="multiple of 4"):
+        fitting_mesh(3, 5, jax.devices()[:4])
+
+
+def test_groups_must_divide_the_devices():
+    with pytest.raises(ValueError, match="4 devices cannot be divided into 3 groups"):
+        make_mesh(jax.devices()[:4], hamiltonians=3)
