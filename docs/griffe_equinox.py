@@ -36,21 +36,13 @@ def _add_init(cls):
         return
     self = griffe.Parameter("self", kind=griffe.ParameterKind.positional_or_keyword)
     kind = griffe.ParameterKind.positional_or_keyword
-    parameters = [
-        griffe.Parameter(f.name, annotation=f.annotation, kind=kind, default=_default(f)) for f in fields
-    ]
-    init = griffe.Function(
-        "__init__", parameters=griffe.Parameters(self, *parameters), returns="None", parent=cls
-    )
+    parameters = [griffe.Parameter(f.name, annotation=f.annotation, kind=kind, default=_default(f)) for f in fields]
+    init = griffe.Function("__init__", parameters=griffe.Parameters(self, *parameters), returns="None", parent=cls)
     cls.set_member("__init__", init)
 
 
 def _is_field(field):
-    return (
-        "class-attribute" in field.labels
-        or "instance-attribute" in field.labels
-        or (field.annotation is not None and "AbstractVar" not in str(field.annotation))
-    )
+    return field.annotation is not None and "AbstractVar" not in str(field.annotation)
 
 
 def _default(field):

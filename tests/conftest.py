@@ -1,7 +1,12 @@
 """Strict numerics for every test: float64, no silent promotion, four forced CPU devices."""
 
-import jax
-import pytest
+import os
+
+# Most of a test's time is compilation; the numbers are the same without optimisation.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 4)

@@ -30,9 +30,7 @@ def plane_waves(family: Family, count: int) -> ExpandedOrbitals:
 def small_qernel(family: Family, *, complex=False, dtype=jnp.float64, seed=0, **options) -> Qernel:
     cell = family.hamiltonian.cell
     waves = PlaneWaves(cell, 0.42).vectors
-    settings = dict(
-        width=8, layers=1, query_heads=2, key_value_heads=1, experts=2, determinants=2, condition_size=4
-    )
+    settings = dict(width=8, layers=1, query_heads=2, key_value_heads=1, experts=2, determinants=2, condition_size=4)
     return qernel(
         family.parameters,
         family.hamiltonian.electrons,

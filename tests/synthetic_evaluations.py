@@ -49,14 +49,10 @@ def evaluation_of(
     vectors = cell.reciprocal_vectors(2.0 * np.linalg.norm(moire_lattice(family.hamiltonian).reciprocal[0]))
     corners = zone_corners(moire_lattice(family.hamiltonian))
     at_corner = (np.linalg.norm(vectors[:, None] - corners, axis=-1) < 1e-6).any(axis=1)
-    structure = np.where(
-        at_corner, np.broadcast_to(corner, rows)[:, None], 1.0 - 0.3 * (np.arange(len(vectors)) < 6)
-    )
+    structure = np.where(at_corner, np.broadcast_to(corner, rows)[:, None], 1.0 - 0.3 * (np.arange(len(vectors)) < 6))
     of_walkers = structure[:, None] + 0.03 * rng.standard_normal((rows, walkers, len(vectors)))
     x = np.arange(24) / 24
-    bump = (
-        np.cos(2 * np.pi * 3 * x)[:, None] + np.cos(2 * np.pi * 3 * x)[None] + np.cos(2 * np.pi * x)[:, None]
-    )
+    bump = np.cos(2 * np.pi * 3 * x)[:, None] + np.cos(2 * np.pi * 3 * x)[None] + np.cos(2 * np.pi * x)[:, None]
     density = n / cell.volume * (1 + depth[:, None, None] / 100 * bump)
     return Evaluation(
         series=series,

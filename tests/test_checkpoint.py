@@ -28,7 +28,7 @@ from qernel.training import (
 
 
 class Holder(eqx.Module):
-    """A state with everything that may trip a checkpoint: constants, keys, statics, callables, empty fields."""
+    """What may trip a checkpoint: constants, keys, statics, callables, empty fields."""
 
     weights: jax.Array
     constants: Frozen

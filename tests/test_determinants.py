@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qernel.laplacian import ForwardLaplacian, HessianTrace
 from qernel.ansatz import LogPsi
+from qernel.laplacian import ForwardLaplacian, HessianTrace
 from qernel.orbitals import log_sum_determinants
 
 
@@ -29,7 +29,10 @@ def test_value_and_gradient_against_numpy(n, dets, is_complex):
     direction = matrices(n, dets, is_complex, seed=5)
     change = jax.jvp(lambda x: log_sum_determinants(x, w), (a,), (direction,))[1]
     h = 1e-6
-    moved = [np.sum(np.asarray(w) * np.linalg.det(np.asarray(np.asarray(a) + s * h * np.asarray(direction)))) for s in (1, -1)]
+    moved = [
+        np.sum(np.asarray(w) * np.linalg.det(np.asarray(np.asarray(a) + s * h * np.asarray(direction))))
+        for s in (1, -1)
+    ]
     expected = np.log(moved[0] / moved[1] + 0j) / (2 * h)
     assert np.isclose(change[0], expected.real, rtol=1e-5, atol=1e-6)
     if is_complex:

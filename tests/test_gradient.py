@@ -16,7 +16,11 @@ def derivatives(is_complex, chunk=None):
     family = small_family()
     ansatz = small_qernel(family, complex=is_complex)
     trained, static = eqx.partition(ansatz, trainable(ansatz))
-    return LogDerivatives(trained, static, random_positions(family, 5), family.parameters, chunk), family, ansatz
+    return (
+        LogDerivatives(trained, static, random_positions(family, 5), family.parameters, chunk),
+        family,
+        ansatz,
+    )
 
 
 @pytest.mark.parametrize("is_complex", [False, True])

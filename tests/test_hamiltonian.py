@@ -41,9 +41,7 @@ CELL = supercell(PRIMITIVE, 3)
 QUICK = {"xla_backend_optimization_level": 0}
 
 # Small programs, each run once: compiling them fast matters more than running them fast.
-evaluate = eqx.filter_jit(
-    lambda hamiltonian, r, p: hamiltonian.potential_energies(r, p), compiler_options=QUICK
-)
+evaluate = eqx.filter_jit(lambda hamiltonian, r, p: hamiltonian.potential_energies(r, p), compiler_options=QUICK)
 
 
 def random_positions(electrons, dim, seed=0):
@@ -157,9 +155,7 @@ def on_points(primitive, points, parameters):
     return jax.vmap(MoirePotential(primitive), in_axes=(0, None))(points, parameters)
 
 
-@pytest.mark.parametrize(
-    "case", reference("slater_determinants")["slater_determinants"], ids=lambda c: c["N"]
-)
+@pytest.mark.parametrize("case", reference("slater_determinants")["slater_determinants"], ids=lambda c: c["N"])
 def test_plane_wave_determinants(case):
     """Kinetic energy from the prefactor; exchange from the pair potential, by quadrature."""
     hamiltonian = moire_hamiltonian(MATERIAL, CELL, (case["N"], 0))
@@ -237,9 +233,7 @@ def test_varied_material_agrees_with_a_rebuilt_one(names):
     found = evaluate(here, jnp.asarray(fraction @ CELL.lattice.matrix), p_here)
     known = evaluate(there, jnp.asarray(fraction @ there_cell.lattice.matrix), p_there)
     for name in ("moire", "interaction"):
-        np.testing.assert_allclose(
-            MATERIAL.to_meV(found[name]), rebuilt.to_meV(known[name]), rtol=1e-9, err_msg=name
-        )
+        np.testing.assert_allclose(MATERIAL.to_meV(found[name]), rebuilt.to_meV(known[name]), rtol=1e-9, err_msg=name)
     # The kinetic energy of the same wave on the moiré lattice.
     wave_here = 0.5 * here.kinetic.prefactor(p_here) / MATERIAL.lattice_constant**2
     wave_there = 0.5 * there.kinetic.prefactor(p_there) / rebuilt.lattice_constant**2
@@ -389,16 +383,10 @@ def test_bad_input():
     fails("one charge each", lambda: Nuclei(np.eye(3), [1.0]))
     fails("same position", lambda: Nuclei(np.zeros((2, 3)), [1.0, 1.0]))
     fails("effective mass must be positive", lambda: moire_parameters(MATERIAL, 1.0, effective_mass=-1.0))
-    fails(
-        "dielectric constant must be positive", lambda: moire_parameters(MATERIAL, 1.0, dielectric=[5.0, 0.0])
-    )
-    fails(
-        "lattice constant must be positive", lambda: moire_parameters(MATERIAL, 1.0, lattice_constant_nm=0.0)
-    )
+    fails("dielectric constant must be positive", lambda: moire_parameters(MATERIAL, 1.0, dielectric=[5.0, 0.0]))
+    fails("lattice constant must be positive", lambda: moire_parameters(MATERIAL, 1.0, lattice_constant_nm=0.0))
     fails("must be finite", lambda: moire_parameters(MATERIAL, float("nan")))
-    fails(
-        "different lengths", lambda: moire_family(MATERIAL, 3, (6, 0), [1.0, 2.0], dielectric=[1.0, 2.0, 3.0])
-    )
+    fails("different lengths", lambda: moire_family(MATERIAL, 3, (6, 0), [1.0, 2.0], dielectric=[1.0, 2.0, 3.0]))
     fails("one-dimensional", lambda: moire_parameters(MATERIAL, np.ones((2, 2))))
     fails("leading axis", lambda: Family(moire_hamiltonian(MATERIAL, CELL, (1, 0)), {"a": jnp.ones(())}))
     fails("leading axis", lambda: Family(moire_hamiltonian(MATERIAL, CELL, (1, 0)), {"a": jnp.ones(0)}))

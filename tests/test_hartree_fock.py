@@ -65,18 +65,14 @@ def quiet_bloch(*arguments, **options):
 # Plane-wave determinants.
 
 
-@pytest.mark.parametrize(
-    "case", reference("slater_determinants")["slater_determinants"], ids=lambda c: c["N"]
-)
+@pytest.mark.parametrize("case", reference("slater_determinants")["slater_determinants"], ids=lambda c: c["N"])
 def test_plane_wave_determinants(case):
     hamiltonian, parameters = problem(case["N"], 0.0)
     waves = plane_waves(hamiltonian)
     k = np.array(case["occupied_k_in_b/3"])
     rows = [int(np.flatnonzero((waves.signed_integers == row).all(axis=1))[0]) for row in k]
     coefficients = from_exponentials(np.eye(waves.size, dtype=complex)[:, rows])
-    energies, _ = mean_field(hamiltonian, parameters, waves)(
-        (coefficients, np.zeros((waves.size, 0), complex))
-    )
+    energies, _ = mean_field(hamiltonian, parameters, waves)((coefficients, np.zeros((waves.size, 0), complex)))
     scale = MATERIAL.hartree_meV
     assert energies["kinetic"] * scale == pytest.approx(case["T_total"], abs=1e-9)
     assert energies["exchange"] * scale == pytest.approx(case["exchange_total"], abs=1e-9)
@@ -196,14 +192,10 @@ def test_twenty_four_electrons():
 
 def test_one_electron_is_solved_exactly():
     hamiltonian, parameters = problem(1, 15.0)
-    result = hartree_fock(
-        hamiltonian, parameters, random_start(hamiltonian, seed=3, cutoff=4.5 * FIRST_SHELL)
-    )
+    result = hartree_fock(hamiltonian, parameters, random_start(hamiltonian, seed=3, cutoff=4.5 * FIRST_SHELL))
     assert result.energies["interaction"] == pytest.approx(result.interaction_terms["madelung"])
     bloch = bloch_orbitals(hamiltonian, parameters, cutoff=4.5 * FIRST_SHELL)
-    assert result.energies["kinetic"] + result.energies["moire"] == pytest.approx(
-        bloch.energies[0][0], abs=1e-9
-    )
+    assert result.energies["kinetic"] + result.energies["moire"] == pytest.approx(bloch.energies[0][0], abs=1e-9)
     waves, c = result.orbitals.waves, jnp.asarray(result.orbitals.coefficients[0])
     r = jax.random.uniform(jax.random.key(2), (1, 2)) * 20.0
     log_psi = lambda x: jnp.log(jnp.abs(waves.expand(x[None], c)[0, 0]))
@@ -244,9 +236,7 @@ def test_symmetric_start_is_a_saddle_that_a_perturbation_leaves():
     hamiltonian, parameters = problem(6, 20.0)
     liquid = quiet_bloch(hamiltonian, parameters, cutoff=2.2 * FIRST_SHELL).orbitals
     broken = hartree_fock(hamiltonian, parameters, perturbed(liquid, seed=0))
-    crystal = hartree_fock(
-        hamiltonian, parameters, crystal_start(hamiltonian, parameters, cutoff=2.2 * FIRST_SHELL)
-    )
+    crystal = hartree_fock(hamiltonian, parameters, crystal_start(hamiltonian, parameters, cutoff=2.2 * FIRST_SHELL))
     assert broken.energy == pytest.approx(crystal.energy, abs=1e-6)
 
 
@@ -264,9 +254,7 @@ def test_crystal_sites_of_the_moire_fillings(electrons, cells, spacing):
     # Three neighbours each: honeycomb; six: triangular.
     assert distance.min() == pytest.approx(spacing, abs=1e-6)
     assert neighbours == electrons * (3 if spacing == 1.0 else 6) // 2 or electrons == 3
-    slopes = jax.vmap(jax.grad(lambda r: hamiltonian.potentials["moire"](r[None], parameters)))(
-        jnp.asarray(sites)
-    )
+    slopes = jax.vmap(jax.grad(lambda r: hamiltonian.potentials["moire"](r[None], parameters)))(jnp.asarray(sites))
     np.testing.assert_allclose(slopes, 0.0, atol=1e-8)
 
 
@@ -299,9 +287,7 @@ def test_crystal_branch_stays_on_the_crystal(family):
     expected = sorted(hartree_fock_cases(6), key=lambda c: c["depth_meV"])
     for node, c, case in zip(branch.nodes, branch.coefficients[0], expected, strict=True):
         assert MATERIAL.to_meV(node) == pytest.approx(case["depth_meV"], abs=1e-9)
-        functional = mean_field(
-            family.hamiltonian, moire_parameters(MATERIAL, case["depth_meV"]), branch.waves
-        )
+        functional = mean_field(family.hamiltonian, moire_parameters(MATERIAL, case["depth_meV"]), branch.waves)
         energies, _ = functional((c, branch.coefficients[1][0]))
         assert MATERIAL.to_meV(sum(energies.values())) / 6 == pytest.approx(case["crystal_start"], abs=1e-3)
 

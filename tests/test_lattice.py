@@ -67,9 +67,7 @@ def as_set(vectors):
 
 @every_lattice
 def test_reciprocal(lattice):
-    np.testing.assert_allclose(
-        lattice.matrix @ lattice.reciprocal.T, 2 * np.pi * np.eye(lattice.dim), atol=1e-9
-    )
+    np.testing.assert_allclose(lattice.matrix @ lattice.reciprocal.T, 2 * np.pi * np.eye(lattice.dim), atol=1e-9)
     np.testing.assert_allclose(
         lattice.volume * Lattice(lattice.reciprocal).volume, (2 * np.pi) ** lattice.dim, rtol=1e-12
     )

@@ -79,9 +79,7 @@ GATES = {"softmax": layers.Softmax, "relu2": SquaredReLU, "top2": lambda: top_k(
 
 
 def mixture(kind, gate, dtype):
-    layer = MixtureOfExperts(
-        FEATURES, 6, EXPERTS, router=router(kind, dtype), gate=GATES[gate](), key=KEY, dtype=dtype
-    )
+    layer = MixtureOfExperts(FEATURES, 6, EXPERTS, router=router(kind, dtype), gate=GATES[gate](), key=KEY, dtype=dtype)
     bias_in = numbers(layer.bias_in.shape, dtype)
     bias_out = numbers(layer.bias_out.shape, dtype)
     layer = eqx.tree_at(lambda m: (m.bias_in, m.bias_out), layer, (bias_in, bias_out))
@@ -102,9 +100,7 @@ LAYERS = {
     "attention-multi-head": lambda dtype: attention(4, dtype),
     "attention-grouped": lambda dtype: attention(2, dtype),
     "attention-multi-query": lambda dtype: attention(1, dtype),
-    "periodic-embedding": lambda dtype: PeriodicEmbedding(
-        np.random.default_rng(0).normal(size=(3, FEATURES))
-    ),
+    "periodic-embedding": lambda dtype: PeriodicEmbedding(np.random.default_rng(0).normal(size=(3, FEATURES))),
     "frozen": lambda dtype: Frozen(MLP((FEATURES, 9, 7), key=KEY, dtype=dtype)),
 }
 for _mixture in (
@@ -153,9 +149,7 @@ def test_jit_vmap_and_permutations_agree_with_eager(name):
     layer, x = build(name, jnp.float64), features()
     order = np.array([3, 0, 4, 1, 2])
     eager, other = np.asarray(layer(x)), np.asarray(layer(2 * x))
-    once, batched = jax.jit(lambda x, batch: (layer(x), jax.vmap(layer)(batch)))(
-        x, np.stack([x[order], 2 * x])
-    )
+    once, batched = jax.jit(lambda x, batch: (layer(x), jax.vmap(layer)(batch)))(x, np.stack([x[order], 2 * x]))
     np.testing.assert_allclose(once, eager, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(batched, [eager[order], other], rtol=1e-12, atol=1e-13)
 
@@ -370,9 +364,7 @@ def test_top_k_warns_and_picks_k():
 
 
 def test_top_k_of_all_experts_is_softmax():
-    np.testing.assert_allclose(
-        top_k(EXPERTS)(features()[:, :4]), layers.Softmax()(features()[:, :4]), rtol=1e-13
-    )
+    np.testing.assert_allclose(top_k(EXPERTS)(features()[:, :4]), layers.Softmax()(features()[:, :4]), rtol=1e-13)
 
 
 def test_a_gate_and_a_router_of_ones_own():
@@ -506,9 +498,7 @@ def test_frozen_modules_are_not_trained():
     assert all((leaf != 0).any() for leaf in jax.tree.leaves(gradient["free"]))
 
 
-@pytest.mark.parametrize(
-    "transform", [eqx.filter_jit, lambda make: lambda key: eqx.filter_vmap(make)(key[None])]
-)
+@pytest.mark.parametrize("transform", [eqx.filter_jit, lambda make: lambda key: eqx.filter_vmap(make)(key[None])])
 def test_initial_weights_do_not_depend_on_how_the_layer_is_built(transform):
     make = lambda key: MLP((3, 4), key=key, dtype=jnp.float64)
     built = transform(make)(KEY)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import warnings
 from pathlib import Path
 
 import equinox as eqx
@@ -223,9 +224,7 @@ def test_one_compile_for_all_depths_weights_and_phases():
     measure(family, ansatz, positions, phases=3)
     before = ansatz.traces[0]
     other = moire_family(MATERIAL, ((2, 1), (-1, 1)), (1, 0), [1.0, 28.0])
-    measure(
-        other, eqx.tree_at(lambda a: a.amplitude, ansatz, jnp.asarray(0.3)), positions, phases=5, burn_in=7
-    )
+    measure(other, eqx.tree_at(lambda a: a.amplitude, ansatz, jnp.asarray(0.3)), positions, phases=5, burn_in=7)
     # Whether ψ is real is asked once more, by shape alone.
     assert ansatz.traces[0] - before <= 1
 
@@ -316,12 +315,22 @@ def test_open_boundaries_in_three_dimensions():
         laplacian=HessianTrace(),
     )
     assert evaluation.density is None and evaluation.wave_vectors.shape == (0, 3)
-    dataset = results(evaluation, family)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataset = results(evaluation, family)
     # Zero variance: 3/2 ω for each electron.
     np.testing.assert_allclose(dataset.energy, [0.75, 1.5], rtol=1e-6)
     assert (dataset.energy_error < 1e-6).all() and dataset.structure_factor_K.isnull().all()
     # <∂H/∂ω> = <ω r²> = 3/2 for each electron.
     assert (np.abs(dataset.slope - 1.5) < 4.5 * dataset.slope_error).all()
+
+
+def test_walkers_that_never_move_are_reported():
+    family, ansatz, positions = small()
+    evaluation = measure(family, ansatz, positions, step_size=1e-30, phases=6, burn_in=0)
+    assert evaluation.stuck.tolist() == [8, 8] and measure(family, ansatz, positions, phases=6).stuck.sum() == 0
+    with pytest.warns(UserWarning, match="8 walkers never moved"):
+        results(evaluation, family, MATERIAL)
 
 
 # ------------------------------------------------------------------------------- bad input
@@ -531,9 +540,7 @@ def test_a_training_that_still_falls_is_reported(tmp_path):
     assert any("too short" in line for line in verdict(dataset, short))
 
 
-@pytest.mark.parametrize(
-    "text, message", [("step,energy\n1,2\n", "no column"), (None, "no record"), ("", "no")]
-)
+@pytest.mark.parametrize("text, message", [("step,energy\n1,2\n", "no column"), (None, "no record"), ("", "no")])
 def test_bad_training_record(tmp_path, text, message):
     path = tmp_path / "metrics.csv"
     if text is not None:

@@ -43,9 +43,7 @@ def test_step_equals_the_dense_natural_gradient(parts):
     s = np.real(o.conj().T @ o) / len(o)
     force = np.real(o.T @ e.conj()) / len(o)
     expected = -0.1 * np.linalg.pinv(s, rcond=1e-10) @ force
-    method = StochasticReconfiguration(
-        learning_rate=0.1, damping=1e-12, momentum=0.0, trust_region=1e9, balance=False
-    )
+    method = StochasticReconfiguration(learning_rate=0.1, damping=1e-12, momentum=0.0, trust_region=1e9, balance=False)
     derivatives = FakeDerivatives(scores)
     update = method.update(derivatives, residuals, mask, method.init(derivatives.trained))
     assert np.allclose(update.trained, expected, rtol=1e-6, atol=1e-9)

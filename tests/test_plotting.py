@@ -19,7 +19,7 @@ from qernel.plotting import (
     slope_figure,
     structure_factor_figure,
 )
-from qernel.plotting._density import wigner_seitz
+from qernel.plotting._density import legible, wigner_seitz
 from qernel.plotting._style import chosen_rows, smooth
 
 DEPTHS = np.array([0.0, 5.0, 10.0, 15.0, 20.0, 30.0])
@@ -33,9 +33,7 @@ def dataset_of(depths=DEPTHS, size=3, electrons=6, **options):
     energy = -44.6 - 0.05 * np.asarray(depths) ** 2
     corner = np.where(np.asarray(depths) > 16, 1.3, 0.7)
     return results(
-        evaluation_of(
-            family, **(dict(energy=energy, slope=-0.1 * np.asarray(depths), corner=corner) | options)
-        ),
+        evaluation_of(family, **(dict(energy=energy, slope=-0.1 * np.asarray(depths), corner=corner) | options)),
         family,
         MATERIAL,
     )
@@ -58,17 +56,18 @@ def run(tmp_path_factory):
 def test_all_figures_of_a_run(run):
     paths = draw(run)
     assert [p.name for p in paths] == [
-        f"{name}.png"
-        for name in ("energy", "interaction", "density", "structure_factor", "slope", "training")
+        f"{name}.png" for name in ("energy", "interaction", "density", "structure_factor", "slope", "training")
     ]
     assert all(p.parent == run / "figures" and drawn(p) > 0.03 for p in paths)
 
 
 def test_drawing_loads_no_window_system(run, tmp_path):
     code = (
-        "import sys; from qernel.plotting import draw; import matplotlib; before = dict(matplotlib.rcParams);"
-        f"paths = draw({str(run)!r}, {str(tmp_path)!r});"
-        "assert 'matplotlib.pyplot' not in sys.modules; assert dict(matplotlib.rcParams) == before; print(len(paths))"
+        "import sys; from qernel.plotting import draw; import matplotlib\n"
+        # not dict(): to look up the backend would load pyplot
+        f"before = matplotlib.rcParams.copy(); paths = draw({str(run)!r}, {str(tmp_path)!r})\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+        "assert matplotlib.rcParams.copy() == before; print(len(paths))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -83,9 +82,7 @@ def test_what_is_missing_is_left_out(tmp_path):
     one = dataset_of(depths=[12.5])
     write_netcdf(one, tmp_path / "results.nc")
     names = [p.name for p in draw(tmp_path, tmp_path / "elsewhere")]
-    assert names == [
-        f"{name}.png" for name in ("energy", "interaction", "density", "structure_factor", "training")
-    ]
+    assert names == [f"{name}.png" for name in ("energy", "interaction", "density", "structure_factor", "training")]
 
 
 def test_known_energies_are_shown_for_their_system_only():
@@ -95,9 +92,7 @@ def test_known_energies_are_shown_for_their_system_only():
     assert panels(dataset_of([15.0, 16.0])) == 2
     assert panels(dataset_of(dielectric=10.0)) == 1
     assert panels(dataset_of(electrons=5)) == 1
-    text = [
-        t.get_text() for t in interaction_figure(dataset_of(electrons=5)).axes[0].get_legend().get_texts()
-    ]
+    text = [t.get_text() for t in interaction_figure(dataset_of(electrons=5)).axes[0].get_legend().get_texts()]
     assert "exact diagonalisation" not in text
 
 
@@ -110,9 +105,7 @@ def test_maps_of_any_supercell(size):
     assert len(density.axes) == 3 and density.axes[0].get_title() == "$V_0$ = 0 meV"
     assert any("nm" in text.get_text() for text in density.axes[0].texts)
     # The window is covered: no hole between the copies of the cell.
-    points = np.concatenate(
-        [mesh.get_coordinates().reshape(-1, 2) for mesh in density.axes[0].collections[:-1]]
-    )
+    points = np.concatenate([mesh.get_coordinates().reshape(-1, 2) for mesh in density.axes[0].collections[:-1]])
     (left, right), (low, high) = density.axes[0].get_xlim(), density.axes[0].get_ylim()
     assert points[:, 0].min() <= left and points[:, 0].max() >= right
     assert points[:, 1].min() <= low and points[:, 1].max() >= high
@@ -123,6 +116,7 @@ def test_density_is_drawn_where_it_is():
     dataset = dataset_of([0.0])
     dataset["density"].values[:] = 0.0
     dataset["density"].values[0, 5, 17] = 1.0
+    dataset["density_error"].values[:] = 0.0
     figure = density_figure(dataset)
     meshes = [m for m in figure.axes[0].collections if hasattr(m, "get_coordinates")]
     centre = np.array([5.5, 17.5]) / 24
@@ -135,6 +129,14 @@ def test_density_is_drawn_where_it_is():
         middle = (corners[i, j] + corners[i + 1, j + 1]) / 2
         offset = middle @ inverse - centre
         np.testing.assert_allclose(offset, np.round(offset), atol=1e-9)
+
+
+def test_noisy_bins_are_merged_for_the_picture():
+    exact = np.ones((1, 48, 48)) + np.cos(2 * np.pi * np.arange(48) / 48)[:, None]
+    assert legible(exact, np.full_like(exact, 0.01)) is exact
+    noisy = exact + np.random.default_rng(0).standard_normal(exact.shape)
+    merged = legible(noisy, np.ones_like(exact))
+    assert merged.shape == (1, 12, 12) and merged.mean() == pytest.approx(noisy.mean())
 
 
 def test_rows_to_show():
@@ -153,9 +155,7 @@ def test_slope_figure_needs_a_curve():
 
 def test_families_of_another_parameter():
     dataset = dataset_of(np.full(4, 15.0), dielectric=np.linspace(5, 8, 4), corner=0.7)
-    assert (
-        dataset.attrs["axis"] == "depth_meV" or "dielectric" in energy_figure(dataset).axes[-1].get_xlabel()
-    )
+    assert dataset.attrs["axis"] == "depth_meV" or "dielectric" in energy_figure(dataset).axes[-1].get_xlabel()
     density_figure(dataset).canvas.draw()
 
 

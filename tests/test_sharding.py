@@ -12,12 +12,12 @@ from qernel.gradient import local_energies
 from qernel.training import fitting_mesh, make_mesh, shard_family, shard_state, train
 
 
-
 def trained(family, method, state, mesh):
     """Energies of two steps, final walkers, and final parameters with the optimiser's state."""
     energies = []
-    for new, report in train(state, family, method, 2, mesh=mesh):
-        energies.append(np.asarray(report.statistics.energy))
+    for step in train(state, family, method, 2, mesh=mesh):
+        energies.append(np.asarray(step[1].statistics.energy))
+    new = step[0]
     assert len(new.positions.sharding.device_set) == mesh.size
     leaves = jax.tree.leaves(jax.device_get(eqx.filter((new.ansatz, new.optimiser_state), eqx.is_array)))
     return [np.array(energies), np.asarray(new.positions), np.asarray(new.step_size), *leaves]
@@ -35,8 +35,10 @@ def assert_equal(found, expected):
 
 
 # ragged: 3 divides neither 8 walkers nor the walkers of a device
-@pytest.mark.parametrize("devices, hamiltonians", [(1, 1), (2, 1), (4, 1), (4, 2)])
-@pytest.mark.parametrize("chunk", [None, 3])
+@pytest.mark.parametrize(
+    "devices, hamiltonians, chunk",
+    [(1, 1, 3), (2, 1, None), (2, 1, 3), (4, 1, None), (4, 1, 3), (4, 2, None)],
+)
 def test_devices_and_chunks_do_not_change_a_number(devices, hamiltonians, chunk):
     assert_equal(small(devices, hamiltonians, chunk), small())
 

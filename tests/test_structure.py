@@ -27,7 +27,7 @@ ALLOWED = {
     "sampling": {"lattice"},
     "laplacian": {"ansatz", "orbitals"},
     "gradient": {"ansatz", "hamiltonian", "laplacian", "layers"},
-    "check": {"ansatz", "hamiltonian", "gradient", "laplacian", "sampling"},
+    "check": {"ansatz", "hamiltonian", "gradient", "laplacian", "observables", "sampling"},
     "reference": {"lattice", "units", "hamiltonian", "orbitals"},
     "optimise": set(),
     "observables": {"lattice", "units", "hamiltonian", "sampling", "laplacian", "gradient", "ansatz"},
@@ -91,9 +91,7 @@ def own_module_classes():
         value
         for module in package_modules()
         for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, eqx.Module)
-        and value.__module__.split(".")[0] == "qernel"
+        if inspect.isclass(value) and issubclass(value, eqx.Module) and value.__module__.split(".")[0] == "qernel"
     }
     return sorted(classes, key=lambda c: (c.__module__, c.__qualname__))
 

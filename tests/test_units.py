@@ -29,9 +29,7 @@ def test_reference_values(dielectric):
     np.testing.assert_allclose(
         0.5 * material.hartree_meV * material.bohr_nm**2, expected["hbar2_2m_meV_nm2"], rtol=1e-12
     )
-    np.testing.assert_allclose(
-        material.hartree_meV * material.bohr_nm, expected["e2_4pieps_meV_nm"], rtol=1e-12
-    )
+    np.testing.assert_allclose(material.hartree_meV * material.bohr_nm, expected["e2_4pieps_meV_nm"], rtol=1e-12)
 
 
 def test_defaults_are_wse2_ws2():

@@ -1,4 +1,4 @@
-"""The smallest problem that has everything: two electrons, two depths, eight walkers, one layer of width 8."""
+"""The smallest problem that has everything: two electrons, two depths, eight walkers, width 8."""
 
 import equinox as eqx
 import jax
@@ -71,7 +71,7 @@ class Small(eqx.Module):
         return LogPsi(log, jnp.where(sign > 0, jnp.zeros_like(log), jnp.pi * jnp.ones_like(log)), real=True)
 
 
-def small_problem(chunk=None, momentum=0.9):
+def small_problem(chunk=None, learning_rate=0.5):
     """Family, method and starting state of the small ansatz, in float64: two depths, eight walkers."""
     family = moire_family(Material(), 2, (2, 0), [5.0, 20.0])
     cell = family.hamiltonian.cell
@@ -84,7 +84,7 @@ def small_problem(chunk=None, momentum=0.9):
     )
     method = Method(
         sampler=Sampler(moves=3, wrap=cell.wrap),
-        optimiser=StochasticReconfiguration(learning_rate=0.5, momentum=momentum),
+        optimiser=StochasticReconfiguration(learning_rate=learning_rate),
         chunk=chunk,
     )
     positions = initial_positions(family.hamiltonian, 2, 8, key=keys[2], dtype=jnp.float64)

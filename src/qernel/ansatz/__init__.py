@@ -1,11 +1,20 @@
 """Whole wavefunctions, and the contract that every wavefunction meets."""
 
 from ._conditioner import Conditioner as Conditioner
-from ._contract import Ansatz as Ansatz, LogPsi as LogPsi
+from ._contract import Ansatz as Ansatz
+from ._contract import LogPsi as LogPsi
 from ._qernel import (
     PairBias as PairBias,
+)
+from ._qernel import (
     Qernel as Qernel,
+)
+from ._qernel import (
     QernelBlock as QernelBlock,
+)
+from ._qernel import (
     coulomb_strength as coulomb_strength,
+)
+from ._qernel import (
     qernel as qernel,
 )

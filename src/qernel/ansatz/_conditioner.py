@@ -29,9 +29,7 @@ class Conditioner(eqx.Module):
     varying: tuple[int, ...] = eqx.field(static=True)
     dtype: np.dtype = eqx.field(static=True)
 
-    def __init__(
-        self, family_parameters: Any, size: int, *, key: PRNGKeyArray, dtype: DTypeLike = jnp.float32
-    ):
+    def __init__(self, family_parameters: Any, size: int, *, key: PRNGKeyArray, dtype: DTypeLike = jnp.float32):
         grid = np.asarray(jax.vmap(_flatten)(family_parameters), np.float64)
         low, high = grid.min(axis=0), grid.max(axis=0)
         self.varying = tuple(np.flatnonzero(high > low).tolist())
@@ -45,7 +43,7 @@ class Conditioner(eqx.Module):
         """Length of the condition vector."""
         return self.mlp.out_size + max(len(self.varying), 1)
 
-    def __call__(self, parameters: Any) -> Float[Array, "condition"]:
+    def __call__(self, parameters: Any) -> Float[Array, " condition"]:
         """The condition vector of one Hamiltonian."""
         dtype = self.dtype
         if self.varying:
@@ -58,7 +56,7 @@ class Conditioner(eqx.Module):
         return jnp.concatenate([self.mlp(standard), standard])
 
 
-def _flatten(parameters: Any) -> Float[Array, "parameters"]:
+def _flatten(parameters: Any) -> Float[Array, " parameters"]:
     leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(parameters)]
     dtype = jnp.result_type(*[leaf.dtype for leaf in leaves])
     return jnp.concatenate([leaf.astype(dtype) for leaf in leaves])

@@ -11,8 +11,17 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from qernel.layers import (
-    AbstractGate, AbstractRouter, FiLM, Frozen, GroupedQueryAttention, JointRouter, Linear,
-    MixtureOfExperts, PeriodicEmbedding, RMSNorm, Softmax,
+    AbstractGate,
+    AbstractRouter,
+    FiLM,
+    Frozen,
+    GroupedQueryAttention,
+    JointRouter,
+    Linear,
+    MixtureOfExperts,
+    PeriodicEmbedding,
+    RMSNorm,
+    Softmax,
 )
 from qernel.orbitals import AbstractOrbitals, CuspJastrow, PairJastrow, log_sum_determinants
 
@@ -39,7 +48,7 @@ class QernelBlock(eqx.Module):
     def __call__(
         self,
         h: Float[Array, "electrons features"],
-        condition: Float[Array, "condition"],
+        condition: Float[Array, " condition"],
         pair_bias: Float[Array, "heads electrons electrons"] | None = None,
     ) -> Float[Array, "electrons features"]:
         """Update the electrons' features."""
@@ -55,9 +64,7 @@ class PairBias(eqx.Module):
 
     weights: Float[Array, "heads waves2"]
 
-    def __call__(
-        self, waves: Float[Array, "electrons waves2"]
-    ) -> Float[Array, "heads electrons electrons"]:
+    def __call__(self, waves: Float[Array, "electrons waves2"]) -> Float[Array, "heads electrons electrons"]:
         """Bias of every pair from the features $[\\cos G\\cdot r_i, \\sin G\\cdot r_i]$."""
         cos, sin = jnp.split(waves[None], 2, axis=-1)
         even, odd = jnp.split(self.weights.astype(waves.dtype)[:, None], 2, axis=-1)
@@ -107,13 +114,13 @@ class Qernel(eqx.Module):
         log_magnitude = log_magnitude + self.jastrow(r, parameters, condition)
         return LogPsi(log_magnitude, phase, real=not self.complex)
 
-    def weights(self, condition: Float[Array, "condition"]) -> Float[Array, "determinants"]:
+    def weights(self, condition: Float[Array, " condition"]) -> Float[Array, " determinants"]:
         """Weight of each determinant, which depends on λ alone."""
         start = jnp.asarray(self.initial_weights, condition.dtype)
         return start + self.weight_head(condition[None])[0]
 
     def jastrow(
-        self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, "condition"]
+        self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, " condition"]
     ) -> Float[Array, ""]:
         """Logarithm J of the Jastrow factor."""
         total = jnp.zeros((), r.dtype)
@@ -124,7 +131,7 @@ class Qernel(eqx.Module):
         return total
 
     def features(
-        self, r: Float[Array, "electrons dim"], condition: Float[Array, "condition"]
+        self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]
     ) -> Float[Array, "electrons features"]:
         """Features of the electrons after the last block."""
         waves = inputs = self.embedding(r)
@@ -137,7 +144,7 @@ class Qernel(eqx.Module):
         return h
 
     def orbital_matrices(
-        self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, "condition"]
+        self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, " condition"]
     ) -> Float[Array, "determinants electrons electrons"] | Complex[Array, "determinants electrons electrons"]:
         """The matrices whose determinants are summed."""
         n = r.shape[0]
@@ -206,7 +213,7 @@ def qernel(
     initial_weights: tuple[float, ...] | None = None,
     complex: bool = False,
     router: Callable[..., AbstractRouter] = JointRouter,
-    gate: AbstractGate = Softmax(),
+    gate: AbstractGate | None = None,
     dressing_scale: float = 0.1,
     dtype: DTypeLike = jnp.float32,
 ) -> Qernel:
@@ -225,8 +232,8 @@ def qernel(
       `condition_size`: sizes of the network.
     - `initial_weights`: starting weights of the determinants, equal by default.
     - `complex`: complex dressing of the orbitals, hence a complex wavefunction.
-    - `router`, `gate`: of the experts. `router` is called with `features`, `condition_size`, `experts`, `key`, `dtype`;
-      see [`MixtureOfExperts`][qernel.layers.MixtureOfExperts].
+    - `router`, `gate`: of the experts. `router` is called with `features`, `condition_size`, `experts`, `key`,
+      `dtype`; softmax gates by default; see [`MixtureOfExperts`][qernel.layers.MixtureOfExperts].
     - `dressing_scale`: size of the network's factor at the start, relative to one.
     - `dtype`: of all trained parameters.
 
@@ -244,19 +251,15 @@ def qernel(
         return QernelBlock(
             RMSNorm(width, dtype=dtype),
             FiLM(size, width, key=next(keys), dtype=dtype),
-            GroupedQueryAttention(
-                width, query_heads, key_value_heads, head_size, key=next(keys), dtype=dtype
-            ),
+            GroupedQueryAttention(width, query_heads, key_value_heads, head_size, key=next(keys), dtype=dtype),
             RMSNorm(width, dtype=dtype),
             FiLM(size, width, key=next(keys), dtype=dtype),
             MixtureOfExperts(
                 width,
                 expert_width or width,
                 experts,
-                router=router(
-                    features=width, condition_size=size, experts=experts, key=next(keys), dtype=dtype
-                ),
-                gate=gate,
+                router=router(features=width, condition_size=size, experts=experts, key=next(keys), dtype=dtype),
+                gate=Softmax() if gate is None else gate,
                 key=next(keys),
                 dtype=dtype,
             ),
@@ -269,9 +272,7 @@ def qernel(
         embedding=embedding,
         lift=Linear(inputs, width, key=next(keys), dtype=dtype),
         blocks=tuple(block() for _ in range(layers)),
-        pair_biases=tuple(
-            PairBias(jnp.zeros((query_heads, 2 * len(waves)), dtype)) for _ in range(layers)
-        ),
+        pair_biases=tuple(PairBias(jnp.zeros((query_heads, 2 * len(waves)), dtype)) for _ in range(layers)),
         dressing=Linear(width, outputs, key=next(keys), scale=dressing_scale, dtype=dtype),
         references=tuple(Frozen(reference) for reference in references),
         weight_head=Linear(size, determinants, key=next(keys), scale=0.0, dtype=dtype),
@@ -279,9 +280,7 @@ def qernel(
         cusp=None
         if cusp_range is None
         else CuspJastrow(electrons, cusp_range, squared_distance=squared_distance, dtype=dtype),
-        pair=None
-        if pair_waves is None
-        else PairJastrow(electrons, pair_waves, size, key=next(keys), dtype=dtype),
+        pair=None if pair_waves is None else PairJastrow(electrons, pair_waves, size, key=next(keys), dtype=dtype),
         electrons=electrons,
         determinants=determinants,
         complex=complex,

@@ -132,7 +132,9 @@ def summary(problem: Problem) -> str:
     up, down = system.electrons
     electrons = f"{up} electrons" if not down else f"{up} + {down} electrons"
     depths = system.depths_meV
-    span = f"{depths[0]:g} meV" if len(depths) == 1 else f"{len(depths)} depths from {depths[0]:g} to {depths[-1]:g} meV"
+    span = (
+        f"{depths[0]:g} meV" if len(depths) == 1 else f"{len(depths)} depths from {depths[0]:g} to {depths[-1]:g} meV"
+    )
     (a, b), (c, d) = system.supercell
     cells = abs(a * d - b * c)
     return f"{electrons} in {cells} moiré cells, {span}, {walkers} walkers each"

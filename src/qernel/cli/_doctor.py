@@ -31,7 +31,7 @@ def check_machine(console: Console) -> None:
     console.print(f"{'processors':<18}{os.cpu_count()}, NPROC={os.environ.get('NPROC', 'not set')}")
     if (os.cpu_count() or 1) <= 2 and "NPROC" not in os.environ:
         console.print(
-            "                  a process that hangs without using a processor: see if NPROC=4 in the environment "
+            f"{'':<18}if a run hangs without using a processor, see whether NPROC=4 in the environment "
             "(a wider pool of threads for XLA) cures it, and report it",
             soft_wrap=True,
         )
@@ -42,8 +42,18 @@ def check_machine(console: Console) -> None:
     good = abs(madelung + 3.90026492) < 1e-7
     console.print(f"{'Madelung constant':<18}{madelung:.8f} {_mark(good)} (square lattice: -3.90026492)")
     failures += [] if good else ["the Ewald sum"]
-    tiny = preset("moire-6", "electrons=[2,0]", "supercell=2", "system.depths_meV=[10]", "sampling.walkers=2",
-                  "layers=1", "width=8", "determinants=2", "references=['plane_waves']", "expert_width=8")
+    tiny = preset(
+        "moire-6",
+        "electrons=[2,0]",
+        "supercell=2",
+        "system.depths_meV=[10]",
+        "sampling.walkers=2",
+        "layers=1",
+        "width=8",
+        "determinants=2",
+        "references=['plane_waves']",
+        "expert_width=8",
+    )
     problem = build(tiny)
     check = check_laplacian(problem.ansatz, problem.family.parameters, problem.positions)
     text = f"forward against exact: {check.difference:.0e} {_mark(check.passed)}"
@@ -68,7 +78,17 @@ def replay(path: Path, console: Console) -> None:
     """Repeat the first failing step of a run that stopped with a fault, and say what is not finite."""
     import jax
 
-    from qernel.training import RunDirectory, checkpoint_steps, diagnose, load_checkpoint, step_failed, train_step
+    from qernel.training import (
+        RunDirectory,
+        checkpoint_steps,
+        diagnose,
+        fitting_mesh,
+        load_checkpoint,
+        shard_family,
+        shard_state,
+        step_failed,
+        train_step,
+    )
 
     from ._commands import built, configuration_of
 
@@ -80,7 +100,10 @@ def replay(path: Path, console: Console) -> None:
     problem = built(config, console, references=False)
     with jax.enable_x64(True):
         state = load_checkpoint(directory.fault, problem.state(), identity=config.identity())
-        _, report = train_step(state, problem.family, problem.method)
+        # Placed as in the training, so that the same program runs.
+        mesh = fitting_mesh(problem.family.size, config.sampling.walkers)
+        state, family = shard_state(state, mesh), shard_family(problem.family, mesh)
+        _, report = train_step(state, family, problem.method)
     failed = step_failed(report, config.sampling.walkers)
     verb = "fails again" if failed else "does not fail this time"
-    console.print(f"step {int(state.step) + 1} {verb}: {diagnose(state, problem.family, problem.method)}")
+    console.print(f"step {int(state.step) + 1} {verb}: {diagnose(state, family, problem.method)}")

@@ -95,7 +95,9 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR2", help="Where to write [default: DIR; earlier results are kept beside].",
+            "--out",
+            metavar="DIR2",
+            help="Where to write [default: DIR; earlier results are kept beside].",
             show_default=False,
         ),
     ] = None,
@@ -112,9 +114,7 @@ def evaluate(
 
 
 @app.command()
-def resume(
-    directory: Run, overrides: Overrides = None, cache: Cache = None, traceback: Traceback = False
-) -> None:
+def resume(directory: Run, overrides: Overrides = None, cache: Cache = None, traceback: Traceback = False) -> None:
     """Continue a run from its last checkpoint; steps=N extends it."""
     with sentences(traceback):
         _use_cache(cache)

@@ -47,7 +47,7 @@ class TrainingProgress:
     def update(self, step: int, energies: np.ndarray, acceptance: np.ndarray, bad: int) -> None:
         """One step more: energies in meV per electron and acceptances, each by depth."""
         self.step, self.acceptance, self.bad = step, acceptance, self.bad + bad
-        self.energies.append(energies)
+        self.energies.append(np.asarray(energies, np.float64))
         self.times.append(time.monotonic())
         if self.live is not None:
             self.live.update(self._table())
@@ -79,7 +79,7 @@ class TrainingProgress:
     def _line(self) -> str:
         mean, error = self._means()
         energies = "  ".join(
-            f"V0={self.depths[i]:g}: {self._cell(mean[i], error[i])}" for i in self.shown
+            f"V0={self.depths[i]:g}: {self._cell(float(mean[i]), float(error[i]))}" for i in self.shown
         )
         bad = f"  bad walkers {self.bad}" if self.bad else ""
         return (
@@ -89,7 +89,9 @@ class TrainingProgress:
 
     def _table(self) -> RenderableType:
         bar = Progress(
-            TextColumn("step {task.completed}/{task.total}"), BarColumn(), TextColumn("{task.fields[left]} left")
+            TextColumn("step {task.completed}/{task.total}"),
+            BarColumn(),
+            TextColumn("{task.fields[left]} left"),
         )
         bar.add_task("", total=self.last, completed=self.step, left=self._left() if self.energies else "compiling,")
         if not self.energies:
@@ -100,7 +102,11 @@ class TrainingProgress:
         table.add_column("energy / meV per electron", justify="right")
         table.add_column("acceptance", justify="right")
         for i in self.shown:
-            table.add_row(f"{self.depths[i]:g}", self._cell(mean[i], error[i]), f"{self.acceptance[i]:.2f}")
+            table.add_row(
+                f"{self.depths[i]:g}",
+                self._cell(float(mean[i]), float(error[i])),
+                f"{self.acceptance[i]:.2f}",
+            )
         parts: list[RenderableType] = [bar, table]
         if self.bad:
             parts.append(f"[yellow]{self.bad} walkers had a non-finite energy so far and were left out[/]")

@@ -13,8 +13,8 @@ def finish(
 ) -> None:
     """Print the table and the verdict of a data set, draw the figures and print where everything is.
 
-    Without a data set the stored results are drawn, and nothing but the paths is printed. `trained_in` is the run that
-    was evaluated, if its results go elsewhere.
+    Without a data set the stored results are drawn, and nothing but the paths is printed. `trained_in` is the
+    run that was evaluated, if its results go elsewhere.
     """
     from qernel.plotting import draw
 

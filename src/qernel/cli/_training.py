@@ -1,5 +1,6 @@
 """Train inside a run directory: checkpoints, metrics, progress, interruption, faults."""
 
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,13 +33,11 @@ from ._progress import TrainingProgress
 def start(problem: Problem, console: Console) -> TrainingState:
     """The state before the first step: Laplacian compared with the exact one, walkers burnt in."""
     with console.status("comparing the forward Laplacian with the exact one"):
-        check = check_laplacian(
-            problem.ansatz, problem.family.parameters, problem.positions, problem.method.laplacian
-        )
+        check = check_laplacian(problem.ansatz, problem.family.parameters, problem.positions, problem.method.laplacian)
     if not check.passed:
         raise RuntimeError(
-            f"the forward Laplacian differs from the exact one by {check.difference:.1e} (relative) on two walkers: "
-            "energies would be wrong, so nothing was trained"
+            f"the forward Laplacian differs from the exact one by {check.difference:.1e} (relative) on two "
+            "walkers: energies would be wrong, so nothing was trained"
         )
     sampling = problem.config.sampling
     mesh = fitting_mesh(problem.family.size, sampling.walkers)
@@ -67,12 +66,10 @@ def restore(problem: Problem, directory: RunDirectory, console: Console, *, repa
     return state
 
 
-def train_in(
-    directory: RunDirectory, problem: Problem, state: TrainingState, console: Console
-) -> TrainingState:
+def train_in(directory: RunDirectory, problem: Problem, state: TrainingState, console: Console) -> TrainingState:
     """Train to the configured number of steps.
 
-    **Raises:** `Interrupted` after Ctrl-C, `RuntimeError` for a fault; either way the last good state is saved.
+    **Raises:** `Interrupted` after Ctrl-C, `RuntimeError` for a fault; the last good state is saved first.
     """
     config = problem.config
     first, last = int(state.step), config.training.steps
@@ -110,7 +107,10 @@ def train_in(
                     metrics.write(number, report)
                     statistics = report.statistics
                     progress.update(
-                        number, np.asarray(statistics.energy) * scale, report.acceptance, int(statistics.bad.sum())
+                        number,
+                        np.asarray(statistics.energy) * scale,
+                        report.acceptance,
+                        int(statistics.bad.sum()),
                     )
                     # A failing state must not push a good one out of the last few.
                     good = not step_failed(report, config.sampling.walkers)
@@ -123,11 +123,11 @@ def train_in(
         except TrainingFault as fault:
             if fault.last_good is not None:
                 writer.save(int(fault.last_good.step), fault.last_good)
-                writer.wait()
+            writer.wait()
             save_fault(directory, fault.replay, config.identity())
             saved = checkpoint_steps(directory.checkpoints)
             raise RuntimeError(
-                f"{fault}; the last good state is the checkpoint of step {saved[-1] if saved else 'none'}, and "
+                f"{fault}; the last good state is the checkpoint of step {saved[-1]}, and "
                 f"'qernel doctor {directory.path}' replays the fault"
             ) from None
     return state
@@ -142,5 +142,6 @@ def interrupted_message(directory: RunDirectory, signal: str) -> str:
 
 def save_fault(directory: RunDirectory, replay: TrainingState, identity: dict[str, Any]) -> None:
     """Keep the state before the first failing step, which `train_step` makes fail again."""
+    shutil.rmtree(directory.fault, ignore_errors=True)
     with CheckpointWriter(directory.fault, keep=1, identity=identity) as writer:
         writer.save(int(replay.step), replay)

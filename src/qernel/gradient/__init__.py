@@ -5,5 +5,4 @@ from ._clip import clipped_residuals as clipped_residuals
 from ._local_energy import LocalEnergy as LocalEnergy
 from ._local_energy import local_energies as local_energies
 from ._local_energy import local_energy as local_energy
-from ._local_energy import node_regularisation as node_regularisation
 from ._log_derivatives import LogDerivatives as LogDerivatives

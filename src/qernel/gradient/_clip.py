@@ -13,11 +13,11 @@ class EnergyStatistics(eqx.Module):
     `bad` counts walkers whose local energy is not finite, `clipped` those that the gradient saw clipped.
     """
 
-    energy: Float[Array, "hamiltonians"]
-    error: Float[Array, "hamiltonians"]
-    variance: Float[Array, "hamiltonians"]
-    bad: Int[Array, "hamiltonians"]
-    clipped: Int[Array, "hamiltonians"]
+    energy: Float[Array, " hamiltonians"]
+    error: Float[Array, " hamiltonians"]
+    variance: Float[Array, " hamiltonians"]
+    bad: Int[Array, " hamiltonians"]
+    clipped: Int[Array, " hamiltonians"]
 
 
 def _masked_mean(x, mask, count):

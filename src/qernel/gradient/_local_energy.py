@@ -17,8 +17,9 @@ class LocalEnergy(eqx.Module):
 
     `kinetic` is $-\frac{1}{2m}(\nabla^2\log\psi + \nabla\log\psi\cdot\nabla\log\psi)$, complex where ψ is;
     `kinetic_from_gradient` is $\frac{1}{2m}|\nabla\log\psi|^2$, whose mean is the same (integration by parts) if ψ
-    is smooth: it is a check, not part of the energy. For a real ψ it is regularised near the nodes, see
-    [`node_regularisation`][qernel.gradient.node_regularisation]. `potentials` holds each named term.
+    is smooth: it is a check, not part of the energy. Of a real ψ it has no finite variance (it grows as the
+    inverse square of the distance to a node): average it with [`smooth_node_tails`][qernel.observables.smooth_node_tails].
+    `potentials` holds each named term.
     """
 
     kinetic: Inexact[Array, "*batch"]
@@ -50,36 +51,11 @@ def local_energy(
     gradient = derivatives.gradient
     square = jnp.sum(gradient**2)
     norm = jnp.sum(jnp.abs(gradient) ** 2)
-    if derivatives.log_psi.real:
-        norm = norm * node_regularisation(norm, 0.02 * _spacing(hamiltonian))
     return LocalEnergy(
         kinetic=-prefactor.astype(square.dtype) * (derivatives.laplacian + square),
         kinetic_from_gradient=prefactor * norm,
         potentials=hamiltonian.potential_energies(r, parameters),
     )
-
-
-def _spacing(hamiltonian: Hamiltonian) -> float:
-    """Length that an electron has to itself; one effective Bohr radius with open boundaries."""
-    if hamiltonian.cell is None:
-        return 1.0
-    return (hamiltonian.cell.volume / hamiltonian.n_electrons) ** (1 / hamiltonian.dim)
-
-
-def node_regularisation(square: Float[Array, "*batch"], width: float) -> Float[Array, "*batch"]:
-    r"""Factor that gives $|\nabla\log\psi|^2$ of a real ψ a finite variance, with a bias of third order in `width`.
-
-    At distance d from a node of a real ψ the estimator grows as $d^{-2}$ while $|\psi|^2\propto d^2$: its mean exists, its
-    variance does not, and no error bar of it could be believed. With $x = d/\epsilon$ and the estimate
-    $d = 1/|\nabla\log\psi|$, the factor is $7x^6 - 15x^4 + 9x^2$ for $x < 1$ and one beyond; its integral over a node is that of one.
-
-    **Arguments:** `square`, $|\nabla\log\psi|^2$; `width` ε, in the unit of length.
-
-    **Source:** S. Pathak and L. K. Wagner, arXiv:2002.01434.
-    """
-    inverse = square * width**2
-    x2 = 1 / jnp.maximum(inverse, 1)
-    return x2 * (9 + x2 * (7 * x2 - 15))
 
 
 def local_energies(

@@ -175,9 +175,7 @@ def _pair_differences(x: Float[Array, " electrons"]) -> Float[Array, " pairs"]:
 
 
 def _combine(components: list[Array], coefficients: np.ndarray) -> Array:
-    return functools.reduce(
-        operator.add, [float(c) * x for c, x in zip(coefficients, components, strict=True)]
-    )
+    return functools.reduce(operator.add, [float(c) * x for c, x in zip(coefficients, components, strict=True)])
 
 
 def _multiply(z: tuple[Array, Array], w: tuple[Array, Array]) -> tuple[Array, Array]:

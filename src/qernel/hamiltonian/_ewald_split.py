@@ -87,11 +87,7 @@ def _split(lattice: Lattice, reach: float, alpha: float) -> EwaldSplit:
     reciprocal = 2 * np.pi * np.linalg.inv(basis).T
     radius = 2 * alpha * reach
     limits = np.floor(radius * np.linalg.norm(basis, axis=1) / (2 * np.pi)).astype(int)
-    rows = [
-        n
-        for n in itertools.product(*(range(-m, m + 1) for m in limits[:-1]))
-        if n >= (0,) * (lattice.dim - 1)
-    ]
+    rows = [n for n in itertools.product(*(range(-m, m + 1) for m in limits[:-1])) if n >= (0,) * (lattice.dim - 1)]
     last = np.arange(limits[-1] + 1)
     rows = np.array(rows, dtype=np.int64).reshape(len(rows), lattice.dim - 1)
     plus = _weights(lattice, alpha, radius, rows @ reciprocal[:-1], last[:, None] * reciprocal[-1])

@@ -58,9 +58,7 @@ class Hamiltonian(eqx.Module):
         """Number of electrons."""
         return sum(self.electrons)
 
-    def potential_energies(
-        self, r: Float[Array, "electrons dim"], parameters: PyTree
-    ) -> dict[str, Float[Array, ""]]:
+    def potential_energies(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> dict[str, Float[Array, ""]]:
         """Potential energy of one configuration term by term: totals, not per electron, effective Hartree."""
         energies = {}
         for name, potential in self.potentials.items():
@@ -71,9 +69,7 @@ class Hamiltonian(eqx.Module):
 
 def _electrons(electrons: tuple[int, int]) -> tuple[int, int]:
     if len(electrons) != 2 or any(int(n) != n or n < 0 for n in electrons):
-        raise ValueError(
-            f"electrons must be two counts (n_up, n_down), none of them negative, got {electrons}"
-        )
+        raise ValueError(f"electrons must be two counts (n_up, n_down), none of them negative, got {electrons}")
     if sum(electrons) == 0:
         raise ValueError("a Hamiltonian needs at least one electron, got (0, 0)")
     return int(electrons[0]), int(electrons[1])

@@ -83,15 +83,11 @@ class MoirePotential(AbstractPotential):
 
 def _triple(primitive: Lattice) -> np.ndarray:
     if primitive.dim != 2:
-        raise ValueError(
-            f"the moiré potential is two-dimensional, got a lattice of dimension {primitive.dim}"
-        )
+        raise ValueError(f"the moiré potential is two-dimensional, got a lattice of dimension {primitive.dim}")
     shortest = Lattice(primitive.reciprocal).shortest_translation()
     shell = primitive.reciprocal_vectors(1.001 * shortest)
     if len(shell) != 6:
-        raise ValueError(
-            f"the moiré potential needs a triangular lattice, got vectors {primitive.matrix.tolist()}"
-        )
+        raise ValueError(f"the moiré potential needs a triangular lattice, got vectors {primitive.matrix.tolist()}")
     keys = np.round(shell / shortest, 7) + 0.0
     first = shell[np.lexsort((-keys[:, 0], -keys[:, 1]))[0]]
     angle = 2 * np.pi / 3

@@ -36,9 +36,7 @@ def moire_hamiltonian(
     primitive = triangular(material.lattice_constant)
     lattice = cell.lattice if isinstance(cell, Supercell) else cell
     moire = MoirePotential(primitive, lattice)
-    ewald = Ewald(
-        lattice, accuracy=accuracy, strength=moire_coulomb_strength, electrons=max(1, sum(electrons))
-    )
+    ewald = Ewald(lattice, accuracy=accuracy, strength=moire_coulomb_strength, electrons=max(1, sum(electrons)))
     kinetic = Kinetic(inverse_mass=moire_inverse_mass)
     return Hamiltonian(kinetic, {"moire": moire, "interaction": ewald}, electrons, cell=lattice)
 
@@ -81,9 +79,7 @@ def moire_parameters(
         raise ValueError(f"the parameters of the family have different lengths: {shapes}") from None
     if len(common) > 1:
         raise ValueError(f"the parameters of a family must be numbers or one-dimensional, got {shapes}")
-    return MoireParameters(
-        **{k: jnp.asarray(np.broadcast_to(v, common), dtype=float) for k, v in given.items()}
-    )
+    return MoireParameters(**{k: jnp.asarray(np.broadcast_to(v, common), dtype=float) for k, v in given.items()})
 
 
 def moire_family(

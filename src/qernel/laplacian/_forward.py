@@ -1,6 +1,7 @@
 """The forward Laplacian, by folx, with a closed rule for sums of determinants."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +13,11 @@ from qernel.orbitals._determinants import log_sum_determinants_laplacian
 from ._derivatives import AbstractLaplacian, Derivatives
 
 
-def _determinant_rule(arguments, _, sparsity_threshold):
+def _determinant_rule(args: Any, kwargs: Any, sparsity_threshold: int) -> Any:
     from folx.api import FwdJacobian, FwdLaplArray
 
-    matrices, weights = arguments
+    del kwargs, sparsity_threshold
+    matrices, weights = args
     if isinstance(weights, FwdLaplArray):
         raise ValueError(
             "the weights of log_sum_determinants depend on the electrons' positions: "

@@ -29,9 +29,7 @@ class HessianTrace(AbstractLaplacian):
                 gradient, column = jax.jvp(gradient_of, (r.reshape(-1),), (direction,))
                 return total + column @ direction, gradient
 
-            laplacian, gradients = jax.lax.scan(
-                add_column, jnp.zeros((), r.dtype), jnp.eye(size, dtype=r.dtype)
-            )
+            laplacian, gradients = jax.lax.scan(add_column, jnp.zeros((), r.dtype), jnp.eye(size, dtype=r.dtype))
             return gradients[0].reshape(shape), laplacian
 
         value = log_psi(r)

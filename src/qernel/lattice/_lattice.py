@@ -12,9 +12,7 @@ from ._reduction import lattice_indices, nearest_candidates, reduced_basis
 def _rows(vectors: Sequence[Sequence[float]] | np.ndarray) -> tuple[tuple[float, ...], ...]:
     matrix = np.asarray(vectors, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not 1 <= matrix.shape[0] <= 3:
-        raise ValueError(
-            f"a lattice needs 1, 2 or 3 vectors with as many components, got shape {matrix.shape}"
-        )
+        raise ValueError(f"a lattice needs 1, 2 or 3 vectors with as many components, got shape {matrix.shape}")
     return tuple(tuple(float(x) for x in row) for row in matrix)
 
 

@@ -17,9 +17,7 @@ def _obtuse_superbase(basis: np.ndarray) -> np.ndarray:
     tolerance = 1e-12 * float(np.max(np.sum(basis**2, axis=1)))
     for _ in range(1000):
         acute = [
-            (i, j)
-            for i, j in itertools.combinations(range(dim + 1), 2)
-            if superbase[i] @ superbase[j] > tolerance
+            (i, j) for i, j in itertools.combinations(range(dim + 1), 2) if superbase[i] @ superbase[j] > tolerance
         ]
         if not acute:
             return superbase

@@ -40,9 +40,7 @@ class Supercell(eqx.Module):
                 f"got {[list(row) for row in self.index]}"
             )
         if self.cells == 0:
-            raise ValueError(
-                f"the supercell vectors {[list(row) for row in self.index]} are not linearly independent"
-            )
+            raise ValueError(f"the supercell vectors {[list(row) for row in self.index]} are not linearly independent")
 
     @property
     def lattice(self) -> Lattice:
@@ -106,9 +104,7 @@ def _inner_points(index: np.ndarray) -> np.ndarray:
     return inside[np.argsort(np.any(inside != 0, axis=1), kind="stable")]
 
 
-def supercell(
-    primitive: Lattice, size: int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray
-) -> Supercell:
+def supercell(primitive: Lattice, size: int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray) -> Supercell:
     """A supercell of n x n (x n) cells, of n_1 x n_2 (x n_3) cells, or with a matrix of integers.
 
     supercell(triangular(a), 3)                        # 3x3
@@ -135,8 +131,7 @@ def check_commensurate(supercell_lattice: Lattice, primitive_lattice: Lattice) -
     """Raises `ValueError` unless the supercell consists of whole primitive cells."""
     if supercell_lattice.dim != primitive_lattice.dim:
         raise ValueError(
-            f"the supercell has {supercell_lattice.dim} dimensions, "
-            f"the primitive lattice {primitive_lattice.dim}"
+            f"the supercell has {supercell_lattice.dim} dimensions, the primitive lattice {primitive_lattice.dim}"
         )
     if not is_commensurate(supercell_lattice, primitive_lattice):
         index = supercell_lattice.matrix @ np.linalg.inv(primitive_lattice.matrix)

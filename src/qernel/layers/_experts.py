@@ -68,9 +68,7 @@ class MixtureOfExperts(eqx.Module):
         if router is None:
             router = ElectronRouter(features, experts, key=key_router, dtype=dtype, precision=precision)
         if router.experts != experts:
-            raise ValueError(
-                f"{owner}: the router scores {router.experts} experts, the mixture has {experts}."
-            )
+            raise ValueError(f"{owner}: the router scores {router.experts} experts, the mixture has {experts}.")
         width = experts * hidden
         deviation_out = scale * math.sqrt(experts / hidden)
         self.router = router

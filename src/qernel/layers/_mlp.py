@@ -40,9 +40,7 @@ class MLP(eqx.Module):
         precision: str = "highest",
     ):
         if len(sizes) < 2:
-            raise ValueError(
-                f"MLP: sizes must list at least an input and an output width, got {tuple(sizes)}."
-            )
+            raise ValueError(f"MLP: sizes must list at least an input and an output width, got {tuple(sizes)}.")
         pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
         scales = [1.0] * (len(pairs) - 1) + [last_scale]
         self.layers = tuple(

@@ -75,9 +75,7 @@ class LayerNorm(eqx.Module):
 def _check_norm(owner: str, features: int, epsilon: float) -> None:
     check_sizes(owner, features=features)
     if not epsilon > 0:
-        raise ValueError(
-            f"{owner}: epsilon must be positive (it keeps the layer smooth at zero), got {epsilon}."
-        )
+        raise ValueError(f"{owner}: epsilon must be positive (it keeps the layer smooth at zero), got {epsilon}.")
 
 
 def _unit(x: Float[Array, "*batch features"], epsilon: float) -> Float[Array, "*batch features"]:

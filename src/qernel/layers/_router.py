@@ -125,12 +125,8 @@ class JointRouter(AbstractRouter):
         key_x, key_c = jax.random.split(key)
         # the two parts add in variance: together they have the scale of one
         part = scale / 2**0.5
-        self.electron = Linear(
-            features, experts, key=key_x, bias=False, scale=part, dtype=dtype, precision=precision
-        )
-        self.condition = Linear(
-            condition_size, experts, key=key_c, scale=part, dtype=dtype, precision=precision
-        )
+        self.electron = Linear(features, experts, key=key_x, bias=False, scale=part, dtype=dtype, precision=precision)
+        self.condition = Linear(condition_size, experts, key=key_c, scale=part, dtype=dtype, precision=precision)
         self.experts = experts
 
     def __call__(

@@ -5,9 +5,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 
-def normal(
-    key: PRNGKeyArray, shape: tuple[int, ...], deviation: float, dtype: np.dtype
-) -> Float[Array, "..."]:
+def normal(key: PRNGKeyArray, shape: tuple[int, ...], deviation: float, dtype: np.dtype) -> Float[Array, "..."]:
     """Normal numbers for initial weights, seeded by `key`.
 
     Drawn by NumPy in float64 and then rounded: `jax.random` compiles a program per shape, which is most of

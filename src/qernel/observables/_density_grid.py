@@ -30,9 +30,7 @@ def default_grid(hamiltonian: Hamiltonian) -> tuple[int, ...]:
         return tuple(max(1, math.ceil(bins * length / spacing)) for length in lengths)
     spacing = moire.primitive.shortest_translation()
     multiples = _translation_denominators(moire)
-    return tuple(
-        n * max(1, round(bins * length / spacing / n)) for n, length in zip(multiples, lengths, strict=True)
-    )
+    return tuple(n * max(1, round(bins * length / spacing / n)) for n, length in zip(multiples, lengths, strict=True))
 
 
 def _translation_denominators(cell: Supercell) -> tuple[int, ...]:

@@ -105,6 +105,7 @@ def evaluate(
         jnp.zeros((size, walkers), jnp.int32),
     )
     device_vectors = jnp.asarray(halves, positions.dtype)
+    start = np.asarray(positions)
     measured: list[_Phase] = []
     for phase in range(phases):
         positions, sums, record = _measured_phase(
@@ -125,7 +126,7 @@ def evaluate(
         report(burn_in + phase + 1)
     first = jax.tree.map(lambda leaf: leaf[0], family.parameters)
     real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], first).real)
-    return _collect(measured, sums, positions, steps, family, bins, groups, vectors, real)
+    return _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real)
 
 
 def _fold(key: PRNGKeyArray, phase: int) -> PRNGKeyArray:
@@ -172,9 +173,7 @@ def _measured_phase(
     counts = None
     if sums.counts is not None:
         group = np.arange(r.shape[1]) % groups
-        counts = sums.counts + jax.vmap(lambda x, used: histogram(hamiltonian.cell, bins, x, group, used))(
-            r, finite
-        )
+        counts = sums.counts + jax.vmap(lambda x, used: histogram(hamiltonian.cell, bins, x, group, used))(r, finite)
     sums = _Sums(counts, structure, sums.samples + finite.astype(jnp.int32))
     return r, sums, _Phase(terms, finite, walkers.acceptance)
 
@@ -208,14 +207,12 @@ def _wave_vectors(hamiltonian, wave_vectors):
     return halves, np.concatenate([halves, -halves])
 
 
-def _collect(measured, sums, positions, steps, family, bins, groups, vectors, real) -> Evaluation:
+def _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real) -> Evaluation:
     hamiltonian = family.hamiltonian
     walkers = positions.shape[1]
     finite = np.stack([phase.finite for phase in measured], axis=-1)
     series = {
-        name: np.where(finite, np.stack([phase.terms[name] for phase in measured], axis=-1), np.nan).astype(
-            np.float64
-        )
+        name: np.where(finite, np.stack([phase.terms[name] for phase in measured], axis=-1), np.nan).astype(np.float64)
         for name in measured[0].terms
     }
     samples = np.asarray(sums.samples, np.int64)
@@ -231,14 +228,13 @@ def _collect(measured, sums, positions, steps, family, bins, groups, vectors, re
             x.reshape(-1, *bins)
             for x in density_of_groups(np.asarray(sums.counts, np.int64), of_groups, hamiltonian.cell)
         )
-    frozen = np.nanmax(series["energy"], axis=-1, initial=-np.inf) == np.nanmin(
-        series["energy"], axis=-1, initial=np.inf
-    )
+    # An eigenstate's energy is constant, so only the positions tell a walker that never moved.
+    stuck = np.all(np.asarray(positions) == start, axis=(2, 3))
     return Evaluation(
         series=series,
         acceptance=np.stack([phase.acceptance for phase in measured], axis=-1).astype(np.float64),
         step_size=np.asarray(steps, np.float64),
-        stuck=np.sum(frozen, axis=1).astype(np.int64),
+        stuck=np.sum(stuck, axis=1).astype(np.int64),
         non_finite=np.sum(~finite, axis=(1, 2)).astype(np.int64),
         density=density,
         density_error=density_error,

@@ -83,6 +83,4 @@ def slope_check(dataset: "xarray.Dataset") -> SlopeCheck | None:
 
 def _only_axis_varies(dataset, axis: str) -> bool:
     others = ("depth_meV", "phase_degrees", "effective_mass", "dielectric", "lattice_constant_nm")
-    return all(
-        np.ptp(dataset[name].values) == 0 for name in others if name in dataset.coords and name != axis
-    )
+    return all(np.ptp(dataset[name].values) == 0 for name in others if name in dataset.coords and name != axis)

@@ -75,16 +75,14 @@ def results(evaluation: Evaluation, family: Family, material: Material | None = 
     unit = 1.0 if material is None else material.hartree_meV
     labels = coordinates(family, material)
     rows = [
-        _row(evaluation, index, unit / electrons, labels.factor, electrons)
-        for index in range(evaluation.hamiltonians)
+        _row(evaluation, index, unit / electrons, labels.factor, electrons) for index in range(evaluation.hamiltonians)
     ]
     doubts = {labels.label(index): row.pop("doubts") for index, row in enumerate(rows)}
     table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     table["structure_factor_K"], table["structure_factor_K_error"] = at_zone_corners(evaluation, family)
     energy_unit = "meV" if material is not None else "Ha*"
     variables = {
-        name: (labels.dimension, value, _attributes(name, energy_unit, labels.axis))
-        for name, value in table.items()
+        name: (labels.dimension, value, _attributes(name, energy_unit, labels.axis)) for name, value in table.items()
     }
     dataset = xarray.Dataset(variables, labels.values)
     dataset = add_density(dataset, evaluation, family, material, labels.dimension)
@@ -92,9 +90,7 @@ def results(evaluation: Evaluation, family: Family, material: Material | None = 
     dataset.attrs.update(_system(family, material))
     walkers, phases = evaluation.series["energy"].shape[1:]
     dataset.attrs.update(walkers=walkers, phases=phases, axis=labels.axis)
-    dataset.attrs["doubts"] = "\n".join(
-        f"{label}: {text}" for label, texts in doubts.items() for text in texts
-    )
+    dataset.attrs["doubts"] = "\n".join(f"{label}: {text}" for label, texts in doubts.items() for text in texts)
     for label, texts in doubts.items():
         if texts:
             warnings.warn(f"{label}: {'; '.join(texts)}", UserWarning, stacklevel=2)
@@ -113,9 +109,7 @@ def _attributes(name: str, energy: str, axis: str) -> dict[str, str]:
     return {"units": unit, "long_name": text} if text else {"units": unit}
 
 
-def _row(
-    evaluation: Evaluation, index: int, scale: float, slope_factor: float, electrons: int
-) -> dict[str, Any]:
+def _row(evaluation: Evaluation, index: int, scale: float, slope_factor: float, electrons: int) -> dict[str, Any]:
     series = {name: values[index] * scale for name, values in evaluation.series.items()}
     raw = series["kinetic_from_gradient"]
     series["kinetic_from_gradient"] = smooth_node_tails(raw, evaluation.real)

@@ -58,9 +58,7 @@ class SeriesStatistics(eqx.Module):
                 f"{self.autocorrelation_time:.0f} phases): burn in and measure for longer"
             )
         if abs(self.drift_sigma) > 4:
-            found.append(
-                f"the mean drifts during the measurement ({self.drift_sigma:+.1f} sigma): burn in for longer"
-            )
+            found.append(f"the mean drifts during the measurement ({self.drift_sigma:+.1f} sigma): burn in for longer")
         if self.error_spread > 1.6 * self.error_autocorrelation:
             found.append(
                 f"the walkers' means spread {self.error_spread / self.error_autocorrelation:.1f} times "
@@ -176,9 +174,7 @@ def _spread_of_means(
     return float(np.sqrt(np.sum(weights**2 * (means - centre) ** 2) * len(means) / (len(means) - 1)))
 
 
-def _split_r_hat(
-    deviations: Float[np.ndarray, "walkers phases"], finite: Bool[np.ndarray, "walkers phases"]
-) -> float:
+def _split_r_hat(deviations: Float[np.ndarray, "walkers phases"], finite: Bool[np.ndarray, "walkers phases"]) -> float:
     half = deviations.shape[1] // 2
     if half < 2:
         return float("nan")

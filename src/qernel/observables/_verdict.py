@@ -56,14 +56,16 @@ def _unit(dataset: "xarray.Dataset") -> str:
 def _sampling(dataset: "xarray.Dataset", advice: list[str]) -> list[str]:
     rows = dataset["energy"].size
     errors = dataset["energy_error"].values
+    low, high = (f"{bound:.2g}" for bound in (errors.min(), errors.max()))
     found = [
         f"Measured {_count(rows, 'Hamiltonian')} with {dataset.attrs['walkers']} walkers and "
-        f"{dataset.attrs['phases']} phases each: errors of {errors.min():.2g} to {errors.max():.2g} "
+        f"{dataset.attrs['phases']} phases each: errors of {low if low == high else f'{low} to {high}'} "
         f"{_unit(dataset)} per electron."
     ]
     doubts = [line for line in str(dataset.attrs.get("doubts", "")).splitlines() if line]
     if doubts:
-        found.append(f"The sampling is not sound everywhere: {'; '.join(doubts)}.")
+        more = f"; and {len(doubts) - 4} more doubts" if len(doubts) > 4 else ""
+        found.append(f"The sampling is not sound everywhere: {'; '.join(doubts[:4])}{more}.")
         advice.append("evaluate again with more burn-in and more phases before trusting the doubtful rows")
     else:
         found.append(
@@ -102,9 +104,7 @@ def _quality(dataset: "xarray.Dataset", advice: list[str]) -> list[str]:
     return [f"{text}, highest at {_labels(dataset, worst)}."]
 
 
-def _end_of_training(
-    dataset: "xarray.Dataset", training: TrainingRecord | None, advice: list[str]
-) -> list[str]:
+def _end_of_training(dataset: "xarray.Dataset", training: TrainingRecord | None, advice: list[str]) -> list[str]:
     if training is None:
         return []
     found = []
@@ -143,9 +143,7 @@ def _slopes(dataset: "xarray.Dataset", advice: list[str]) -> list[str]:
             f"The slope of the energy and the expectation of dH/d({dataset.attrs['axis']}) differ around "
             f"{places}: the wavefunction is not optimal there, or its phase changes."
         ]
-    return [
-        f"The energy curve satisfies Hellmann-Feynman (largest difference {check.sigma.max():.1f} sigma)."
-    ]
+    return [f"The energy curve satisfies Hellmann-Feynman (largest difference {check.sigma.max():.1f} sigma)."]
 
 
 def _known(dataset: "xarray.Dataset", advice: list[str]) -> list[str]:
@@ -169,13 +167,9 @@ def _known(dataset: "xarray.Dataset", advice: list[str]) -> list[str]:
         below = here & (energy < exact - 3 * sigma - np.nan_to_num(uncertainty))
         if below.any():
             advice.append("do not use the energies below the exact ones: something is wrong with them")
-            found.append(
-                f"At {_labels(dataset, below)} the energy lies below the exact one, beyond its error."
-            )
+            found.append(f"At {_labels(dataset, below)} the energy lies below the exact one, beyond its error.")
     above = np.isfinite(mean_field) & (energy > mean_field + 3 * sigma)
     if above.any():
-        advice.append(
-            "train longer where the energy is above Hartree-Fock, or start from Hartree-Fock orbitals"
-        )
+        advice.append("train longer where the energy is above Hartree-Fock, or start from Hartree-Fock orbitals")
         found.append(f"Above Hartree-Fock at {_labels(dataset, above)}: not trained, or the wrong phase.")
     return found

@@ -15,7 +15,7 @@ from ._contract import AbstractOptimiser, LogPsiDerivatives, Update
 class SpringState(eqx.Module):
     """Last direction (before the learning rate) and step number."""
 
-    direction: Float[Array, "parameters"]
+    direction: Float[Array, " parameters"]
     step: Int[Array, ""]
 
 
@@ -33,8 +33,8 @@ def gram_matrix(rows: Float[Array, "rows parameters"], block: int = 65536) -> Fl
 
 
 def solve_positive(
-    matrix: Float[Array, "n n"], right: Float[Array, "n"], floor: Float[Array, ""]
-) -> tuple[Float[Array, "n"], Bool[Array, ""]]:
+    matrix: Float[Array, "n n"], right: Float[Array, " n"], floor: Float[Array, ""]
+) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
     """Solve with a symmetric positive matrix by Cholesky; where that fails, by eigenvalues no smaller than `floor`.
 
     **Returns:** solution and whether the fallback was used.
@@ -53,18 +53,21 @@ def solve_positive(
 class StochasticReconfiguration(AbstractOptimiser):
     r"""Natural-gradient descent solved in the space of samples, one system over all Hamiltonians,
 
-    $$ \delta = O^T (O O^T + \epsilon)^{-1} (\varepsilon - \mu\,O\,\delta_\mathrm{prev}) + \mu\,\delta_\mathrm{prev}, \qquad
-       \theta \leftarrow \theta - \eta_t\,s\,\delta , $$
+    $$ \delta = O^T (O O^T + \epsilon)^{-1} (\varepsilon - \mu\,O\,\delta_\mathrm{prev})
+       + \mu\,\delta_\mathrm{prev}, \qquad \theta \leftarrow \theta - \eta_t\,s\,\delta , $$
 
-    with rows $O_{hw} = \sqrt{a_h / n}\,(\partial_\theta\log\psi - \langle\cdot\rangle_h)$, centred per Hamiltonian, for the
-    log-modulus and (complex ψ) the phase, so that $O^T O = \mathrm{Re}\langle\bar O^\dagger\bar O\rangle$; and
-    $\varepsilon_{hw} = \sqrt{a_h / n}\,(E_\mathrm{loc} - \bar E_h)$. With `momentum` μ = 0 this is minSR; with μ > 0 SPRING.
+    with rows $O_{hw} = \sqrt{a_h / n}\,(\partial_\theta\log\psi - \langle\cdot\rangle_h)$, centred per
+    Hamiltonian, for the log-modulus and (complex ψ) the phase, so that
+    $O^T O = \mathrm{Re}\langle\bar O^\dagger\bar O\rangle$; and
+    $\varepsilon_{hw} = \sqrt{a_h / n}\,(E_\mathrm{loc} - \bar E_h)$. With `momentum` μ = 0 this is minSR; with
+    μ > 0 SPRING.
     The weights $a_h \propto 1/\sigma_h$ (mean one; σ the spread of the residuals) keep one hard Hamiltonian
     from dominating; `balance=False` sets them to one.
 
     - `learning_rate`: η in inverse effective Hartree (imaginary time), a number or a schedule of the step.
     - `damping`: ε, relative to the mean diagonal of $O O^T$.
-    - `trust_region`: largest allowed $\eta\,\|O\delta\|$, the root-mean-square change of log ψ in one step; s shrinks the step.
+    - `trust_region`: largest allowed $\eta\,\|O\delta\|$, the root-mean-square change of log ψ in one step; s
+      shrinks the step.
     - The system is factorised in float64 where it is enabled, by Cholesky with an eigenvalue fallback.
 
     **Source:** minSR arXiv:2302.01941; SPRING arXiv:2401.10190.
@@ -125,7 +128,7 @@ def sample_space_system(
     residuals: Inexact[Array, "hamiltonians walkers"],
     mask: Bool[Array, "hamiltonians walkers"],
     balance: bool,
-) -> tuple[Float[Array, "rows parameters"], Float[Array, "rows"]]:
+) -> tuple[Float[Array, "rows parameters"], Float[Array, " rows"]]:
     """Centred, weighted rows O and right-hand side ε of the least-squares problem O δ = ε."""
     dtype = scores.dtype
     valid = mask & jnp.all(jnp.isfinite(scores), axis=(2, 3))

@@ -1,14 +1,14 @@
 """One-electron orbitals of periodic systems."""
 
+from ._determinants import log_sum_determinants as log_sum_determinants
+from ._determinants import log_sum_determinants_laplacian as log_sum_determinants_laplacian
 from ._expanded import ExpandedOrbitals as ExpandedOrbitals
 from ._interpolated import InterpolatedOrbitals as InterpolatedOrbitals
+from ._jastrow import CuspJastrow as CuspJastrow
+from ._jastrow import PairJastrow as PairJastrow
+from ._jastrow import cusp_slope as cusp_slope
 from ._orbitals import AbstractOrbitals as AbstractOrbitals
 from ._plane_wave_orbitals import plane_wave_orbitals as plane_wave_orbitals
 from ._plane_waves import PlaneWaves as PlaneWaves
 from ._plane_waves import from_exponentials as from_exponentials
 from ._plane_waves import to_exponentials as to_exponentials
-from ._determinants import log_sum_determinants as log_sum_determinants
-from ._determinants import log_sum_determinants_laplacian as log_sum_determinants_laplacian
-from ._jastrow import CuspJastrow as CuspJastrow
-from ._jastrow import PairJastrow as PairJastrow
-from ._jastrow import cusp_slope as cusp_slope

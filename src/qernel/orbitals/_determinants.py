@@ -78,7 +78,7 @@ def _log_sum_jvp(primals, tangents):
 
 def log_sum_determinants(
     matrices: Float[Array, "determinants n n"] | Complex[Array, "determinants n n"],
-    weights: Float[Array, "determinants"] | Complex[Array, "determinants"],
+    weights: Float[Array, " determinants"] | Complex[Array, " determinants"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     r"""Log-modulus and phase of a weighted sum of determinants,
 
@@ -110,8 +110,8 @@ def log_sum_determinants_laplacian(
     matrices: Inexact[Array, "determinants n n"],
     jacobian: Inexact[Array, "coordinates determinants n n"],
     laplacian: Inexact[Array, "determinants n n"],
-    weights: Inexact[Array, "determinants"],
-) -> tuple[Float[Array, ""], Float[Array, ""], Inexact[Array, "coordinates"], Inexact[Array, ""]]:
+    weights: Inexact[Array, " determinants"],
+) -> tuple[Float[Array, ""], Float[Array, ""], Inexact[Array, " coordinates"], Inexact[Array, ""]]:
     r"""Log-modulus, phase, gradient and Laplacian of $\log\sum_d w_d\det\Phi_d$ by the chain rule.
 
     With $M_{kd} = \Phi_d^{-1}\partial_k\Phi_d$ and the shares $p_d$ of each determinant in the sum,

@@ -60,8 +60,7 @@ class ExpandedOrbitals(AbstractOrbitals):
         table = jnp.asarray(coefficients)
         if table.ndim != 2 or table.shape[0] != waves.size:
             raise ValueError(
-                f"coefficients need the shape (basis, orbitals) with {waves.size} basis functions, "
-                f"got {table.shape}"
+                f"coefficients need the shape (basis, orbitals) with {waves.size} basis functions, got {table.shape}"
             )
         self.waves = waves
         self.coefficients = table
@@ -71,9 +70,7 @@ class ExpandedOrbitals(AbstractOrbitals):
     def orbitals(self) -> int:
         return self.coefficients.shape[1]
 
-    def __call__(
-        self, r: Float[Array, "electrons dim"], parameters: PyTree
-    ) -> Num[Array, "electrons orbitals"]:
+    def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Num[Array, "electrons orbitals"]:
         del parameters
         with jax.named_scope("qernel.orbitals.ExpandedOrbitals"):
             return with_twist(r, self.waves.expand(r, self.coefficients), self.waves, self.twist)

@@ -90,16 +90,12 @@ class InterpolatedOrbitals(AbstractOrbitals):
             - t**2 * (1 - t) * width * self.slopes[i + 1]
         )
 
-    def __call__(
-        self, r: Float[Array, "electrons dim"], parameters: PyTree
-    ) -> Num[Array, "electrons orbitals"]:
+    def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Num[Array, "electrons orbitals"]:
         with jax.named_scope("qernel.orbitals.InterpolatedOrbitals"):
             return with_twist(r, self.waves.expand(r, self.coefficients(parameters)), self.waves, self.twist)
 
 
-def _slopes(
-    nodes: Float[np.ndarray, " nodes"], values: Num[np.ndarray, "nodes ..."]
-) -> Num[np.ndarray, "nodes ..."]:
+def _slopes(nodes: Float[np.ndarray, " nodes"], values: Num[np.ndarray, "nodes ..."]) -> Num[np.ndarray, "nodes ..."]:
     if len(nodes) == 1:
         return np.zeros_like(values)
     # Three-point differences on unequal spacings inside, one-sided (parabolic where possible) at the ends.

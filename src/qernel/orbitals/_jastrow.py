@@ -60,9 +60,7 @@ class CuspJastrow(eqx.Module):
         self.squared_distance = squared_distance
         self.electrons = electrons
 
-    def __call__(
-        self, r: Float[Array, "electrons dim"], strength: Float[Array, ""] | float = 1.0
-    ) -> Float[Array, ""]:
+    def __call__(self, r: Float[Array, "electrons dim"], strength: Float[Array, ""] | float = 1.0) -> Float[Array, ""]:
         """Logarithm of the factor; `strength` scales the slopes (mass over dielectric constant)."""
         first, second, parallel = _pairs(self.electrons)
         if len(first) == 0:
@@ -113,9 +111,7 @@ class PairJastrow(eqx.Module):
         self.output = Linear(width, 2, key=keys[2], bias=False, scale=0.0, dtype=dtype)
         self.electrons = electrons
 
-    def __call__(
-        self, r: Float[Array, "electrons dim"], condition: Float[Array, "condition"]
-    ) -> Float[Array, ""]:
+    def __call__(self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]) -> Float[Array, ""]:
         """Logarithm of the factor."""
         first, second, parallel = _pairs(self.electrons)
         if len(first) == 0:

@@ -13,9 +13,7 @@ class AbstractOrbitals(eqx.Module):
         """The number of orbitals."""
 
     @abc.abstractmethod
-    def __call__(
-        self, r: Float[Array, "electrons dim"], parameters: PyTree
-    ) -> Num[Array, "electrons orbitals"]:
+    def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Num[Array, "electrons orbitals"]:
         """φ_n(r_i), real or complex, at the precision of `r`.
 
         **Arguments:**

@@ -8,9 +8,7 @@ from ._expanded import ExpandedOrbitals, checked_twist
 from ._plane_waves import PlaneWaves, from_exponentials
 
 
-def plane_wave_orbitals(
-    lattice: Lattice, orbitals: int, twist: Sequence[float] | None = None
-) -> ExpandedOrbitals:
+def plane_wave_orbitals(lattice: Lattice, orbitals: int, twist: Sequence[float] | None = None) -> ExpandedOrbitals:
     """The `orbitals` plane waves of lowest kinetic energy in a periodic cell.
 
     Without a twist the real ones 1, √2 cos G·r, √2 sin G·r; with one e^{i(G + θ)·r}. Where the last shell is

@@ -75,9 +75,7 @@ def _forward_laplacian(args, kwargs, sparsity_threshold):
     waves = jnp.concatenate([jnp.cos(phases), jnp.sin(phases)], axis=1)
     product = jnp.matmul(waves, table, precision=Precision.HIGHEST)
     parts = (
-        jnp.split(product, product.shape[1] // orbitals, axis=1)
-        if orbitals
-        else [product] * (1 + dim + len(second))
+        jnp.split(product, product.shape[1] // orbitals, axis=1) if orbitals else [product] * (1 + dim + len(second))
     )
     value, slopes, curvatures = parts[0] + constant[None], parts[1 : dim + 1], parts[dim + 1 :]
     tangents = r.jacobian.dense_array

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from qernel.lattice import Lattice
+
 from ._style import chosen_rows, new_figure, row_text
 
 if TYPE_CHECKING:
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 def density_figure(dataset: "xarray.Dataset", rows: list[int] | None = None) -> "Figure | None":
     """The density at several rows, in Cartesian space over a rectangle filled by the periodic cell.
 
-    Moiré cells are outlined, the periodic cell dashed. None unless the system is two-dimensional and
+    Moiré cells are outlined, the periodic cell dashed; where a single bin is mostly noise, bins are merged
+    for the picture. None unless the system is two-dimensional and
     periodic.
     """
     if "density" not in dataset or "supercell" not in dataset or dataset["density"].ndim != 3:
@@ -31,7 +34,7 @@ def density_figure(dataset: "xarray.Dataset", rows: list[int] | None = None) -> 
     panel = 2.7
     figure = new_figure(panel * columns + 0.9, panel * window[1] / window[0] + 0.35, "compressed")
     axes = np.atleast_1d(figure.subplots(1, columns, sharex=True, sharey=True))
-    values = dataset["density"].values[rows]
+    values = legible(dataset["density"].values[rows], dataset["density_error"].values[rows])
     colours = ScalarMappable(Normalize(0, float(np.nanmax(values))), "magma")
     for panel_axes, row, density in zip(axes, rows, values, strict=True):
         _map(panel_axes, density, cell, window, colours)
@@ -40,13 +43,24 @@ def density_figure(dataset: "xarray.Dataset", rows: list[int] | None = None) -> 
         _frame(panel_axes, cell, window)
         panel_axes.set_title(row_text(dataset, row))
     unit = str(dataset["supercell"].attrs.get("units", ""))
-    scale = (
-        np.linalg.norm(dataset["moire_lattice"].values[0]) if "moire_lattice" in dataset else window[0] / 4
-    )
+    scale = np.linalg.norm(dataset["moire_lattice"].values[0]) if "moire_lattice" in dataset else window[0] / 4
     _scale_bar(axes[0], window, float(scale), unit)
     units = str(dataset["density"].attrs.get("units", ""))
     figure.colorbar(colours, ax=list(axes), label=f"density ({units})", fraction=0.05, pad=0.015)
     return figure
+
+
+def legible(
+    density: Float[np.ndarray, "rows x y"], error: Float[np.ndarray, "rows x y"]
+) -> Float[np.ndarray, "rows coarse_x coarse_y"]:
+    """The density with bins merged two by two until the noise is a tenth of the peaks or less."""
+    # Root mean square: empty bins have no error of their own.
+    noise = float(np.sqrt(np.nanmean(error**2))) if np.isfinite(error).any() else 0.0
+    while noise > 0.1 * np.nanquantile(density, 0.99) and all(n % 2 == 0 and n >= 24 for n in density.shape[1:]):
+        rows, x, y = density.shape
+        density = density.reshape(rows, x // 2, 2, y // 2, 2).mean(axis=(2, 4))
+        noise /= 2
+    return density
 
 
 def _window(cell: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, " 2"]:
@@ -136,7 +150,7 @@ def wigner_seitz(lattice: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, "corner
     from scipy.spatial import Voronoi
 
     n = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
-    points = n @ lattice
+    points = n @ Lattice(lattice).reduced
     origin = int(np.flatnonzero(~n.any(axis=1))[0])
     diagram = Voronoi(points)
     corners = diagram.vertices[diagram.regions[diagram.point_region[origin]]]

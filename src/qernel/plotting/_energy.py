@@ -80,14 +80,15 @@ def _below_mean_field(axes: "Axes", dataset, known: KnownValues, x, order) -> No
     mean_field = known.hartree_fock_at(x)
     here = np.isfinite(mean_field)
     axes.axhline(0, color=ORANGE, lw=1.2, label="Hartree-Fock")
-    axes.errorbar(
-        x[here], (energy - mean_field)[here], error[here], color=BLACK, marker="o", label="this wavefunction"
-    )
+    axes.errorbar(x[here], (energy - mean_field)[here], error[here], color=BLACK, marker="o", label="this wavefunction")
     both = known.hartree_fock_at(known.depth)
     style = {"marker": "s", "ms": 8, "mfc": "none", "mec": BLUE, "ls": "none", "mew": 1.2}
     if np.isfinite(both).any():
         axes.plot(known.depth, known.exact - both, label="exact diagonalisation", **style)
     axes.set_ylabel(f"$E - E_{{HF}}$\n({energy_unit(dataset).split()[0]})")
+    low, high = axes.get_ylim()
+    # Room for the legend below the points.
+    axes.set_ylim(low - 0.22 * (high - low), high)
     axes.legend(ncols=3, loc="lower right", borderaxespad=0.2)
 
 
@@ -115,9 +116,7 @@ def _above_exact(axes: "Axes", dataset, known: KnownValues, x, order) -> None:
         label="uncertainty of the exact value",
     )
     bound = known.upper_bound - known.exact
-    axes.plot(
-        known.depth, bound, color=BLUE, marker="_", ms=9, ls="none", label="bound by exact diagonalisation"
-    )
+    axes.plot(known.depth, bound, color=BLUE, marker="_", ms=9, ls="none", label="bound by exact diagonalisation")
     low, high = axes.get_ylim()
     # Room for the legend above the points.
     axes.set_ylim(min(low, -0.02), max(high, 0.05) * 1.55)

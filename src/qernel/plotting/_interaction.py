@@ -24,9 +24,7 @@ def interaction_figure(dataset: "xarray.Dataset") -> "Figure":
     axes.errorbar(x, value, error, color=BLUE, marker="o", label="this wavefunction")
     known = known_values(dataset)
     if known is not None and len(known.depth):
-        axes.plot(
-            known.depth, known.interaction, "s", ms=8, mfc="none", mec="black", label="exact diagonalisation"
-        )
+        axes.plot(known.depth, known.interaction, "s", ms=8, mfc="none", mec="black", label="exact diagonalisation")
     axes.set_xlabel(axis_text(dataset))
     axes.set_ylabel(f"interaction energy ({energy_unit(dataset)})")
     span = np.ptp(value)

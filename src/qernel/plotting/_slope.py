@@ -45,9 +45,7 @@ def slope_figure(dataset: "xarray.Dataset") -> "Figure | None":
     above.set_ylabel(rf"$dE/d{symbol}$ per electron")
     above.legend()
     below.axhline(0, color=RED, lw=1.0)
-    below.errorbar(
-        check.middle, check.difference, check.error, color=BLACK, marker="s", mfc="white", ls="none"
-    )
+    below.errorbar(check.middle, check.difference, check.error, color=BLACK, marker="s", mfc="white", ls="none")
     below.fill_between(
         check.middle, -check.uncertainty, check.uncertainty, color=RED, alpha=0.2, lw=0, label="interpolation"
     )

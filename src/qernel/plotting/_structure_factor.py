@@ -29,9 +29,7 @@ def structure_factor_figure(dataset: "xarray.Dataset", rows: list[int] | None = 
         return None
     rows = chosen_rows(dataset) if rows is None else rows
     width = max(6.4, 2.45 * len(rows) + 0.9) if flat else 6.4
-    figure = new_figure(
-        width, (2.9 if at_corner else 0) + (width / max(len(rows), 2.5) + 0.55 if flat else 0)
-    )
+    figure = new_figure(width, (2.9 if at_corner else 0) + (width / max(len(rows), 2.5) + 0.55 if flat else 0))
     parts = figure.subfigures(at_corner + flat, 1, squeeze=False)[:, 0]
     if at_corner:
         _curve(parts[0].subplots(), dataset)
@@ -45,9 +43,7 @@ def _curve(axes: "Axes", dataset) -> None:
     order = in_order(dataset)
     x = dataset[str(dataset.attrs["axis"])].values[order]
     shade_transition(axes, dataset, label=True)
-    value, error = (
-        dataset[name].values[order] for name in ("structure_factor_K", "structure_factor_K_error")
-    )
+    value, error = (dataset[name].values[order] for name in ("structure_factor_K", "structure_factor_K_error"))
     axes.errorbar(x, value, error, color=BLUE, marker="o", label="this wavefunction")
     axes.set_xlabel(axis_text(dataset))
     axes.set_ylabel(r"$S(K)$, zone corner")

@@ -58,9 +58,7 @@ _AXIS_TEXT = {
 }
 
 
-def new_figure(
-    width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained"
-) -> "Figure":
+def new_figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> "Figure":
     """A figure with its own canvas: no pyplot, no window, no global state. `compressed` suits maps."""
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""The configuration of a run: every number that the command line knows, checked before anything is computed."""
+"""The configuration of a run: every number that the command line knows, checked before it is used."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -22,8 +22,7 @@ def _supercell(value: Any) -> Square:
     numbers = [n for row in rows for n in row] if _is_square(rows) else None
     if numbers is None or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
         raise ValueError(
-            "must be n, [n1, n2] or a matrix of whole numbers such as [[2, 1], [-1, 1]], "
-            f"got {_toml(value)}"
+            f"must be n, [n1, n2] or a matrix of whole numbers such as [[2, 1], [-1, 1]], got {_toml(value)}"
         )
     if not all(math.isfinite(n) and n == round(n) for n in numbers):
         raise ValueError(
@@ -37,9 +36,7 @@ def _supercell(value: Any) -> Square:
 
 
 def _is_square(rows: Any) -> bool:
-    return (
-        isinstance(rows, tuple) and len(rows) == 2 and all(isinstance(r, tuple) and len(r) == 2 for r in rows)
-    )
+    return isinstance(rows, tuple) and len(rows) == 2 and all(isinstance(r, tuple) and len(r) == 2 for r in rows)
 
 
 def _toml(value: Any) -> str:
@@ -48,9 +45,7 @@ def _toml(value: Any) -> str:
 
 def _electrons(value: tuple[int, int]) -> tuple[int, int]:
     if min(value) < 0 or sum(value) < 1:
-        raise ValueError(
-            f"must be [n_up, n_down] with at least one electron and no negative number, got {list(value)}"
-        )
+        raise ValueError(f"must be [n_up, n_down] with at least one electron and no negative number, got {list(value)}")
     return value
 
 
@@ -149,7 +144,7 @@ class SamplingConfig(Section):
 
 
 class OptimiserConfig(Section):
-    """Learning rate η/(1 + t/decay) and the rest of the optimiser; `adam` uses neither damping nor trust region."""
+    """Learning rate η/(1 + t/decay) and the rest; `adam` uses neither damping nor trust region."""
 
     name: Literal["spring", "adam"] = "spring"
     learning_rate: Positive = 1.0

@@ -29,9 +29,7 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     for candidate in candidates:
         last, own = candidate.rpartition(".")[2], word.rpartition(".")[2]
         pairs = ((word, candidate), (own, last), (word, last))
-        scores[candidate] = max(
-            difflib.SequenceMatcher(None, a.lower(), b.lower()).ratio() for a, b in pairs
-        )
+        scores[candidate] = max(difflib.SequenceMatcher(None, a.lower(), b.lower()).ratio() for a, b in pairs)
         # The right section counts, but less than the right key.
         if "." in word and candidate.split(".")[0] == word.split(".")[0]:
             scores[candidate] += 0.05

@@ -11,16 +11,14 @@ from jaxtyping import Float
 from qernel.hamiltonian import Ewald, Hamiltonian
 
 
-def gaussian_width(
-    hamiltonian: Hamiltonian, parameters: Any, sites: Float[np.ndarray, "electrons dim"]
-) -> float:
+def gaussian_width(hamiltonian: Hamiltonian, parameters: Any, sites: Float[np.ndarray, "electrons dim"]) -> float:
     r"""The width w that minimises the energy of one normalised Gaussian $e^{-r^2/2w^2}$ on each site,
 
-    $$ \frac{N d}{4 m w^2} + \sum_i \langle V \rangle_i + \frac{g}{2\Omega} \sum_{G \ne 0} v_G\, e^{-G^2 w^2/2}
-       \bigl(|S_G|^2 - N\bigr) , $$
+    $$ \frac{N d}{4 m w^2} + \sum_i \langle V \rangle_i
+       + \frac{g}{2\Omega} \sum_{G \ne 0} v_G\, e^{-G^2 w^2/2} \bigl(|S_G|^2 - N\bigr) , $$
 
-    with the Coulomb energy of different electrons and no exchange. For the default moiré material at filling 2/3 it
-    is within 15 % of the width of the Hartree-Fock orbitals at all depths, for a millionth of the effort.
+    with the Coulomb energy of different electrons and no exchange. For the default moiré material at filling
+    2/3 it is within 15 % of the width of the Hartree-Fock orbitals at all depths, for next to no effort.
     """
     cell = hamiltonian.cell
     assert cell is not None
@@ -52,7 +50,8 @@ def gaussian_width(
         trial = np.linspace(narrow, wide, 15)
         best = int(np.argmin([energy(width) for width in trial]))
         bounds = (trial[max(best - 1, 0)], trial[min(best + 1, len(trial) - 1)])
-        return float(scipy.optimize.minimize_scalar(energy, bounds=bounds, method="bounded").x)
+        found: Any = scipy.optimize.minimize_scalar(energy, bounds=bounds, method="bounded")
+        return float(found.x)
 
 
 def _gauss_hermite(dim: int) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ def preset_names() -> tuple[str, ...]:
 
 
 def _folder():
-    return resources.files(__package__).joinpath("data")
+    return resources.files("qernel.presets").joinpath("data")
 
 
 def preset_text(name: str) -> str:

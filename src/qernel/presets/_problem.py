@@ -76,8 +76,8 @@ class Problem:
 def build(config: Config, *, references: bool = True) -> Problem:
     """Build what a configuration describes.
 
-    **Arguments:** `references`: solve for the reference orbitals (the expensive part); if false they are zero, which
-    is right if a checkpoint is to be read into `state()`.
+    **Arguments:** `references`: solve for the reference orbitals (the expensive part); if false they are zero,
+    which is right if a checkpoint is to be read into `state()`.
 
     **Raises:** `ValueError` in the user's terms.
     """
@@ -111,12 +111,15 @@ def build(config: Config, *, references: bool = True) -> Problem:
 def _check_orbitals(config: Config, family: Family) -> None:
     cell = family.hamiltonian.cell
     assert cell is not None
-    available, wanted = PlaneWaves(cell, default_cutoff(family.hamiltonian)).size, max(config.system.electrons)
+    available, wanted = (
+        PlaneWaves(cell, default_cutoff(family.hamiltonian)).size,
+        max(config.system.electrons),
+    )
     if wanted > available:
         (a, b), (c, d) = config.system.supercell
         raise ValueError(
-            f"{wanted} electrons of one spin need as many orbitals, and {abs(a * d - b * c)} moiré cells have "
-            f"{available}: choose fewer electrons or a larger supercell"
+            f"{wanted} electrons of one spin need as many orbitals, and {abs(a * d - b * c)} moiré cells "
+            f"have {available}: choose fewer electrons or a larger supercell"
         )
 
 
@@ -146,9 +149,7 @@ def _optimiser(config: OptimiserConfig) -> AbstractOptimiser:
     )
 
 
-def _ansatz(
-    config: Config, material: Material, family: Family, sites: Any, *, key: PRNGKeyArray, dtype: Any
-) -> Qernel:
+def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, key: PRNGKeyArray, dtype: Any) -> Qernel:
     a, system, cell = config.ansatz, config.system, family.hamiltonian.cell
     assert cell is not None
     routers = {"joint": JointRouter, "electron": ElectronRouter, "condition": ConditionRouter}

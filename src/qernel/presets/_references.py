@@ -27,13 +27,11 @@ from ._spin_blocks import SpinBlocks
 
 def family_of(system: SystemConfig, material: Material, depths_meV: tuple[float, ...]) -> Family:
     """The family of a configuration at these depths."""
-    return moire_family(
-        material, system.supercell, system.electrons, depths_meV, phase_degrees=system.phase_degrees
-    )
+    return moire_family(material, system.supercell, system.electrons, depths_meV, phase_degrees=system.phase_degrees)
 
 
 def reference_depths(config: Config) -> tuple[float, ...]:
-    """Nodes of the interpolation of reference orbitals: the trained range in steps of about the chosen spacing."""
+    """Nodes of the interpolated reference orbitals: the trained range in steps of about the chosen spacing."""
     low, high = config.system.depths_meV[0], config.system.depths_meV[-1]
     if high == low:
         return (low,)
@@ -46,8 +44,9 @@ def reference_orbitals(
 ) -> AbstractOrbitals:
     """One set of reference orbitals.
 
-    `liquid`: Bloch orbitals of the moiré potential; `crystal`: Hartree-Fock orbitals of the crystal; `gaussians`:
-    Gaussians on the crystal's sites, where Hartree-Fock takes too long; `plane_waves`: no potential at all.
+    `liquid`: Bloch orbitals of the moiré potential; `crystal`: Hartree-Fock orbitals of the crystal;
+    `gaussians`: Gaussians on the crystal's sites, where Hartree-Fock takes too long; `plane_waves`: no potential
+    at all.
 
     Without `sites` all coefficients are zero: the right shapes for a checkpoint to be read into, at no cost.
     """
@@ -101,6 +100,4 @@ def _gaussians(family: Family, parameters: Any, sites: Float[np.ndarray, "electr
     hamiltonian = family.hamiltonian
     waves, width = plane_waves(hamiltonian), gaussian_width(hamiltonian, parameters, sites)
     up = hamiltonian.electrons[0]
-    return OrbitalSet(
-        waves, (gaussian_orbitals(waves, sites[:up], width), gaussian_orbitals(waves, sites[up:], width))
-    )
+    return OrbitalSet(waves, (gaussian_orbitals(waves, sites[:up], width), gaussian_orbitals(waves, sites[up:], width)))

@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num, PyTree
 
@@ -10,7 +9,7 @@ class SpinBlocks(AbstractOrbitals):
 
     $$ \begin{pmatrix} \phi^\uparrow_j(r_i) & 0 \\ 0 & \phi^\downarrow_j(r_i) \end{pmatrix} , $$
 
-    with the rows of the spin-up electrons first. `up` and `down` hold as many orbitals as there are electrons.
+    with the rows of the spin-up electrons first. Each of `up` and `down` holds one orbital for each electron.
     """
 
     up: AbstractOrbitals
@@ -20,13 +19,9 @@ class SpinBlocks(AbstractOrbitals):
     def orbitals(self) -> int:
         return self.up.orbitals + self.down.orbitals
 
-    def __call__(
-        self, r: Float[Array, "electrons dim"], parameters: PyTree
-    ) -> Num[Array, "electrons orbitals"]:
+    def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Num[Array, "electrons orbitals"]:
         n = self.up.orbitals
         up, down = self.up(r[:n], parameters), self.down(r[n:], parameters)
         above = jnp.zeros((n, down.shape[1]), up.dtype)
         below = jnp.zeros((r.shape[0] - n, n), down.dtype)
-        return jnp.concatenate(
-            [jnp.concatenate([up, above], axis=1), jnp.concatenate([below, down], axis=1)], axis=0
-        )
+        return jnp.concatenate([jnp.concatenate([up, above], axis=1), jnp.concatenate([below, down], axis=1)], axis=0)

@@ -111,9 +111,7 @@ def bloch_orbitals(
     levels = _levels(energies)
     order = np.lexsort((np.arange(len(energies)), levels))
     if len(order) < max(counts):
-        raise ValueError(
-            f"the cutoff leaves {len(order)} orbitals for {max(counts)} electrons of one spin: raise it"
-        )
+        raise ValueError(f"the cutoff leaves {len(order)} orbitals for {max(counts)} electrons of one spin: raise it")
     dtype = np.float64 if real else np.complex128
     chosen = [order[:n] for n in counts]
     if members is not None:
@@ -121,17 +119,14 @@ def bloch_orbitals(
         below = order[levels[order] < levels[shell[0]]]
         if len(members) != counts[0] - len(below) or len(set(members)) != len(members):
             raise ValueError(
-                f"{counts[0]} electrons fill {counts[0] - len(below)} members of the shell, "
-                f"got members={list(members)}"
+                f"{counts[0]} electrons fill {counts[0] - len(below)} members of the shell, got members={list(members)}"
             )
         if not all(0 <= i < len(shell) for i in members):
             raise ValueError(f"the shell has members 0 to {len(shell) - 1}, got {list(members)}")
         chosen[0] = np.concatenate([below, shell[list(members)]])
     for n in sorted({n for spin, n in enumerate(counts) if n and (spin or members is None)}):
         _warn_of_open_shell(levels[order], energies[order], n)
-    up, down = (
-        np.array([column(int(i)) for i in c], dtype=dtype).reshape(len(c), waves.size).T for c in chosen
-    )
+    up, down = (np.array([column(int(i)) for i in c], dtype=dtype).reshape(len(c), waves.size).T for c in chosen)
     return BlochOrbitals(
         OrbitalSet(waves, (up, down)),
         (energies[chosen[0]], energies[chosen[1]]),

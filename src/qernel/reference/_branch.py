@@ -107,9 +107,7 @@ def liquid_branch(
         with warnings.catch_warnings():
             if previous is not None:
                 warnings.simplefilter("ignore", UserWarning)
-            start = bloch_orbitals(
-                family.hamiltonian, parameters, cutoff=cutoff, real=not self_consistent
-            ).orbitals
+            start = bloch_orbitals(family.hamiltonian, parameters, cutoff=cutoff, real=not self_consistent).orbitals
         if not self_consistent:
             return start
         return hartree_fock(family.hamiltonian, parameters, start, keep_momentum=True).orbitals

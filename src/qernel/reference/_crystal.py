@@ -94,9 +94,7 @@ def _refine(functional: Functional, points: Float[np.ndarray, "n dim"]) -> Float
     return points[np.sort(first)]
 
 
-def _pair_energies(
-    functional: Functional, points: Float[np.ndarray, "n dim"], count: int
-) -> Float[np.ndarray, "n n"]:
+def _pair_energies(functional: Functional, points: Float[np.ndarray, "n dim"], count: int) -> Float[np.ndarray, "n n"]:
     lattice = functional.grid.waves.lattice
     width = 0.15 * (lattice.volume / count) ** (1 / lattice.dim)
     wavenumber = 4.5 / width

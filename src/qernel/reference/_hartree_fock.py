@@ -68,9 +68,7 @@ def hartree_fock(
     momenta where they are to be kept.
     """
     if start.electrons != tuple(hamiltonian.electrons):
-        raise ValueError(
-            f"the start has {start.electrons} orbitals, the Hamiltonian {hamiltonian.electrons} electrons"
-        )
+        raise ValueError(f"the start has {start.electrons} orbitals, the Hamiltonian {hamiltonian.electrons} electrons")
     functional = mean_field(hamiltonian, parameters, start.waves)
     begin = tuple(orthonormalise(c) for c in start.coefficients)
     labels = None

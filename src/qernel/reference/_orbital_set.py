@@ -26,8 +26,7 @@ class OrbitalSet(eqx.Module):
                 )
             if c.shape[1] > c.shape[0]:
                 raise ValueError(
-                    f"{c.shape[1]} orbitals need at least as many plane waves, got {c.shape[0]}: "
-                    "raise the cutoff"
+                    f"{c.shape[1]} orbitals need at least as many plane waves, got {c.shape[0]}: raise the cutoff"
                 )
 
     @property

@@ -76,9 +76,7 @@ def mean_field(hamiltonian: Hamiltonian, parameters: PyTree, waves: PlaneWaves) 
         strength = self_image = 0.0
         for name, ewald in coulomb.items():
             if ewald.charges is not None:
-                raise ValueError(
-                    f"Hartree-Fock is for equal unit charges, but '{name}' has charges of its own"
-                )
+                raise ValueError(f"Hartree-Fock is for equal unit charges, but '{name}' has charges of its own")
             strength = float(ewald.strength(wide) if callable(ewald.strength) else ewald.strength)
             self_image = 0.5 * strength * ewald.madelung
         prefactor = float(hamiltonian.kinetic.prefactor(wide))

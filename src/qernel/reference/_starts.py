@@ -52,9 +52,7 @@ def crystal_start(
         )
     spacing = float((waves.lattice.volume / hamiltonian.n_electrons) ** (1 / hamiltonian.dim))
     up, scale = hamiltonian.electrons[0], 0.2 * spacing if width is None else float(width)
-    return OrbitalSet(
-        waves, (gaussian_orbitals(waves, found[:up], scale), gaussian_orbitals(waves, found[up:], scale))
-    )
+    return OrbitalSet(waves, (gaussian_orbitals(waves, found[:up], scale), gaussian_orbitals(waves, found[up:], scale)))
 
 
 def random_start(hamiltonian: Hamiltonian, *, seed: int, cutoff: float | None = None) -> OrbitalSet:
@@ -62,12 +60,8 @@ def random_start(hamiltonian: Hamiltonian, *, seed: int, cutoff: float | None = 
     waves = plane_waves(hamiltonian, cutoff)
     generator = np.random.default_rng(seed)
     density = hamiltonian.n_electrons / waves.lattice.volume
-    damping = (1 + waves.squared_wavenumbers / (2 * np.pi * density ** (1 / hamiltonian.dim)) ** 2)[
-        :, None
-    ] ** -2
-    up, down = (
-        orthonormalise(damping * generator.normal(size=(waves.size, n))) for n in hamiltonian.electrons
-    )
+    damping = (1 + waves.squared_wavenumbers / (2 * np.pi * density ** (1 / hamiltonian.dim)) ** 2)[:, None] ** -2
+    up, down = (orthonormalise(damping * generator.normal(size=(waves.size, n))) for n in hamiltonian.electrons)
     return OrbitalSet(waves, (up, down))
 
 

@@ -38,9 +38,9 @@ class Walkers(eqx.Module):
 
     positions: Float[Array, "hamiltonians walkers electrons dim"]
     log_density: Float[Array, "hamiltonians walkers"]
-    step_size: Float[Array, "hamiltonians"]
-    acceptance: Float[Array, "hamiltonians"]
-    stuck: Int[Array, "hamiltonians"]
+    step_size: Float[Array, " hamiltonians"]
+    acceptance: Float[Array, " hamiltonians"]
+    stuck: Int[Array, " hamiltonians"]
 
 
 class Sampler(eqx.Module):
@@ -76,7 +76,7 @@ class Sampler(eqx.Module):
         log_density: Callable[[Float[Array, "electrons dim"], Any], Float[Array, ""]],
         parameters: Any,
         positions: Float[Array, "hamiltonians walkers electrons dim"],
-        step_size: Float[Array, "hamiltonians"],
+        step_size: Float[Array, " hamiltonians"],
         key: PRNGKeyArray,
     ) -> Walkers:
         """Run one phase from `positions`.
@@ -102,9 +102,9 @@ class Sampler(eqx.Module):
 
         def scan_body(carry, number):
             states, total, moved = carry
-            new, rate = jax.vmap(
-                jax.vmap(move, in_axes=(None, None, 0, 0, None)), in_axes=(0, 0, 0, 0, None)
-            )(parameters, step_size, states, keys, number)
+            new, rate = jax.vmap(jax.vmap(move, in_axes=(None, None, 0, 0, None)), in_axes=(0, 0, 0, 0, None))(
+                parameters, step_size, states, keys, number
+            )
             changed = jnp.any(new.position != states.position, axis=(2, 3))
             return (new, total + rate, moved | changed), None
 

@@ -1,6 +1,5 @@
 """Checkpoints by Orbax: atomic, verified when read, the last few kept. The only module that knows Orbax."""
 
-import hashlib
 import json
 import os
 import re
@@ -9,13 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import PyTree
 
-from qernel.layers import Frozen
+from ._named_arrays import digest, fingerprint, fingerprints, free, join, split
 
 _CONSTANTS = "constants"
 
@@ -24,52 +20,11 @@ class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged or of another model; the message is one sentence for the user."""
 
 
-def _orbax():
+def _orbax() -> Any:
     # Imported here: it takes most of a second, and `import qernel` must stay light.
     from orbax.checkpoint import v1
 
     return v1
-
-
-def _split(state: PyTree) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arrays by the names of their places: those that change, and those of `Frozen` modules, which never do."""
-    changing, constant = {}, {}
-    leaves, _ = jax.tree_util.tree_flatten_with_path(state, is_leaf=lambda node: isinstance(node, Frozen))
-    for path, node in leaves:
-        name = jax.tree_util.keystr(path)
-        if isinstance(node, Frozen):
-            inner, _ = jax.tree_util.tree_flatten_with_path(node)
-            constant |= {name + jax.tree_util.keystr(p): leaf for p, leaf in inner if _is_array(leaf)}
-        elif _is_array(node):
-            changing[name] = node
-    return changing, constant
-
-
-def _is_array(leaf: Any) -> bool:
-    return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
-
-
-def _host(leaf: Any) -> np.ndarray:
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-        from jax.experimental.multihost_utils import process_allgather
-
-        return np.asarray(process_allgather(leaf, tiled=True))
-    return np.asarray(leaf)
-
-
-def _fingerprint(leaf: Any) -> list[Any]:
-    array = np.ascontiguousarray(_host(leaf))
-    return [list(leaf.shape), str(leaf.dtype), hashlib.blake2b(array.tobytes(), digest_size=16).hexdigest()]
-
-
-def _fingerprints(tree: dict[str, Any]) -> dict[str, list[Any]]:
-    return {name: _fingerprint(leaf) for name, leaf in tree.items()}
-
-
-def _digest(value: Any) -> str:
-    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def checkpoint_steps(directory: str | Path) -> tuple[int, ...]:
@@ -84,12 +39,12 @@ def checkpoint_steps(directory: str | Path) -> tuple[int, ...]:
 class CheckpointWriter:
     """Saves training states in a directory, in the background; the last `keep` of them stay.
 
-    Arrays are stored under the names of their places in the state, with a hash of each; those of `Frozen` modules,
-    which no step changes, once for all checkpoints. A kill at any moment leaves the previous checkpoints whole.
-    Use as a context manager: leaving it waits for the last save.
+    Arrays are stored under the names of their places in the state, with a hash of each; those of `Frozen`
+    modules, which no step changes, once for all checkpoints. A kill at any moment leaves the previous
+    checkpoints whole. Use as a context manager: leaving it waits for the last save.
 
-    `identity` is plain data that says which model this is; a reader with another identity refuses the checkpoint
-    and names what differs.
+    `identity` is plain data that says which model this is; a reader with another identity refuses the
+    checkpoint and names what differs.
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 3, identity: Mapping[str, Any] | None = None):
@@ -116,12 +71,12 @@ class CheckpointWriter:
         """Start to save `state` as `step`, unless it is there already; returns before it is on disk."""
         if step in checkpoint_steps(self.directory):
             return
-        changing, constant = _split(state)
+        changing, constant = split(state)
         if self._constants is None:
             self._constants = self._save_constants(constant)
         metadata = {
             "identity": self.identity,
-            "leaves": _fingerprints(changing),
+            "leaves": fingerprints(changing),
             "constants": self._constants,
         }
         # One save at a time: Orbax would skip a second one in silence.
@@ -129,11 +84,11 @@ class CheckpointWriter:
         self._checkpointer.save_async(step, changing, force=True, custom_metadata=metadata)
 
     def _save_constants(self, constant: dict[str, Any]) -> str:
-        prints = _fingerprints(constant)
+        prints = fingerprints(constant)
         path = self.directory / _CONSTANTS
         if constant and (not path.is_dir() or _read_metadata(path).get("leaves") != prints):
             _orbax().save(path, constant, overwrite=True, custom_metadata={"leaves": prints})
-        return _digest(prints)
+        return digest(prints)
 
     def wait(self) -> None:
         """Wait until the last save is on disk."""
@@ -163,8 +118,8 @@ def load_checkpoint(
     - `like`: a state of the same shapes (its values do not matter), arrays or `jax.ShapeDtypeStruct`.
     - `identity`: as given to the writer; None accepts any.
     - `step`: a particular step.
-    - `on_damage`: called with the step and what is wrong with it, for each damaged checkpoint that is passed over.
-      By default a `UserWarning`.
+    - `on_damage`: called with the step and what is wrong with it, for each damaged checkpoint that is passed
+      over. By default a `UserWarning`.
 
     **Raises:** `CheckpointError` if there is none, if none is whole, or if it is of another model.
     """
@@ -204,7 +159,7 @@ def _load(folder: Path, step: int, like: PyTree, identity: Mapping[str, Any] | N
         raise _Damaged(f"its description cannot be read: {_first_line(error)}") from None
     if identity is not None:
         _check_identity(path, theirs, identity)
-    changing, constant = _split(like)
+    changing, constant = split(like)
     _check_shapes(path, found, changing)
     values = _restore(path, changing, found)
     if constant:
@@ -212,11 +167,11 @@ def _load(folder: Path, step: int, like: PyTree, identity: Mapping[str, Any] | N
             stored = _read_metadata(folder / _CONSTANTS)["leaves"]
         except Exception as error:
             raise _Damaged(f"its constants cannot be read: {_first_line(error)}") from None
-        if _digest(stored) != expected:
+        if digest(stored) != expected:
             raise _Damaged("its constants belong to another run")
         _check_shapes(folder / _CONSTANTS, stored, constant)
         values |= _restore(folder / _CONSTANTS, constant, stored)
-    return _join(like, values)
+    return join(like, values)
 
 
 def _check_identity(path: Path, theirs: Any, ours: Mapping[str, Any]) -> None:
@@ -225,8 +180,7 @@ def _check_identity(path: Path, theirs: Any, ours: Mapping[str, Any]) -> None:
     if different:
         name = different[0]
         raise CheckpointError(
-            f"{path} is a checkpoint of another model: {name} is {left.get(name)} there and "
-            f"{right.get(name)} here"
+            f"{path} is a checkpoint of another model: {name} is {left.get(name)} there and {right.get(name)} here"
         )
 
 
@@ -259,37 +213,15 @@ def _place(name: str) -> str:
 
 def _restore(path: Path, expected: dict[str, Any], found: dict[str, list[Any]]) -> dict[str, Any]:
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    structs = {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device) for name, leaf in expected.items()
-    }
+    structs = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device) for name, leaf in expected.items()}
     try:
         values = _orbax().load(path, structs, checkpointable_name="state")
     except Exception as error:
         raise _Damaged(_first_line(error)) from None
     for name, leaf in values.items():
-        if _fingerprint(leaf) != found[name]:
+        if fingerprint(leaf) != found[name]:
             raise _Damaged(f"the bytes of {_place(name)} have changed since they were written")
-    return {name: _free(leaf) for name, leaf in values.items()}
-
-
-def _free(leaf: Any) -> Any:
-    # Orbax commits arrays to their device, and a program compiled for free ones would be compiled again.
-    with jax.enable_x64(True):
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(_host(leaf), impl=jax.random.key_impl(leaf))
-        return jnp.asarray(_host(leaf))
-
-
-def _join(like: PyTree, values: dict[str, Any]) -> PyTree:
-    def place(path: Any, node: Any) -> Any:
-        name = jax.tree_util.keystr(path)
-        if isinstance(node, Frozen):
-            return jax.tree_util.tree_map_with_path(
-                lambda p, leaf: values.get(name + jax.tree_util.keystr(p), leaf), node
-            )
-        return values.get(name, node)
-
-    return jax.tree_util.tree_map_with_path(place, like, is_leaf=lambda node: isinstance(node, Frozen))
+    return {name: free(leaf) for name, leaf in values.items()}
 
 
 def _first_line(error: Exception) -> str:

@@ -23,7 +23,7 @@ _BURN_IN = 0x6275726E
 class TrainingFault(RuntimeError):
     """A run that went on failing for longer than its patience.
 
-    `last_good` is the state before the first failing step (None if the first step failed), and `replay` the state
+    `last_good` is the last state that a step left whole (None if the first step failed), and `replay` the state
     that makes `train_step` fail again.
     """
 
@@ -62,16 +62,18 @@ def train(
         for state, report in train(state, family, method, 100):
             print(report.statistics.energy)
 
-    Runs with float64 enabled (the networks keep their dtype); the caller's setting is untouched between steps.
-    The numbers depend neither on the mesh nor on how the steps are divided among calls.
+    Runs with float64 enabled (the networks keep their dtype); the caller's setting is untouched between
+    steps. The numbers depend neither on the mesh nor on how the steps are divided among calls.
 
     **Arguments:**
 
-    - `mesh`: devices that share the work, from [`qernel.training.make_mesh`][]; by default the one that holds `state`.
-    - `patience`: how many failing steps in a row are borne. A step fails if its update was not finite and therefore
-      refused, or if all walkers of one Hamiltonian have non-finite local energies.
+    - `mesh`: devices that share the work, from [`qernel.training.make_mesh`][]; by default the one that holds
+      `state`.
+    - `patience`: how many failing steps in a row are borne. A step fails if its update was not finite and
+      therefore refused, or if all walkers of one Hamiltonian have non-finite local energies.
 
-    **Raises:** `TrainingFault` when patience is exhausted, with the last good state and one that replays the fault.
+    **Raises:** `TrainingFault` when patience is exhausted, with the last good state and one that replays the
+    fault.
     """
     if patience < 1:
         raise ValueError(f"patience must be at least one step, got {patience}")
@@ -109,7 +111,7 @@ def step_failed(report: StepReport, walkers: int) -> bool:
 
 
 def diagnose(state: TrainingState, family: Family, method: Method) -> str:
-    """What is not finite in the next step of a state: parameters, walkers or terms of the energy, in words."""
+    """What is not finite in the next step of a state, in words: parameters, walkers or terms of the energy."""
     with jax.enable_x64(True):
         for name, tree in (("parameters", state.ansatz), ("optimiser state", state.optimiser_state)):
             if not _finite(tree):
@@ -136,6 +138,4 @@ def _measure(state: TrainingState, family: Family, method: Method) -> Any:
 
 
 def _finite(tree: Any) -> bool:
-    return all(
-        bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)
-    )
+    return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf))

@@ -19,8 +19,8 @@ AXES = ("hamiltonian", "walker")
 def make_mesh(devices: Sequence[Any] | None = None, *, hamiltonians: int = 1) -> Mesh:
     """A mesh of `devices` (default: all) with the axes ("hamiltonian", "walker").
 
-    `hamiltonians` groups of devices share the Hamiltonians of a family; the devices of a group share the walkers.
-    Sharing walkers alone (1, the default) balances best.
+    `hamiltonians` groups of devices share the Hamiltonians of a family; the devices of a group share the
+    walkers. Sharing walkers alone (1, the default) balances best.
 
     **Raises:** `ValueError` if the devices cannot be divided into so many groups.
     """
@@ -42,8 +42,8 @@ def fitting_mesh(hamiltonians: int, walkers: int, devices: Sequence[Any] | None 
         if count % groups == 0 and hamiltonians % groups == 0 and walkers % (count // groups) == 0:
             return make_mesh(devices, hamiltonians=groups)
     raise ValueError(
-        f"{hamiltonians} Hamiltonians with {walkers} walkers each cannot be shared evenly by {count} devices: "
-        f"make the number of walkers a multiple of {count}"
+        f"{hamiltonians} Hamiltonians with {walkers} walkers each cannot be shared evenly by {count} "
+        f"devices: make the number of walkers a multiple of {count}"
     )
 
 
@@ -54,9 +54,7 @@ def shard_walkers(array: Array, mesh: Mesh) -> Array:
     """
     for size, axis in zip(array.shape, AXES, strict=False):
         if size % mesh.shape[axis]:
-            raise ValueError(
-                f"{size} {axis}s cannot be shared evenly by {mesh.shape[axis]} devices: choose a multiple"
-            )
+            raise ValueError(f"{size} {axis}s cannot be shared evenly by {mesh.shape[axis]} devices: choose a multiple")
     return jax.device_put(array, NamedSharding(mesh, PartitionSpec(*AXES)))
 
 

@@ -27,11 +27,11 @@ METRICS = (
 class RunDirectory:
     """The folder of a run.
 
-        config.toml      what ran, resolved, with versions, seed, device and precision
-        metrics.csv      a row for each step and Hamiltonian
-        checkpoints/     see [`qernel.training.CheckpointWriter`][]
-        fault/           the state that replays a fault, if the run stopped with one
-        results.nc, results.csv, figures/
+    config.toml      what ran, resolved, with versions, seed, device and precision
+    metrics.csv      a row for each step and Hamiltonian
+    checkpoints/     see [`qernel.training.CheckpointWriter`][]
+    fault/           the state that replays a fault, if the run stopped with one
+    results.nc, results.csv, figures/
     """
 
     def __init__(self, path: str | Path):

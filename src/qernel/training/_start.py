@@ -28,8 +28,8 @@ def initial_positions(
 
     **Arguments:**
 
-    - `sites`: one site for each electron, spin up first, such as those of `qernel.reference.crystal_sites`; without
-      them all walkers are uniform.
+    - `sites`: one site for each electron, spin up first, such as those of `qernel.reference.crystal_sites`;
+      without them all walkers are uniform.
     - `width`: standard deviation about the sites, unit of length (default: 0.2 mean spacings).
 
     **Raises:** `ValueError` for open boundaries or wrong numbers.
@@ -48,14 +48,14 @@ def initial_positions(
     centres = jnp.asarray(sites, dtype)
     if centres.shape != (electrons, dim):
         raise ValueError(f"{electrons} electrons in {dim} dimensions need as many sites, got {centres.shape}")
-    width = 0.2 * (cell.volume / electrons) ** (1 / dim) if width is None else width
-    near = centres[None, None] + width * jax.random.normal(key_crystal, shape, dtype)
+    spread = 0.2 * (cell.volume / electrons) ** (1 / dim) if width is None else width
+    near = centres[None, None] + spread * jax.random.normal(key_crystal, shape, dtype)
     crystal = (jnp.arange(walkers) % 2 == 1)[None, :, None, None]
     return jnp.where(crystal, cell.wrap(near), uniform)
 
 
 class LaplacianCheck(eqx.Module):
-    """Largest relative difference between a Laplacian (and gradient) and the exact slow one, on two walkers."""
+    """Largest relative difference between a Laplacian and the exact slow one, on two walkers."""
 
     difference: float
     tolerance: float
@@ -72,7 +72,7 @@ def check_laplacian(
     positions: Float[Array, "hamiltonians walkers electrons dim"],
     laplacian: AbstractLaplacian | None = None,
 ) -> LaplacianCheck:
-    """Compare a Laplacian with the trace of the Hessian on one walker of the first and of the last Hamiltonian.
+    """Compare a Laplacian with the trace of the Hessian, on one walker each of the first and last Hamiltonian.
 
     Carried out in float64, whatever the precision of the run, so that only a mistake can make a difference.
     """

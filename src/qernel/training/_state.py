@@ -3,7 +3,6 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -40,7 +39,7 @@ class TrainingState(eqx.Module):
     ansatz: Any
     optimiser_state: Any
     positions: Float[Array, "hamiltonians walkers electrons dim"]
-    step_size: Float[Array, "hamiltonians"]
+    step_size: Float[Array, " hamiltonians"]
     key: PRNGKeyArray
     step: Int[Array, ""]
     faults: Int[Array, ""]
@@ -53,9 +52,9 @@ class StepReport(eqx.Module):
     """
 
     statistics: EnergyStatistics
-    terms: dict[str, Float[Array, "hamiltonians"]]
-    acceptance: Float[Array, "hamiltonians"]
-    stuck: Int[Array, "hamiltonians"]
+    terms: dict[str, Float[Array, " hamiltonians"]]
+    acceptance: Float[Array, " hamiltonians"]
+    stuck: Int[Array, " hamiltonians"]
     step_norm: Float[Array, ""]
     distance: Float[Array, ""]
     shrink: Float[Array, ""]
@@ -80,14 +79,14 @@ def initial_state(
     """
     if 0 in positions.shape:
         raise ValueError(f"a run needs at least one Hamiltonian, walker and electron, got {positions.shape}")
-    if step_size is None:
-        step_size = 0.3 * float(jnp.std(positions)) / positions.shape[2] ** (1 / positions.shape[3])
+    guess = 0.3 * float(jnp.std(positions)) / positions.shape[2] ** (1 / positions.shape[3])
+    width = guess if step_size is None else step_size
     trained = eqx.filter(ansatz, trainable(ansatz))
     return TrainingState(
         ansatz=ansatz,
         optimiser_state=method.optimiser.init(trained),
         positions=positions,
-        step_size=jnp.full(positions.shape[0], step_size, positions.dtype),
+        step_size=jnp.full(positions.shape[0], width, positions.dtype),
         key=key,
         step=jnp.zeros((), jnp.int32),
         faults=jnp.zeros((), jnp.int32),

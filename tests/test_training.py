@@ -1,0 +1,241 @@
+"""The loop, its start, its faults, and the files it leaves."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_problem import Small, small_problem
+
+from qernel.hamiltonian import Hamiltonian, Harmonic, Kinetic, moire_family
+from qernel.laplacian import AbstractLaplacian, Derivatives, ForwardLaplacian
+from qernel.reference import crystal_sites
+from qernel.training import (
+    METRICS,
+    CheckpointWriter,
+    MetricsWriter,
+    RunDirectory,
+    TrainingFault,
+    burn_in,
+    check_laplacian,
+    diagnose,
+    initial_positions,
+    load_checkpoint,
+    read_metrics,
+    train,
+    train_step,
+)
+from qernel.units import Material
+
+# ------------------------------------------------------------------------------- the loop
+
+
+def last_of(steps):
+    *_, (state, report) = steps
+    return state, report
+
+
+def test_energies_fall_and_the_setting_of_the_caller_stays():
+    family, method, state = small_problem()
+    energies = []
+    with jax.enable_x64(False):
+        for new, report in train(state, family, method, 30):
+            assert jnp.zeros(()).dtype == jnp.float32
+            energies.append(np.asarray(report.statistics.energy).sum())
+    assert np.mean(energies[-10:]) < np.mean(energies[:10]) - 0.01
+    assert int(new.step) == 30
+
+
+def test_burn_in_moves_walkers_and_nothing_else():
+    family, method, state = small_problem()
+    moved = burn_in(state, family, method, 2)
+    assert not np.array_equal(moved.positions, state.positions)
+    same = lambda s: eqx.filter((s.ansatz, s.optimiser_state, s.step), eqx.is_array)
+    for a, b in zip(jax.tree.leaves(same(moved)), jax.tree.leaves(same(state)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert jnp.array_equal(jax.random.key_data(moved.key), jax.random.key_data(state.key))
+    assert burn_in(state, family, method, 0) is state
+
+
+class Counting(eqx.Module):
+    """Counts how often Python runs through the ansatz: while tracing only."""
+
+    inner: Small
+    calls: list = eqx.field(static=True)
+
+    def __call__(self, r, parameters):
+        self.calls.append(1)
+        return self.inner(r, parameters)
+
+
+class Calls(list):
+    """A list that is equal to and hashes like any other: static fields are compared."""
+
+    __hash__ = lambda self: 0
+    __eq__ = lambda self, other: isinstance(other, Calls)
+
+
+def test_one_trace_for_all_steps_depths_and_a_resume(tmp_path):
+    family, method, state = small_problem()
+    calls = Calls()
+    state = eqx.tree_at(lambda s: s.ansatz, state, Counting(state.ansatz, calls))
+    state, _ = last_of(train(state, family, method, 1))
+    first = len(calls)
+    assert first > 0
+    state, _ = last_of(train(state, family, method, 3))
+    other = moire_family(Material(), 2, (2, 0), [7.5, 12.5], phase_degrees=30.0)
+    state, _ = last_of(train(state, other, method, 1))
+    with CheckpointWriter(tmp_path) as writer:
+        writer.save(5, state)
+    again, same_method, fresh = small_problem()
+    fresh = eqx.tree_at(lambda s: s.ansatz, fresh, Counting(fresh.ansatz, Calls()))
+    last_of(train(load_checkpoint(tmp_path, fresh), again, same_method, 1))
+    assert len(calls) == first
+
+
+# ------------------------------------------------------------------------------- faults
+
+
+def with_nan_parameters(state):
+    return eqx.tree_at(lambda s: s.ansatz.out, state, state.ansatz.out * jnp.nan)
+
+
+def test_a_run_of_nan_parameters_stops_within_its_patience():
+    family, method, state = small_problem()
+    steps = 0
+    with pytest.raises(TrainingFault, match="3 steps in a row failed .the parameters are not finite") as stopped:
+        for _ in train(with_nan_parameters(state), family, method, 100, patience=3):
+            steps += 1
+    assert steps == 2
+    assert stopped.value.last_good is None
+    _, report = train_step(stopped.value.replay, family, method)
+    assert np.all(np.asarray(report.statistics.bad) == 8)
+
+
+def breaks_at_three(step):
+    return jnp.where(step >= 3, jnp.nan, 0.5)
+
+
+def test_the_last_good_state_is_kept_and_the_fault_replays():
+    family, method, state = small_problem(learning_rate=breaks_at_three)
+    seen = []
+    with pytest.raises(TrainingFault, match="local energies are finite, the update is not") as stopped:
+        for new, report in train(state, family, method, 100, patience=2):
+            seen.append((new, bool(report.refused)))
+    assert [refused for _, refused in seen] == [False, False, False, True]
+    assert int(stopped.value.last_good.step) == 3 and stopped.value.last_good is seen[2][0]
+    assert int(stopped.value.replay.step) == 3
+    again, report = train_step(stopped.value.replay, family, method)
+    assert bool(report.refused)
+    # A refused update leaves the parameters as they were.
+    np.testing.assert_array_equal(again.ansatz.mix, stopped.value.last_good.ansatz.mix)
+    with pytest.raises(ValueError, match="patience"):
+        next(train(state, family, method, 1, patience=0))
+
+
+def test_what_is_not_finite_is_named():
+    family, method, state = small_problem()
+    bad = eqx.tree_at(lambda s: s.positions, state, state.positions * jnp.nan)
+    assert diagnose(bad, family, method) == "the walkers' positions are not finite"
+    assert diagnose(with_nan_parameters(state), family, method) == "the parameters are not finite"
+    nan = jax.tree.map(lambda x: x * jnp.nan, family.parameters)
+    worse = eqx.tree_at(lambda f: f.parameters, family, eqx.tree_at(lambda p: p.phase, family.parameters, nan.phase))
+    assert diagnose(state, worse, method) == "not finite, in numbers of walkers: moire in 16"
+
+
+def test_one_singular_walker_is_counted_and_does_no_harm():
+    family, method, state = small_problem()
+    # Two electrons in one place: a node, and an infinite repulsion; no move is accepted from there on NaN.
+    positions = state.positions.at[0, 3].set(jnp.nan)
+    for new, report in train(eqx.tree_at(lambda s: s.positions, state, positions), family, method, 1):
+        assert np.asarray(report.statistics.bad).tolist() == [1, 0]
+        assert not bool(report.refused)
+        arrays = jax.tree.leaves(eqx.filter(new.ansatz, eqx.is_inexact_array))
+        assert all(bool(jnp.all(jnp.isfinite(a))) for a in arrays)
+
+
+# ------------------------------------------------------------------------------- the start
+
+
+def test_half_the_walkers_start_near_the_crystal(key):
+    family = moire_family(Material(), 3, (6, 0), [5.0, 30.0])
+    cell = family.hamiltonian.cell
+    sites = crystal_sites(family.hamiltonian, family.select(1))
+    r = initial_positions(family.hamiltonian, 2, 40, key=key, sites=sites, width=0.01, dtype=jnp.float64)
+    assert r.shape == (2, 40, 6, 2)
+    distance = np.linalg.norm(np.asarray(cell.minimum_image(r - sites[None, None])), axis=-1).max(axis=-1)
+    assert (distance < 0.1).sum(axis=1).tolist() == [20, 20]
+    fractional = np.asarray(cell.fractional(r))
+    assert fractional.min() >= -1e-9 and fractional.max() <= 1 + 1e-9
+    single = initial_positions(family.hamiltonian, 1, 2, key=key)
+    assert single.dtype == jnp.float32
+
+
+def test_starting_walkers_need_a_cell_and_sites_that_fit(key):
+    open_ = Hamiltonian(Kinetic(), {"trap": Harmonic(1.0)}, (2, 0), dim=2)
+    with pytest.raises(ValueError, match="periodic cell"):
+        initial_positions(open_, 1, 2, key=key)
+    family = moire_family(Material(), 2, (2, 0), [5.0])
+    with pytest.raises(ValueError, match="at least one Hamiltonian and one walker"):
+        initial_positions(family.hamiltonian, 1, 0, key=key)
+    with pytest.raises(ValueError, match="2 electrons in 2 dimensions need as many sites"):
+        initial_positions(family.hamiltonian, 1, 2, key=key, sites=np.zeros((3, 2)))
+
+
+class Wrong(AbstractLaplacian):
+    """A Laplacian that is one part in a thousand off."""
+
+    def __call__(self, log_psi, r):
+        d = ForwardLaplacian()(log_psi, r)
+        return Derivatives(d.log_psi, d.gradient, d.laplacian * 1.001)
+
+
+def test_a_wrong_laplacian_is_found():
+    family, _, state = small_problem()
+    assert check_laplacian(state.ansatz, family.parameters, state.positions).passed
+    wrong = check_laplacian(state.ansatz, family.parameters, state.positions, Wrong())
+    assert not wrong.passed and 1e-6 < wrong.difference < 1e-2
+    nan = check_laplacian(state.ansatz, family.parameters, state.positions * jnp.nan)
+    assert not nan.passed
+
+
+# ------------------------------------------------------------------------------- files
+
+
+def test_metrics_are_appended_and_cut_to_the_checkpoint(tmp_path):
+    family, method, state = small_problem()
+    path = tmp_path / "metrics.csv"
+    _, report = train_step(state, family, method)
+
+    def write(after, *steps):
+        options = {"hartree_meV": 380.0, "electrons": 2, "after_step": after}
+        with MetricsWriter(path, [5.0, 20.0], **options) as metrics:
+            for step in steps:
+                metrics.write(step, report)
+                # flushed: a kill after this line loses nothing
+                assert len(path.read_text().splitlines()) == 1 + len(list(read_metrics(path)))
+
+    write(0, 1, 2, 3)
+    with path.open("a") as file:
+        file.write("4,5,-12.3")
+    assert [int(row["step"]) for row in read_metrics(path)] == [1, 1, 2, 2, 3, 3]
+    write(2, 3)
+    rows = list(read_metrics(path))
+    assert [int(row["step"]) for row in rows] == [1, 1, 2, 2, 3, 3]
+    assert tuple(rows[0]) == METRICS
+    assert [float(row["depth_meV"]) for row in rows[:2]] == [5.0, 20.0]
+    energy = np.asarray(report.statistics.energy) * 380.0 / 2
+    np.testing.assert_allclose([float(row["energy"]) for row in rows[:2]], energy, atol=1e-6)
+    variance = np.asarray(report.statistics.variance) * 190.0**2
+    np.testing.assert_allclose([float(row["variance"]) for row in rows[:2]], variance, rtol=1e-5)
+
+
+def test_a_run_directory_is_not_overwritten(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    directory.create("a = 1\n")
+    assert directory.config.read_text() == "a = 1\n"
+    with pytest.raises(ValueError, match="already holds a run"):
+        directory.create("a = 2\n")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot write in"):
+        RunDirectory(tmp_path / "file").create("")
