@@ -39,7 +39,7 @@ def test_energies_fall_and_the_setting_of_the_caller_stays():
     family, method, state = small_problem()
     energies = []
     with jax.enable_x64(False):
-        for new, report in train(state, family, method, 30):
+        for new, report in train(state, family, method, 30):  # noqa: B007
             assert jnp.zeros(()).dtype == jnp.float32
             energies.append(np.asarray(report.statistics.energy).sum())
     assert np.mean(energies[-10:]) < np.mean(energies[:10]) - 0.01
@@ -233,9 +233,12 @@ def test_metrics_are_appended_and_cut_to_the_checkpoint(tmp_path):
 def test_a_run_directory_is_not_overwritten(tmp_path):
     directory = RunDirectory(tmp_path / "run")
     directory.create("a = 1\n")
-    assert directory.config.read_text() == "a = 1\n"
+    # It stopped before its first checkpoint: nothing is lost.
+    directory.create("a = 2\n")
+    assert directory.config.read_text() == "a = 2\n"
+    (directory.checkpoints / "0").mkdir(parents=True)
     with pytest.raises(ValueError, match="already holds a run"):
-        directory.create("a = 2\n")
+        directory.create("a = 3\n")
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot write in"):
         RunDirectory(tmp_path / "file").create("")

@@ -9,6 +9,7 @@ from rich.console import Console
 from qernel.presets import DEFAULT_PRESET, Config, Problem, build, load, preset_names, to_toml
 from qernel.training import RunDirectory, TrainingState, write_atomically
 
+from ._errors import Interrupted
 from ._evaluation import evaluate_in, write
 from ._provenance import provenance
 from ._report import finish
@@ -20,7 +21,7 @@ def run(source: str | None, overrides: list[str], out: Path | None, command: str
     name = source or DEFAULT_PRESET
     config = load(name, overrides)
     directory = RunDirectory(default_directory(name) if out is None else out)
-    if directory.exists:
+    if directory.begun:
         raise ValueError(
             f"{directory.path} already holds a run: choose another --out, or: qernel resume {directory.path}"
         )
@@ -84,7 +85,13 @@ def measure(
     trained_in: RunDirectory | None = None,
 ) -> Any:
     """Evaluate, write, draw, and say what was found."""
-    dataset = evaluate_in(problem, state, console, depths_meV)
+    try:
+        dataset = evaluate_in(problem, state, console, depths_meV)
+    except KeyboardInterrupt:
+        where = (trained_in or directory).path
+        raise Interrupted(
+            f"stopped while measuring; the trained state is saved, measure it with: qernel evaluate {where}"
+        ) from None
     write(dataset, directory)
     finish(dataset, directory, console, trained_in)
     return dataset

@@ -48,7 +48,7 @@ def _use_cache(directory: Path | None) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-@app.command()
+@app.command(short_help="Train, evaluate, draw.")
 def run(
     what: Annotated[
         list[str] | None,
@@ -79,7 +79,7 @@ def run(
         _commands.run(source, overrides, out, _command(), _console())
 
 
-@app.command()
+@app.command(short_help="Measure a trained wavefunction at any depths.")
 def evaluate(
     directory: Run,
     overrides: Overrides = None,
@@ -113,7 +113,7 @@ def evaluate(
         _commands.evaluate(directory, depths, out, overrides or [], _command(), _console())
 
 
-@app.command()
+@app.command(short_help="Continue a run from its last checkpoint.")
 def resume(directory: Run, overrides: Overrides = None, cache: Cache = None, traceback: Traceback = False) -> None:
     """Continue a run from its last checkpoint; steps=N extends it."""
     with sentences(traceback):
@@ -123,7 +123,7 @@ def resume(directory: Run, overrides: Overrides = None, cache: Cache = None, tra
         _commands.resume(directory, overrides or [], _command(), _console())
 
 
-@app.command()
+@app.command(short_help="Draw the figures of a run again.")
 def plot(directory: Run, traceback: Traceback = False) -> None:
     """Draw the figures of a run again."""
     with sentences(traceback):
@@ -132,7 +132,7 @@ def plot(directory: Run, traceback: Traceback = False) -> None:
         _commands.plot(directory, _console())
 
 
-@app.command()
+@app.command(short_help="List the presets, or print one.")
 def presets(
     name: Annotated[
         str | None, typer.Argument(metavar="[PRESET]", help="Print this one in full.", show_default=False)
@@ -152,7 +152,7 @@ def presets(
             console.print(f"{n.ljust(width)}  {preset(n).description}", soft_wrap=True)
 
 
-@app.command()
+@app.command(short_help="Check this machine, or replay a run's fault.")
 def doctor(
     directory: Annotated[
         Path | None,

@@ -18,7 +18,8 @@ class LocalEnergy(eqx.Module):
     `kinetic` is $-\frac{1}{2m}(\nabla^2\log\psi + \nabla\log\psi\cdot\nabla\log\psi)$, complex where ψ is;
     `kinetic_from_gradient` is $\frac{1}{2m}|\nabla\log\psi|^2$, whose mean is the same (integration by parts) if ψ
     is smooth: it is a check, not part of the energy. Of a real ψ it has no finite variance (it grows as the
-    inverse square of the distance to a node): average it with [`smooth_node_tails`][qernel.observables.smooth_node_tails].
+    inverse square of the distance to a node): average it with
+    [`smooth_node_tails`][qernel.observables.smooth_node_tails].
     `potentials` holds each named term.
     """
 

@@ -69,7 +69,7 @@ class ForwardLaplacian(AbstractLaplacian):
         if not isinstance(magnitude, FwdLaplArray):
             raise ValueError("the ansatz does not depend on the electrons' positions")
         gradient, laplacian = magnitude.dense_jacobian, magnitude.laplacian
-        value = LogPsi(magnitude.x, phase.x if isinstance(phase, FwdLaplArray) else phase, real=real)
+        value = LogPsi(magnitude.x, jnp.asarray(phase.x if isinstance(phase, FwdLaplArray) else phase), real=real)
         if not real:
             if isinstance(phase, FwdLaplArray):
                 gradient = jax.lax.complex(gradient, phase.dense_jacobian)

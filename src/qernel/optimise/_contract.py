@@ -26,8 +26,8 @@ class Update(eqx.Module):
     r"""What an optimiser returns: new `trained` parameters, its new `state`, and facts about the step.
 
     `step_norm` is $\|\delta\theta\|$, `distance` the change $\sqrt{\langle|\delta\log\psi|^2\rangle}$ of the
-    wavefunction (NaN where it is not known), `shrink` the factor applied by the trust region, `fallback` whether the Cholesky
-    factorisation failed and eigenvalues were used.
+    wavefunction (NaN where it is not known), `shrink` the factor applied by the trust region, `fallback` whether
+    the Cholesky factorisation failed and eigenvalues were used.
     """
 
     trained: PyTree

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ._checkpoint import checkpoint_steps
 from ._state import StepReport
 
 METRICS = (
@@ -72,12 +73,17 @@ class RunDirectory:
         """Whether a run lives here."""
         return self.config.is_file()
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything here to lose: a checkpoint, or results."""
+        return bool(checkpoint_steps(self.checkpoints)) or self.results.exists()
+
     def create(self, config_text: str) -> None:
-        """Make the folder and write `config.toml`.
+        """Make the folder and write `config.toml`; one that stopped before its first checkpoint is used again.
 
         **Raises:** `ValueError` if a run lives here already, or a file is in the way.
         """
-        if self.exists:
+        if self.begun:
             raise ValueError(f"{self.path} already holds a run: choose another directory, or resume that run")
         try:
             self.path.mkdir(parents=True, exist_ok=True)

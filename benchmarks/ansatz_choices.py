@@ -1,0 +1,102 @@
+"""What trains best, and why: `python benchmarks/ansatz_choices.py [--steps 200] [--seconds S] [--only NAME ...]`.
+
+Trains variants of the `moire-6` wavefunction in one run and prints, for each, the error against exact diagonalisation
+(meV per electron, at depths of which 5, 10 and 20 meV are not trained), its time, and S(K) on both sides of the
+transition. The reference energies and their source stand in tests/reference. Every variant gets the same number of
+steps; `--seconds` stops one earlier, for a comparison at equal time.
+"""
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qernel.observables import evaluate, results
+from qernel.presets import build, preset
+from qernel.sampling import Sampler
+from qernel.training import burn_in, train
+
+VARIANTS = {
+    "default": (),
+    "complex": ("ansatz.complex=true",),
+    "liquid start": ("ansatz.start='liquid'",),
+    "crystal start": ("ansatz.start='crystal'",),
+    "liquid orbitals only": ("ansatz.references=['liquid']",),
+    "crystal orbitals only": ("ansatz.references=['crystal']",),
+    "plane waves only": ("ansatz.references=['plane_waves']", "ansatz.start='both'"),
+    "one expert": ("ansatz.experts=1", "ansatz.expert_width=128"),
+    "sparse experts": ("ansatz.gate='squared_relu'",),
+    "adam": ("optimiser.name='adam'", "optimiser.learning_rate=0.001"),
+}
+DEPTHS = (0.0, 5.0, 10.0, 14.0, 20.0, 30.0)
+
+
+def reference():
+    path = Path(__file__).parent.parent / "tests" / "reference" / "moire_exact.json"
+    cases = json.loads(path.read_text())["cases"]
+    return {case["depth_meV"]: case["estimate"] for case in cases if case["electrons"] == 6}
+
+
+def run(name, overrides, arguments, exact):
+    problem = build(preset("moire-6", f"training.seed={arguments.seed}", *overrides))
+    state = burn_in(problem.state(), problem.family, problem.method, 30)
+    start, steps = None, 0
+    for state, report in train(state, problem.family, problem.method, arguments.steps):
+        jax.block_until_ready(report)
+        steps += 1
+        # The first step compiles.
+        start = start or time.perf_counter()
+        if arguments.seconds and time.perf_counter() - start > arguments.seconds:
+            break
+    seconds = time.perf_counter() - start
+    with jax.enable_x64(True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        family = problem.family_at(DEPTHS)
+        trained = np.array(problem.config.system.depths_meV)
+        nearest = np.array([int(np.argmin(np.abs(trained - depth))) for depth in DEPTHS])
+        table = results(
+            evaluate(
+                state.ansatz,
+                family,
+                jnp.asarray(np.asarray(state.positions)[nearest]),
+                sampler=Sampler(moves=20, wrap=family.hamiltonian.cell.wrap),
+                key=jax.random.key(arguments.seed + 1),
+                step_size=jnp.asarray(np.asarray(state.step_size)[nearest]),
+                burn_in=30,
+                phases=arguments.phases,
+                chunk=16,
+            ),
+            family,
+            problem.material,
+        )
+    energies, bars = table["energy"].values, table["energy_error"].values
+    errors = [energies[i] - exact[d] for i, d in enumerate(DEPTHS) if d in exact]
+    order = table["structure_factor_K"].values
+    print(
+        f"{name:22s} {steps:5d} {seconds / max(steps - 1, 1):7.2f} "
+        + " ".join(f"{error:+7.3f}" for error in errors)
+        + f" {np.mean(errors):+8.3f} {bars.max():6.3f} {energies[DEPTHS.index(14.0)]:9.3f}"
+        + f" {order[DEPTHS.index(10.0)]:6.2f} {order[DEPTHS.index(20.0)]:6.2f}",
+        flush=True,
+    )
+
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--steps", type=int, default=200)
+parser.add_argument("--phases", type=int, default=40)
+parser.add_argument("--seconds", type=float)
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--only", nargs="+", choices=sorted(VARIANTS), default=list(VARIANTS))
+given = parser.parse_args()
+warnings.simplefilter("ignore", UserWarning)
+known = reference()
+print(f"seed {given.seed}; energy minus exact, meV per electron; E(14) in meV; S(K) at 10 and 20 meV")
+heads = " ".join(f"{depth:7g}" for depth in DEPTHS if depth in known)
+print(f"{'variant':22s} steps  s/step {heads}     mean    bar     E(14)  S(10)  S(20)")
+for variant in given.only:
+    run(variant, VARIANTS[variant], given, known)

@@ -1,0 +1,126 @@
+"""Time of one training step by phase, and compile time: `python benchmarks/step_time.py [--electrons 6 12 24]`.
+
+One core. Sizes of the published program for this model: 4 layers of width 64, 4 heads of 16, 4 complex determinants,
+about 1e5 parameters, 256 walkers of one Hamiltonian, 10 all-electron moves, float32, stochastic reconfiguration.
+Prints medians over repeats, all measured in one run, and ratios to 2N + 2 forward passes of the same network.
+"""
+
+import argparse
+import os
+import statistics
+import time
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--electrons", type=int, nargs="+", default=[6, 12, 24])
+parser.add_argument("--walkers", type=int, default=256)
+parser.add_argument("--repeats", type=int, default=5)
+parser.add_argument("--real", action="store_true", help="real determinants in place of complex ones")
+parser.add_argument("--chunk", type=int, default=8)
+arguments = parser.parse_args()
+
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+import equinox as eqx  # noqa: E402
+import jax  # noqa: E402
+from jax.flatten_util import ravel_pytree  # noqa: E402
+
+from qernel.gradient import LogDerivatives, clipped_residuals, local_energies  # noqa: E402
+from qernel.layers import trainable  # noqa: E402
+from qernel.presets import build, preset  # noqa: E402
+from qernel.training import train_step  # noqa: E402
+from qernel.training._step import log_density, sample_phase  # noqa: E402
+
+CELLS = {6: "3", 12: "[6, 3]", 24: "6", 54: "9"}
+
+
+def problem(electrons):
+    overrides = [
+        f"system.supercell={CELLS[electrons]}",
+        f"system.electrons=[{electrons}, 0]",
+        "system.depths_meV=[15]",
+        "ansatz.width=64",
+        "ansatz.layers=4",
+        "ansatz.query_heads=4",
+        "ansatz.head_size=16",
+        "ansatz.expert_width=16",
+        "ansatz.determinants=4",
+        f"ansatz.complex={'false' if arguments.real else 'true'}",
+        f"sampling.walkers={arguments.walkers}",
+        f"training.chunk={arguments.chunk}",
+        "evaluation.depths_meV=[15]",
+    ]
+    return build(preset("moire-6", *overrides))
+
+
+def seconds(function, *inputs):
+    """Time of the first call, less a later one, and the median of later ones."""
+    start = time.perf_counter()
+    result = jax.block_until_ready(function(*inputs))
+    first = time.perf_counter() - start
+    times = []
+    for _ in range(arguments.repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*inputs))
+        times.append(time.perf_counter() - start)
+    median = statistics.median(times)
+    return result, median, first - median
+
+
+def measure(electrons):
+    built = problem(electrons)
+    family, method = built.family, built.method
+    state = built.state()
+    trained, static = eqx.partition(state.ansatz, trainable(state.ansatz))
+    size = ravel_pytree(trained)[0].size
+
+    @eqx.filter_jit
+    def forward(ansatz, r):
+        return jax.vmap(lambda p, walkers: jax.vmap(lambda x: log_density(ansatz, x, p))(walkers))(family.parameters, r)
+
+    @eqx.filter_jit
+    def energies(ansatz, r):
+        return local_energies(ansatz, family.hamiltonian, r, family.parameters, method.laplacian, method.chunk).total
+
+    @eqx.filter_jit
+    def scores(trained, r):
+        return LogDerivatives(trained, static, r, family.parameters, method.chunk).scores()
+
+    class Known(eqx.Module):
+        """Scores that are there already: what is left of an update is the solve."""
+
+        trained: object
+        matrix: jax.Array
+
+        def scores(self):
+            return self.matrix
+
+        def gradient(self, residuals):
+            raise AssertionError("the solve does not ask for it")
+
+    @eqx.filter_jit
+    def solve(trained, matrix, local, optimiser_state):
+        residuals, mask, _ = clipped_residuals(local)
+        return method.optimiser.update(Known(trained, matrix), residuals, mask, optimiser_state).trained
+
+    r = state.positions
+    _, pass_time, _ = seconds(forward, state.ansatz, r)
+    _, sampling, _ = seconds(eqx.filter_jit(lambda s: sample_phase(s, family, method).positions), state)
+    local, energy, _ = seconds(energies, state.ansatz, r)
+    matrix, gradient, _ = seconds(scores, trained, r)
+    _, solving, _ = seconds(solve, trained, matrix, local, state.optimiser_state)
+    _, step, compiling = seconds(lambda: train_step(state, family, method))
+    floor = (2 * electrons + 2) * pass_time
+    print(
+        f"{electrons:4d} {size:9d} {pass_time * 1e3:9.1f} {sampling:9.3f} {energy:9.3f} {gradient:9.3f} {solving:9.3f} "
+        f"{step:9.3f} {compiling:9.1f} {energy / floor:14.2f}",
+        flush=True,
+    )
+
+
+with jax.enable_x64(True):
+    kind = "real" if arguments.real else "complex"
+    print(f"{arguments.walkers} walkers, {kind} determinants, one core, jax {jax.__version__}; seconds")
+    print("   N parameters pass (ms)  sampling    energy  gradient     solve      step   compile  energy / floor")
+    for number in arguments.electrons:
+        measure(number)
