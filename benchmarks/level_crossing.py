@@ -133,7 +133,6 @@ class Sector:
 def main():
     start = time.time()
     sectors = {"X(0,1)": Sector((0, 1)), "K(1,2)": Sector((1, 2)), "Gamma": Sector((0, 0))}
-    print(
     sizes = [sector.dim for sector in sectors.values()]
     print(f"# {BANDS} bands, {M} orbitals, dimensions {sizes}, built in {time.time() - start:.1f} s")
     )

@@ -41,6 +41,12 @@ def start(problem: Problem, console: Console) -> TrainingState:
         )
     sampling = problem.config.sampling
     mesh = fitting_mesh(problem.family.size, sampling.walkers)
+    if mesh.size < jax.device_count():
+        console.print(
+            f"using {mesh.size} of {jax.device_count()} devices: {problem.family.size} depths with "
+            f"{sampling.walkers} walkers each cannot be shared evenly by more",
+            soft_wrap=True,
+        )
     with console.status(f"burning in {sampling.walkers} walkers at each depth"):
         return burn_in(problem.state(), problem.family, problem.method, sampling.burn_in, mesh=mesh)
 

@@ -32,19 +32,16 @@ def make_mesh(devices: Sequence[Any] | None = None, *, hamiltonians: int = 1) ->
 
 
 def fitting_mesh(hamiltonians: int, walkers: int, devices: Sequence[Any] | None = None) -> Mesh:
-    """The mesh of `devices` (default: all) that divides so many Hamiltonians and walkers evenly.
+    """The mesh of as many of `devices` (default: all) as can share so many Hamiltonians and walkers evenly.
 
-    **Raises:** `ValueError` if there is none, with the numbers to change.
+    Its `size` says how many are used; a number of walkers that is a multiple of the devices uses all.
     """
     devices = jax.devices() if devices is None else list(devices)
-    count = len(devices)
-    for groups in range(1, count + 1):
-        if count % groups == 0 and hamiltonians % groups == 0 and walkers % (count // groups) == 0:
-            return make_mesh(devices, hamiltonians=groups)
-    raise ValueError(
-        f"{hamiltonians} Hamiltonians with {walkers} walkers each cannot be shared evenly by {count} "
-        f"devices: make the number of walkers a multiple of {count}"
-    )
+    for count in range(len(devices), 0, -1):
+        for groups in range(1, count + 1):
+            if count % groups == 0 and hamiltonians % groups == 0 and walkers % (count // groups) == 0:
+                return make_mesh(devices[:count], hamiltonians=groups)
+    raise ValueError("a mesh needs at least one device")
 
 
 def shard_walkers(array: Array, mesh: Mesh) -> Array:
