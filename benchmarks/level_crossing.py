@@ -135,7 +135,6 @@ def main():
     sectors = {"X(0,1)": Sector((0, 1)), "K(1,2)": Sector((1, 2)), "Gamma": Sector((0, 0))}
     sizes = [sector.dim for sector in sectors.values()]
     print(f"# {BANDS} bands, {M} orbitals, dimensions {sizes}, built in {time.time() - start:.1f} s")
-    )
     print("# meV per electron; interaction includes Madelung; S_K = S at (1,2)/3")
     print("depth " + " ".join(f"{s:>10s} int_{s:6s} S_K_{s:6s} second_{s:6s}" for s in sectors), flush=True)
     guess = {s: None for s in sectors}

@@ -5,10 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_problem import Small, small_problem
+from tiny_problem import Small, small_problem, tiny_problem
 
 from qernel.hamiltonian import Hamiltonian, Harmonic, Kinetic, moire_family
 from qernel.laplacian import AbstractLaplacian, Derivatives, ForwardLaplacian
+from qernel.presets import build
 from qernel.reference import crystal_sites
 from qernel.training import (
     METRICS,
@@ -242,3 +243,32 @@ def test_a_run_directory_is_not_overwritten(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot write in"):
         RunDirectory(tmp_path / "file").create("")
+
+
+# ------------------------------------------------------------------------------- configurations
+
+VARIANTS = {
+    "spinful": ("system.electrons=[2,1]", "ansatz.references=['gaussians','plane_waves']"),
+    "complex": (
+        "ansatz.references=['liquid','crystal']",
+        "ansatz.complex=true",
+        "ansatz.gate=squared_relu",
+        "ansatz.router=condition",
+    ),
+    "one depth, oblique": ("system.depths_meV=[10]", "system.supercell=[[1,1],[-1,2]]"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:open shell")
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_a_configuration_describes_is_built(name):
+    problem = tiny_problem(*VARIANTS[name])
+    psi = jax.jit(lambda r, parameters: problem.ansatz(r, parameters))
+    r, parameters = problem.positions[0, 1], problem.family.select(0)
+    here, there = psi(r, parameters), psi(r[jnp.array([1, 0, 2])[: len(r)]], parameters)
+    assert np.isfinite(here.log_magnitude)
+    np.testing.assert_allclose(here.log_magnitude, there.log_magnitude, atol=1e-9)
+    np.testing.assert_allclose(np.exp(1j * (here.phase - there.phase)), -1, atol=1e-9)
+    blank = build(problem.config, references=False)
+    shapes = lambda p: [(x.shape, x.dtype) for x in jax.tree.leaves(eqx.filter(p.state(), eqx.is_array))]
+    assert shapes(blank) == shapes(problem)
