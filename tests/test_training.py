@@ -268,7 +268,7 @@ def test_what_a_configuration_describes_is_built(name):
     here, there = psi(r, parameters), psi(r[jnp.array([1, 0, 2])[: len(r)]], parameters)
     assert np.isfinite(here.log_magnitude)
     np.testing.assert_allclose(here.log_magnitude, there.log_magnitude, atol=1e-9)
-    np.testing.assert_allclose(np.exp(1j * (here.phase - there.phase)), -1, atol=1e-9)
+    np.testing.assert_allclose(np.exp(1j * float(here.phase - there.phase)), -1, atol=1e-9)
     blank = build(problem.config, references=False)
     shapes = lambda p: [(x.shape, x.dtype) for x in jax.tree.leaves(eqx.filter(p.state(), eqx.is_array))]
     assert shapes(blank) == shapes(problem)

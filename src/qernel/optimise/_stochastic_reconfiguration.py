@@ -22,8 +22,8 @@ class SpringState(eqx.Module):
 def gram_matrix(rows: Float[Array, "rows parameters"], block: int = 65536) -> Float[Array, "rows rows"]:
     """$O O^T$, products in the scores' dtype, sums over blocks of parameters in the widest enabled one.
 
-    A float32 Gram matrix of many parameters loses positive-definiteness; short blocks summed in float64 keep it at
-    the cost of float32 products.
+    Blocks bound the length of a float32 sum, and with it the rounding that could cost a float32 Gram matrix its
+    positive-definiteness, at the cost of float32 products.
     """
     total = jnp.zeros((rows.shape[0], rows.shape[0]), float)
     for start in range(0, rows.shape[1], block):
