@@ -11,7 +11,7 @@ import jax
 from qernel.presets import build, preset
 from qernel.training import burn_in, train
 
-problem = build(preset("moire-6", "depths_meV=[0, 10, 30]", "sampling.walkers=128", "complex={is_complex}", "width=8",
+problem = build(preset("moire-6", "system.depths_meV=[0, 10, 30]", "sampling.walkers=128", "complex={is_complex}", "width=8",
                        "layers=1", "ansatz.references=['liquid']", "reference_spacing_meV=15.0"))
 state = burn_in(problem.state(), problem.family, problem.method, 3)
 for state, report in train(state, problem.family, problem.method, 60):
