@@ -1,5 +1,4 @@
-"""Batched LAPACK calls that do not depend on each other can deadlock XLA's pool of threads on few cores: a full step must
-not hang."""
+"""A full step must not hang: batched LAPACK calls that do not depend on each other can deadlock XLA on few cores."""
 
 import subprocess
 import sys
@@ -11,7 +10,8 @@ import jax
 from qernel.presets import build, preset
 from qernel.training import burn_in, train
 
-problem = build(preset("moire-6", "system.depths_meV=[0, 10, 30]", "sampling.walkers=128", "complex={is_complex}", "width=8",
+problem = build(preset("moire-6", "system.depths_meV=[0, 10, 30]", "sampling.walkers=128",
+                       "complex={is_complex}", "width=8",
                        "layers=1", "ansatz.references=['liquid']", "reference_spacing_meV=15.0"))
 state = burn_in(problem.state(), problem.family, problem.method, 3)
 for state, report in train(state, problem.family, problem.method, 60):
