@@ -98,7 +98,10 @@ def log_sum_determinants(
     return _named_log_sum(matrices, weights)
 
 
-def qernel_log_sum_determinants(matrices, weights):
+def qernel_log_sum_determinants(
+    matrices: Inexact[Array, "determinants n n"], weights: Inexact[Array, " determinants"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """What `log_sum_determinants` jits under a name of its own."""
     return _log_sum(matrices, weights)
 
 

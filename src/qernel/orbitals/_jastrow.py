@@ -82,7 +82,7 @@ class PairJastrow(eqx.Module):
     r"""A smooth two-body factor that depends on the Hamiltonian through FiLM:
 
     $$ J(r; c) = \sum_{i<j} u_{s}\bigl([\cos G\cdot r_{ij}]_G;\, c\bigr), \qquad
-       u = w_s\cdot\mathrm{silu}\bigl(W_2\,\mathrm{FiLM}_c(\mathrm{silu}(W_1 x))\bigr) . $$
+       u = w_s\cdot\mathrm{silu}\bigl(\mathrm{FiLM}_c(W_2\tanh(W_1 x))\bigr) . $$
 
     Even in $r_{ij}$ and smooth at contact, so that it leaves the cusp alone. `waves` are the vectors G (for a
     periodic cell, its shortest reciprocal vectors). Starts at zero.
