@@ -8,7 +8,7 @@ import pytest
 from families import random_positions, small_family, small_qernel
 from jax.flatten_util import ravel_pytree
 
-from qernel.gradient import LogDerivatives, clipped_residuals, local_energies
+from qernel.gradient import LogDerivatives, _gram, clipped_residuals, local_energies
 from qernel.layers import trainable
 
 
@@ -23,12 +23,17 @@ def derivatives(is_complex, chunk=None):
     )
 
 
+def flat_scores(d):
+    """(hamiltonians, walkers, parts, parameters), in the order of `ravel_pytree`."""
+    return np.concatenate([np.asarray(x).reshape(*x.shape[:3], -1) for x in jax.tree.leaves(d.scores())], axis=-1)
+
+
 @pytest.mark.parametrize("is_complex", [False, True])
 def test_gradient_is_twice_the_covariance_with_the_scores(is_complex):
     d, family, ansatz = derivatives(is_complex)
     energies = local_energies(ansatz, family.hamiltonian, d.positions, family.parameters)
     residuals, _, _ = clipped_residuals(energies.total, 1e9)
-    scores = np.asarray(d.scores())
+    scores = flat_scores(d)
     o = scores[:, :, 0] + (1j * scores[:, :, 1] if is_complex else 0)
     e = np.asarray(energies.total)
     centred = e - e.mean(axis=1, keepdims=True)
@@ -49,7 +54,7 @@ def test_scores_are_derivatives_of_log_psi(is_complex):
         return complex(value.log_magnitude, value.phase)
 
     slope = (log_psi(flat + step * direction) - log_psi(flat - step * direction)) / (2 * step)
-    found = np.asarray(d.scores())[1, 2] @ np.asarray(direction)
+    found = flat_scores(d)[1, 2] @ np.asarray(direction)
     assert np.isclose(found[0], slope.real, rtol=1e-5, atol=1e-7)
     if is_complex:
         assert np.isclose(found[1], slope.imag, rtol=1e-5, atol=1e-7)
@@ -59,10 +64,33 @@ def test_scores_are_derivatives_of_log_psi(is_complex):
 def test_chunks_change_nothing(chunk):
     whole, family, ansatz = derivatives(True)
     pieces, _, _ = derivatives(True, chunk)
-    assert np.allclose(whole.scores(), pieces.scores(), rtol=1e-12, atol=1e-13)
+    assert np.allclose(flat_scores(whole), flat_scores(pieces), rtol=1e-12, atol=1e-13)
     arguments = (ansatz, family.hamiltonian, whole.positions, family.parameters, None)
     a, b = local_energies(*arguments), local_energies(*arguments, chunk)
     assert np.allclose(a.total, b.total, rtol=1e-12)
+
+
+@pytest.mark.parametrize("is_complex", [False, True])
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_gram_and_products_are_those_of_the_scores(is_complex, chunk, monkeypatch):
+    monkeypatch.setattr(_gram, "ROWS", 3)
+    monkeypatch.setattr(_gram, "COLUMNS", 100)
+    d, _, _ = derivatives(is_complex, chunk)
+    mask = jnp.ones(d.positions.shape[:2], bool).at[0, 1].set(False)
+    scores = flat_scores(d)
+    mean = np.average(scores, axis=1, weights=np.broadcast_to(mask[..., None, None], scores.shape), keepdims=True)
+    rows = np.where(mask[..., None, None], scores - mean, 0)
+    rows = np.moveaxis(rows, 2, 0).reshape(-1, scores.shape[-1])
+    gram, valid = jax.jit(lambda: d.gram(mask))()
+    assert np.allclose(gram, rows @ rows.T, rtol=1e-10, atol=1e-10) and np.array_equal(valid, mask)
+    forward, transpose = d.products(valid)
+    flat, unravel = ravel_pytree(d.trained)
+    tangent = jax.random.normal(jax.random.key(4), flat.shape, flat.dtype)
+    found = np.where(mask[..., None], forward(unravel(tangent)), 0)
+    assert np.allclose(found, np.where(mask[..., None], scores @ np.asarray(tangent), 0), rtol=1e-9, atol=1e-10)
+    weights = jnp.where(mask[..., None], jax.random.normal(jax.random.key(5), scores.shape[:3]), 0)
+    expected = np.einsum("hwk,hwkp->p", weights, scores)
+    assert np.allclose(ravel_pytree(transpose(weights))[0], expected, rtol=1e-9, atol=1e-10)
 
 
 def test_clipping_is_counted_and_never_touches_the_energy():

@@ -1,12 +1,12 @@
 """The sample-space step against a dense pseudo-inverse; rank deficiency; momentum; optax."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from qernel.optimise import FirstOrder, StochasticReconfiguration, gram_matrix, solve_positive
+from qernel.gradient import centred_gram
+from qernel.optimise import FirstOrder, StochasticReconfiguration, solve_positive
 
 
 class FakeDerivatives:
@@ -18,6 +18,16 @@ class FakeDerivatives:
 
     def scores(self):
         return self._scores
+
+    def gram(self, mask):
+        return centred_gram([self._scores], mask)
+
+    def products(self, valid):
+        del valid
+        return (
+            lambda trained: self._scores @ trained,
+            lambda weights: jnp.einsum("hwk,hwkp->p", weights, self._scores),
+        )
 
     def gradient(self, residuals):
         return 2 * jnp.einsum("hw,hwp->p", residuals, self._scores[:, :, 0]) / residuals.size
@@ -91,11 +101,28 @@ def test_trust_region_bounds_the_change_of_the_wavefunction():
     assert np.isclose(update.distance, 0.1, rtol=1e-6) and update.shrink < 1
 
 
-def test_gram_in_blocks_is_exact():
-    rows = jax.random.normal(jax.random.key(0), (11, 1000))
-    assert np.allclose(gram_matrix(rows, block=64), rows @ rows.T, rtol=1e-12)
-    single = gram_matrix(rows.astype(jnp.float32), block=64)
-    assert single.dtype == jnp.float64 and np.allclose(single, rows @ rows.T, atol=1e-3)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_walkers_that_do_not_count_leave_no_trace(parts):
+    """Not in the mask, or with a score that is not finite: the step is that of the other walkers alone."""
+    scores, residuals, mask = random_problem(parts, walkers=9)
+    mask = mask.at[0, 3].set(False)
+    scores[1, 5, :, 7] = np.nan
+    residuals = residuals.at[0, 3].set(0)
+    method = StochasticReconfiguration(learning_rate=0.1, damping=1e-6, trust_region=1e9)
+
+    class Some(FakeDerivatives):
+        def products(self, valid):
+            self._scores = jnp.where(valid[:, :, None, None], self._scores, self._scores[0, 0])
+            return super().products(valid)
+
+    update = method.update(Some(scores), residuals, mask, method.init(jnp.zeros(30)))
+    keep = [[w for w in range(9) if w != 3], [w for w in range(9) if w != 5]]
+    fewer = np.stack([scores[h, keep[h]] for h in range(2)])
+    rest = jnp.stack([residuals[h, jnp.asarray(keep[h])] for h in range(2)])
+    rest = rest - rest.mean(axis=1, keepdims=True)
+    expected = method.update(FakeDerivatives(fewer), rest, jnp.ones((2, 8), bool), method.init(jnp.zeros(30)))
+    assert np.allclose(update.trained, expected.trained, rtol=1e-9)
+    assert np.isclose(update.distance, expected.distance)
 
 
 def test_any_optax_transformation_steps():

@@ -17,6 +17,7 @@ from qernel.orbitals import (
     plane_wave_orbitals,
     to_exponentials,
 )
+from qernel.orbitals._cos_sin import cos_sin
 
 CELLS = {
     "chain": Lattice([[2.0]]),
@@ -234,3 +235,17 @@ def test_bad_input_is_named():
         InterpolatedOrbitals(waves, [0.1, 0.0], np.ones((2, waves.size, 2)), lambda p: p)
     with pytest.raises(ValueError, match="nodes"):
         InterpolatedOrbitals(waves, [0.0, 0.1], np.ones((3, waves.size, 2)), lambda p: p)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 3e-7), (np.float64, 3e-15)])
+def test_cos_sin_and_their_derivatives(dtype, tolerance):
+    turns = np.linspace(-3, 3, 5003).astype(dtype)
+    exact = 2 * np.pi * turns.astype(np.longdouble)
+    values, slopes = jax.jvp(cos_sin, (jnp.asarray(turns),), (jnp.ones(5003, dtype),))
+    cosine, sine, slope_cosine, slope_sine = map(np.asarray, (*values, *slopes))
+    assert cosine.dtype == dtype and np.max(np.abs(cosine - np.cos(exact))) < tolerance
+    assert np.max(np.abs(sine - np.sin(exact))) < tolerance
+    assert np.allclose(slope_cosine, -2 * np.pi * np.sin(exact), atol=10 * tolerance)
+    assert np.allclose(slope_sine, 2 * np.pi * np.cos(exact), atol=10 * tolerance)
+    second = np.asarray(jax.vmap(jax.grad(jax.grad(lambda t: cos_sin(t)[0])))(jnp.asarray(turns)))
+    assert np.allclose(second, -((2 * np.pi) ** 2) * np.cos(exact), atol=50 * tolerance)

@@ -9,6 +9,7 @@ from tiny_problem import Small, small_problem, tiny_problem
 
 from qernel.hamiltonian import Hamiltonian, Harmonic, Kinetic, moire_family
 from qernel.laplacian import AbstractLaplacian, Derivatives, ForwardLaplacian
+from qernel.layers import trainable
 from qernel.presets import build
 from qernel.reference import crystal_sites
 from qernel.training import (
@@ -76,10 +77,16 @@ class Calls(list):
     __eq__ = lambda self, other: isinstance(other, Calls)
 
 
+def counted(state, method, calls):
+    ansatz = Counting(state.ansatz, calls)
+    fresh = method.optimiser.init(eqx.filter(ansatz, trainable(ansatz)))
+    return eqx.tree_at(lambda s: (s.ansatz, s.optimiser_state), state, (ansatz, fresh))
+
+
 def test_one_trace_for_all_steps_depths_and_a_resume(tmp_path):
     family, method, state = small_problem()
     calls = Calls()
-    state = eqx.tree_at(lambda s: s.ansatz, state, Counting(state.ansatz, calls))
+    state = counted(state, method, calls)
     state, _ = last_of(train(state, family, method, 1))
     first = len(calls)
     assert first > 0
@@ -89,7 +96,7 @@ def test_one_trace_for_all_steps_depths_and_a_resume(tmp_path):
     with CheckpointWriter(tmp_path) as writer:
         writer.save(5, state)
     again, same_method, fresh = small_problem()
-    fresh = eqx.tree_at(lambda s: s.ansatz, fresh, Counting(fresh.ansatz, Calls()))
+    fresh = counted(fresh, same_method, Calls())
     last_of(train(load_checkpoint(tmp_path, fresh), again, same_method, 1))
     assert len(calls) == first
 

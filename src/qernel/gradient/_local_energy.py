@@ -3,13 +3,14 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from qernel.ansatz import Ansatz
 from qernel.hamiltonian import Hamiltonian
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
+
+from ._chunk import map_walkers
 
 
 class LocalEnergy(eqx.Module):
@@ -76,9 +77,4 @@ def local_energies(
     def one(parameters, r):
         return local_energy(ansatz, hamiltonian, r, parameters, laplacian)
 
-    def of_one_hamiltonian(parameters, walkers):
-        if chunk is None or chunk >= walkers.shape[0]:
-            return jax.vmap(lambda r: one(parameters, r))(walkers)
-        return jax.lax.map(lambda r: one(parameters, r), walkers, batch_size=chunk)
-
-    return jax.vmap(of_one_hamiltonian)(parameters, positions)
+    return map_walkers(one, parameters, (positions,), positions.shape[1], chunk)

@@ -1,23 +1,28 @@
-"""Derivatives of log ψ in the trained parameters, as scores or as a product with weights."""
+"""Derivatives of log ψ in the trained parameters: sample-space Gram matrix, products, gradient."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Inexact, PyTree
+from jaxtyping import Array, Bool, Float, Inexact, PyTree
+
+from ._chunk import map_walkers
+from ._gram import centred_gram
 
 
 class LogDerivatives(eqx.Module):
     r"""Lazy $O_{hw,p} = \partial\log\psi(r_{hw};\lambda_h)/\partial\theta_p$ at a set of walkers.
 
-    An optimiser takes what it needs: [`scores`][qernel.gradient.LogDerivatives.scores], the whole matrix for a solve
-    in sample space, or [`gradient`][qernel.gradient.LogDerivatives.gradient], the product with residuals that any
-    first-order optimiser needs.
+    An optimiser takes what it needs: [`gram`][qernel.gradient.LogDerivatives.gram] and
+    [`products`][qernel.gradient.LogDerivatives.products] for a solve in sample space,
+    [`gradient`][qernel.gradient.LogDerivatives.gradient], the product with residuals, for any first-order
+    optimiser. [`scores`][qernel.gradient.LogDerivatives.scores] is the matrix itself.
 
     `trained` and `static` are the two parts of the ansatz (`equinox.partition` by
-    [`trainable`][qernel.layers.trainable]).
+    [`trainable`][qernel.layers.trainable]). `chunk` walkers of each Hamiltonian are differentiated at once (all of
+    them by default), which bounds the memory of the network's activations.
     """
 
     trained: PyTree
@@ -26,36 +31,59 @@ class LogDerivatives(eqx.Module):
     parameters: Any
     chunk: int | None = eqx.field(static=True, default=None)
 
-    def _pair(self, trained, r, parameters):
+    def _outputs(self, trained, r, parameters):
+        """Log-modulus and, for complex ψ, phase."""
         value = eqx.combine(trained, self.static)(r, parameters)
-        return value.log_magnitude, value.phase
+        return jnp.stack([value.log_magnitude] if value.real else [value.log_magnitude, value.phase])
 
-    @property
-    def is_complex(self) -> bool:
-        """Whether ψ is complex (a static fact)."""
-        ansatz = eqx.combine(self.trained, self.static)
-        first = jax.tree.map(lambda x: x[0], self.parameters)
-        return not eqx.filter_eval_shape(ansatz, self.positions[0, 0], first).real
+    def _map(self, function, *arrays):
+        """`function(parameters, *one walker's)` of all walkers of all Hamiltonians, in chunks."""
+        return map_walkers(function, self.parameters, arrays, self.positions.shape[1], self.chunk)
 
-    def scores(self) -> Float[Array, "hamiltonians walkers parts parameters"]:
-        """Scores of log-modulus and, for complex ψ, phase (`parts` is 1 or 2), at the parameters' dtype."""
-        complex_ = self.is_complex
-        flat, unravel = ravel_pytree(self.trained)
+    def scores(self) -> PyTree:
+        """Scores of log-modulus and, for complex ψ, phase: one array `(hamiltonians, walkers, parts, *shape)` for
+        each trained array (`parts` is 1 or 2)."""
 
         def one(parameters, r):
-            def outputs(theta):
-                magnitude, phase = self._pair(unravel(theta), r, parameters)
-                return jnp.stack([magnitude, phase]) if complex_ else magnitude[None]
-
-            value, pullback = jax.vjp(outputs, flat)
+            value, pullback = jax.vjp(lambda trained: self._outputs(trained, r, parameters), self.trained)
             return jax.vmap(lambda seed: pullback(seed)[0])(jnp.eye(len(value), dtype=value.dtype))
 
-        def of_one_hamiltonian(parameters, walkers):
-            if self.chunk is None or self.chunk >= walkers.shape[0]:
-                return jax.vmap(lambda r: one(parameters, r))(walkers)
-            return jax.lax.map(lambda r: one(parameters, r), walkers, batch_size=self.chunk)
+        return self._map(one, self.positions)
 
-        return jax.vmap(of_one_hamiltonian)(self.parameters, self.positions)
+    def gram(
+        self, mask: Bool[Array, "hamiltonians walkers"]
+    ) -> tuple[Float[Array, "rows rows"], Bool[Array, "hamiltonians walkers"]]:
+        r"""Gram matrix $\bar O\bar O^T$ of the scores, centred per Hamiltonian over the walkers of `mask`.
+
+        Summed array by array: the scores of all parameters are never held at once (unless a `chunk` is set), nor
+        copied into one matrix.
+
+        **Returns:** the matrix, rows in the order (part, Hamiltonian, walker), and the walkers whose scores are all
+        finite and in `mask`; the rows of the others are zero.
+        """
+        return centred_gram(jax.tree.leaves(self.scores()), mask)
+
+    def products(
+        self, valid: Bool[Array, "hamiltonians walkers"]
+    ) -> tuple[
+        Callable[[PyTree], Float[Array, "hamiltonians walkers parts"]],
+        Callable[[Float[Array, "hamiltonians walkers parts"]], PyTree],
+    ]:
+        """The linear map O, `trained -> (hamiltonians, walkers, parts)`, and its transpose, without the matrix.
+
+        Walkers that are not `valid` stand in with the positions of another one, so that no NaN of theirs spreads;
+        what belongs to them must be given weight zero.
+        """
+        flat = self.positions.reshape(-1, *self.positions.shape[2:])
+        substitute = flat[jnp.argmax(valid.reshape(-1))]
+        positions = jnp.where(valid[..., None, None], self.positions, substitute)
+
+        def outputs(trained):
+            return self._map(lambda parameters, r: self._outputs(trained, r, parameters), positions)
+
+        _, forward = jax.linearize(outputs, self.trained)
+        transpose = jax.linear_transpose(forward, self.trained)
+        return forward, lambda weights: transpose(weights)[0]
 
     def gradient(self, residuals: Inexact[Array, "hamiltonians walkers"]) -> PyTree:
         r"""Energy gradient $2\,\mathrm{Re}\,\langle (E_\mathrm{loc}-\bar E)^* O\rangle$, averaged over all walkers.
@@ -65,15 +93,13 @@ class LogDerivatives(eqx.Module):
         scores unnecessary.
         """
         weights = jax.lax.stop_gradient(residuals) * (2 / residuals.size)
+        weights = jnp.stack([weights.real, weights.imag], axis=-1)
 
         def objective(trained):
             def one(parameters, r, weight):
-                magnitude, phase = self._pair(trained, r, parameters)
-                if jnp.iscomplexobj(weight):
-                    return weight.real * magnitude + weight.imag * phase
-                return weight * magnitude
+                outputs = self._outputs(trained, r, parameters)
+                return weight[: len(outputs)] @ outputs
 
-            per_walker = jax.vmap(one, in_axes=(None, 0, 0))
-            return jnp.sum(jax.vmap(per_walker)(self.parameters, self.positions, weights))
+            return jnp.sum(self._map(one, self.positions, weights))
 
         return jax.grad(objective)(self.trained)

@@ -6,5 +6,4 @@ from ._contract import Update as Update
 from ._first_order import FirstOrder as FirstOrder
 from ._stochastic_reconfiguration import SpringState as SpringState
 from ._stochastic_reconfiguration import StochasticReconfiguration as StochasticReconfiguration
-from ._stochastic_reconfiguration import gram_matrix as gram_matrix
 from ._stochastic_reconfiguration import solve_positive as solve_positive

@@ -1,6 +1,7 @@
 """The contract of an optimiser of wavefunctions."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -11,13 +12,24 @@ from jaxtyping import Array, Bool, Float, Inexact, PyTree
 class LogPsiDerivatives(Protocol):
     """What an optimiser may ask of a wavefunction; [`LogDerivatives`][qernel.gradient.LogDerivatives] is one.
 
-    `trained` are the trained parameters; `scores()` the derivatives of log ψ at every walker; `gradient(residuals)`
-    the energy gradient.
+    `trained` are the trained parameters. Of the matrix O of derivatives of log ψ at every walker, centred per
+    Hamiltonian: `gram(mask)` gives $O O^T$ and the walkers that count; `products(valid)` the two linear maps of the
+    matrix before centring, from `trained` to `(hamiltonians, walkers, parts)` and back. `gradient(residuals)` is the
+    energy gradient.
     """
 
     trained: PyTree
 
-    def scores(self) -> Float[Array, "hamiltonians walkers parts parameters"]: ...
+    def gram(
+        self, mask: Bool[Array, "hamiltonians walkers"]
+    ) -> tuple[Float[Array, "rows rows"], Bool[Array, "hamiltonians walkers"]]: ...
+
+    def products(
+        self, valid: Bool[Array, "hamiltonians walkers"]
+    ) -> tuple[
+        Callable[[PyTree], Float[Array, "hamiltonians walkers parts"]],
+        Callable[[Float[Array, "hamiltonians walkers parts"]], PyTree],
+    ]: ...
 
     def gradient(self, residuals: Inexact[Array, "hamiltonians walkers"]) -> PyTree: ...
 

@@ -32,7 +32,7 @@ class FirstOrder(AbstractOptimiser):
         return Update(
             eqx.apply_updates(trained, updates),
             state,
-            optax.global_norm(updates),
+            optax.tree.norm(updates),
             jnp.nan * one,
             one,
             jnp.zeros((), bool),

@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
+import optax
 from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
 from ._contract import AbstractOptimiser, LogPsiDerivatives, Update
@@ -15,21 +15,8 @@ from ._contract import AbstractOptimiser, LogPsiDerivatives, Update
 class SpringState(eqx.Module):
     """Last direction (before the learning rate) and step number."""
 
-    direction: Float[Array, " parameters"]
+    direction: PyTree[Float[Array, "..."]]
     step: Int[Array, ""]
-
-
-def gram_matrix(rows: Float[Array, "rows parameters"], block: int = 65536) -> Float[Array, "rows rows"]:
-    """$O O^T$, products in the scores' dtype, sums over blocks of parameters in the widest enabled one.
-
-    Blocks bound the length of a float32 sum, and with it the rounding that could cost a float32 Gram matrix its
-    positive-definiteness, at the cost of float32 products.
-    """
-    total = jnp.zeros((rows.shape[0], rows.shape[0]), float)
-    for start in range(0, rows.shape[1], block):
-        piece = rows[:, start : start + block]
-        total = total + jnp.matmul(piece, piece.T, precision="highest").astype(total.dtype)
-    return total
 
 
 def solve_positive(
@@ -65,7 +52,7 @@ class StochasticReconfiguration(AbstractOptimiser):
     from dominating; `balance=False` sets them to one.
 
     - `learning_rate`: η in inverse effective Hartree (imaginary time), a number or a schedule of the step.
-    - `damping`: ε, relative to the mean diagonal of $O O^T$.
+    - `damping`: ε, relative to the mean diagonal of $O O^T$ over the walkers in use.
     - `trust_region`: largest allowed $\eta\,\|O\delta\|$, the root-mean-square change of log ψ in one step; s
       shrinks the step.
     - The system is factorised in float64 where it is enabled, by Cholesky with an eigenvalue fallback.
@@ -88,8 +75,7 @@ class StochasticReconfiguration(AbstractOptimiser):
             raise ValueError(f"trust_region must be positive, got {self.trust_region}")
 
     def init(self, trained: PyTree) -> SpringState:
-        flat, _ = ravel_pytree(trained)
-        return SpringState(jnp.zeros_like(flat), jnp.zeros((), jnp.int32))
+        return SpringState(jax.tree.map(jnp.zeros_like, trained), jnp.zeros((), jnp.int32))
 
     def update(
         self,
@@ -98,55 +84,68 @@ class StochasticReconfiguration(AbstractOptimiser):
         mask: Bool[Array, "hamiltonians walkers"],
         state: Any,
     ) -> Update:
-        rows, right = sample_space_system(derivatives.scores(), residuals, mask, self.balance)
-        flat, unravel = ravel_pytree(derivatives.trained)
-        right = right - self.momentum * jnp.matmul(rows, state.direction, precision="highest")
-        gram = gram_matrix(rows)
-        shift = self.damping * jnp.mean(jnp.diagonal(gram)) + jnp.finfo(gram.dtype).tiny
+        gram, valid = derivatives.gram(mask)
+        scale, targets = self._targets(residuals, valid, parts=gram.shape[0] // mask.size)
+        # The products are a second evaluation of the network; it depends on `valid`, so it follows the first.
+        forward, transpose = derivatives.products(valid)
+
+        def rows(values):
+            """The rows of the system from values (hamiltonians, walkers, parts): centred, weighted."""
+            centred = _centred(values, valid) * scale
+            return jnp.moveaxis(centred, -1, 0).reshape(-1)
+
+        def values(rows):
+            """Transpose of `rows`."""
+            weighted = jnp.moveaxis(rows.reshape(-1, *mask.shape), 0, -1) * scale
+            return _centred(weighted, valid)
+
+        remembered = jax.tree.map(lambda x: self.momentum * x, state.direction)
+        expected = rows(forward(remembered))
+        scales = jnp.broadcast_to(scale[..., 0], mask.shape).reshape(-1).astype(gram.dtype)
+        scales = jnp.tile(scales, gram.shape[0] // mask.size)
+        gram = gram * scales[:, None] * scales[None, :]
+        rows_in_use = jnp.maximum(jnp.sum(valid), 1) * (gram.shape[0] // mask.size)
+        shift = self.damping * jnp.trace(gram) / rows_in_use.astype(gram.dtype) + jnp.finfo(gram.dtype).tiny
         damped = gram + shift * jnp.eye(gram.shape[0], dtype=gram.dtype)
-        solution, fallback = solve_positive(damped, right.astype(gram.dtype), shift)
-        direction = jnp.matmul(solution.astype(rows.dtype), rows, precision="highest")
-        direction = direction + self.momentum * state.direction
+        right = (rows(targets) - expected).astype(gram.dtype)
+        solution, fallback = solve_positive(damped, right, shift)
+        direction = transpose(values(solution.astype(targets.dtype)))
+        direction = jax.tree.map(jnp.add, direction, remembered)
         rate = self.learning_rate
-        rate = jnp.asarray(rate(state.step) if callable(rate) else rate, flat.dtype)
-        moved = jnp.linalg.norm(jnp.matmul(rows, direction, precision="highest"))
-        distance = rate * moved
-        shrink = jnp.minimum(1, self.trust_region / jnp.maximum(distance, jnp.finfo(flat.dtype).tiny))
-        step = rate * shrink * direction
+        rate = jnp.asarray(rate(state.step) if callable(rate) else rate, targets.dtype)
+        # O δ from what is known: O O^T x + μ O δ_prev.
+        distance = rate * jnp.linalg.norm(gram @ solution + expected.astype(gram.dtype)).astype(rate.dtype)
+        shrink = jnp.minimum(1, self.trust_region / jnp.maximum(distance, jnp.finfo(rate.dtype).tiny))
+        step = jax.tree.map(lambda x: (rate * shrink).astype(x.dtype) * x, direction)
         return Update(
-            unravel(flat - step),
+            jax.tree.map(jnp.subtract, derivatives.trained, step),
             SpringState(direction, state.step + 1),
-            jnp.linalg.norm(step),
+            optax.tree.norm(step),
             distance * shrink,
             shrink,
             fallback,
         )
 
+    def _targets(self, residuals, valid, parts):
+        r"""$\sqrt{a_h / n}$ of each Hamiltonian, and the centred residuals as (hamiltonians, walkers, parts)."""
+        stacked = [residuals.real, residuals.imag] if parts == 2 else [residuals.real]
+        targets = _centred(jnp.stack(stacked, axis=-1), valid)
+        count = jnp.maximum(jnp.sum(valid, axis=1), 1).astype(targets.dtype)[:, None, None]
+        weight = jnp.ones_like(count)
+        if self.balance:
+            spread = jnp.sqrt(jnp.sum(targets**2, axis=(1, 2), keepdims=True) / count)
+            # A nearly exact eigenstate must not take over: no weight above that of a tenth of the mean spread.
+            floor = jnp.maximum(0.1 * jnp.mean(spread), jnp.finfo(targets.dtype).tiny ** 0.25)
+            weight = 1 / jnp.maximum(spread, floor)
+            weight = weight / jnp.mean(weight)
+        return jnp.sqrt(weight / (count * valid.shape[0])), targets
 
-def sample_space_system(
-    scores: Float[Array, "hamiltonians walkers parts parameters"],
-    residuals: Inexact[Array, "hamiltonians walkers"],
-    mask: Bool[Array, "hamiltonians walkers"],
-    balance: bool,
-) -> tuple[Float[Array, "rows parameters"], Float[Array, " rows"]]:
-    """Centred, weighted rows O and right-hand side ε of the least-squares problem O δ = ε."""
-    dtype = scores.dtype
-    valid = mask & jnp.all(jnp.isfinite(scores), axis=(2, 3))
-    keep = valid[:, :, None, None]
-    count = jnp.maximum(jnp.sum(valid, axis=1), 1).astype(dtype)[:, None, None, None]
-    scores = jnp.where(keep, scores, 0)
-    mean = jnp.sum(scores, axis=1, keepdims=True) / count
-    centred = jnp.where(keep, scores - mean, 0)
-    parts = [residuals.real, residuals.imag] if scores.shape[2] == 2 else [residuals.real]
-    right = jnp.where(valid[:, :, None], jnp.stack(parts, axis=-1).astype(dtype), 0)
-    if balance:
-        spread = jnp.sqrt(jnp.sum(right**2, axis=(1, 2), keepdims=True) / count[..., 0])
-        # A nearly exact eigenstate must not take over: no weight above that of a tenth of the mean spread.
-        floor = jnp.maximum(0.1 * jnp.mean(spread), jnp.finfo(dtype).tiny ** 0.25)
-        weight = 1 / jnp.maximum(spread, floor)
-        weight = weight / jnp.mean(weight)
-    else:
-        weight = jnp.ones((scores.shape[0], 1, 1), dtype)
-    scale = jnp.sqrt(weight / (count[..., 0] * scores.shape[0]))
-    rows = (centred * scale[..., None]).reshape(-1, scores.shape[-1])
-    return rows, (right * scale).reshape(-1)
+
+def _centred(
+    values: Float[Array, "hamiltonians walkers parts"], valid: Bool[Array, "hamiltonians walkers"]
+) -> Float[Array, "hamiltonians walkers parts"]:
+    """Values minus their Hamiltonian's mean over the valid walkers; zero at the others."""
+    keep = valid[..., None]
+    count = jnp.maximum(jnp.sum(keep, axis=1, keepdims=True), 1).astype(values.dtype)
+    mean = jnp.sum(jnp.where(keep, values, 0), axis=1, keepdims=True) / count
+    return jnp.where(keep, values - mean, 0)

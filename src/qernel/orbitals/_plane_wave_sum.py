@@ -1,9 +1,17 @@
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 from jax.lax import Precision
 from jaxtyping import Array, Float
+
+from ._cos_sin import cos_sin
+
+
+def _waves(r: Float[Array, "electrons dim"], vectors) -> Float[Array, "electrons waves"]:
+    turns = jnp.matmul(r, vectors.T / (2 * math.pi), precision=Precision.HIGHEST)
+    return jnp.concatenate(cos_sin(turns), axis=1)
 
 
 def _sum(
@@ -13,8 +21,7 @@ def _sum(
     cosine: Float[Array, "half orbitals"],
     sine: Float[Array, "half orbitals"],
 ) -> Float[Array, "electrons orbitals"]:
-    phases = jnp.matmul(r, vectors.T, precision=Precision.HIGHEST)
-    waves = jnp.concatenate([jnp.cos(phases), jnp.sin(phases)], axis=1)
+    waves = _waves(r, vectors)
     return constant[None] + jnp.matmul(waves, jnp.concatenate([cosine, sine]), precision=Precision.HIGHEST)
 
 
@@ -71,8 +78,7 @@ def _forward_laplacian(args, kwargs, sparsity_threshold):
             jnp.concatenate([sine, *first_rows[1], *second_rows[1]], axis=1),
         ]
     )
-    phases = jnp.matmul(r.x, vectors.T, precision=Precision.HIGHEST)
-    waves = jnp.concatenate([jnp.cos(phases), jnp.sin(phases)], axis=1)
+    waves = _waves(r.x, vectors)
     product = jnp.matmul(waves, table, precision=Precision.HIGHEST)
     parts = (
         jnp.split(product, product.shape[1] // orbitals, axis=1) if orbitals else [product] * (1 + dim + len(second))

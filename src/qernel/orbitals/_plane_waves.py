@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int, Num
 
 from ..lattice import Lattice
+from ._cos_sin import cos_sin
 from ._plane_wave_sum import plane_wave_sum
 
 
@@ -73,9 +74,9 @@ class PlaneWaves(eqx.Module):
     def __call__(self, r: Float[Array, "electrons dim"]) -> Float[Array, "electrons basis"]:
         """χ_a(r_i)."""
         with jax.named_scope("qernel.orbitals.PlaneWaves"):
-            vectors = jnp.asarray(self.vectors, r.dtype)
-            phases = jnp.matmul(r, vectors.T, precision=jax.lax.Precision.HIGHEST)
-            pairs = math.sqrt(2) * jnp.stack([jnp.cos(phases), jnp.sin(phases)], axis=-1)
+            vectors = jnp.asarray(self.vectors / (2 * math.pi), r.dtype)
+            turns = jnp.matmul(r, vectors.T, precision=jax.lax.Precision.HIGHEST)
+            pairs = math.sqrt(2) * jnp.stack(cos_sin(turns), axis=-1)
             return jnp.concatenate([jnp.ones_like(r[:, :1]), pairs.reshape(r.shape[0], -1)], axis=1)
 
     def expand(

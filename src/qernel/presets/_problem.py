@@ -184,7 +184,7 @@ def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, k
 def _starting_weights(a: AnsatzConfig) -> tuple[float, ...]:
     phase = {"liquid": "liquid", "plane_waves": "liquid", "crystal": "crystal", "gaussians": "crystal"}
     share = a.determinants // len(a.references)
-    weights = [1.0 if a.start in ("both", phase[name]) else 0.05 for name in a.references]
+    weights = [1.0 if a.start in ("both", phase[name]) else 0.3 for name in a.references]
     return tuple(weight for weight in weights for _ in range(share))
 
 

@@ -1,5 +1,6 @@
 """One training step: sample, measure, differentiate, update. Compiled once for all λ."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -53,7 +54,9 @@ def train_step(state: TrainingState, family: Family, method: Method) -> tuple[Tr
     # wait for the energies. (An optimization_barrier is dropped before XLA schedules; residuals are never NaN.)
     done = jnp.isfinite(jnp.sum(residuals.real))
     positions = jnp.where(done, walkers.positions, jnp.nan)
-    derivatives = LogDerivatives(trained, static, positions, family.parameters, method.chunk)
+    # A reverse pass through `chunk` walkers for each coordinate holds about what their Laplacian holds.
+    chunk = None if method.chunk is None else method.chunk * math.prod(positions.shape[2:])
+    derivatives = LogDerivatives(trained, static, positions, family.parameters, chunk)
     update = method.optimiser.update(derivatives, residuals, finite, state.optimiser_state)
     good = _all_finite((update.trained, update.state))
 

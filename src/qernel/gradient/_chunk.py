@@ -1,0 +1,26 @@
+"""Walkers in chunks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jaxtyping import PyTree
+
+
+def map_walkers(
+    function: Callable[..., Any], parameters: PyTree, walkers: tuple[PyTree, ...], count: int, chunk: int | None
+) -> Any:
+    """`function(parameters of one Hamiltonian, *one walker's)` of all walkers of all Hamiltonians.
+
+    The leaves of `walkers` have the leading axes (Hamiltonian, `count` walkers). At most `chunk` walkers of each
+    Hamiltonian are done at once; in equal chunks where `count` allows it, since a ragged last one would be compiled
+    on its own.
+    """
+
+    def of_one_hamiltonian(parameters, walkers):
+        if chunk is None or chunk >= count:
+            return jax.vmap(lambda one: function(parameters, *one))(walkers)
+        even = count // -(-count // chunk) if count % -(-count // chunk) == 0 else chunk
+        return jax.lax.map(lambda one: function(parameters, *one), walkers, batch_size=even)
+
+    return jax.vmap(of_one_hamiltonian)(parameters, walkers)
