@@ -1,4 +1,4 @@
-"""Mean-field references on the host, in float64: non-interacting Bloch orbitals and Hartree-Fock."""
+"""References on the host, in float64: Bloch orbitals, Hartree-Fock, exact diagonalisation."""
 
 from ._bloch import BlochOrbitals as BlochOrbitals
 from ._bloch import bloch_orbitals as bloch_orbitals
@@ -8,6 +8,9 @@ from ._branch import liquid_branch as liquid_branch
 from ._branch import orbital_branch as orbital_branch
 from ._branch import potential_depth as potential_depth
 from ._crystal import crystal_sites as crystal_sites
+from ._exact import ExactState as ExactState
+from ._exact import basis_limit as basis_limit
+from ._exact import exact_diagonalisation as exact_diagonalisation
 from ._hartree_fock import HartreeFock as HartreeFock
 from ._hartree_fock import hartree_fock as hartree_fock
 from ._orbital_set import OrbitalSet as OrbitalSet

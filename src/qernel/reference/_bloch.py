@@ -31,6 +31,22 @@ class BlochOrbitals(eqx.Module):
     momenta: tuple[Float[np.ndarray, "up dim"], Float[np.ndarray, "down dim"]]
 
 
+def momentum_steps(
+    waves: PlaneWaves, primitive: Lattice | None, potential: Float[np.ndarray, "..."]
+) -> Int[np.ndarray, "steps dim"]:
+    """Wavevectors that a one-body potential and the primitive lattice supply, in units of the cell's reciprocal."""
+    cell = waves.lattice
+    strength = np.abs(np.asarray(scipy.fft.fftn(potential))) / potential.size
+    strength.flat[0] = 0
+    # Well above the leakage of a potential whose wavevectors are known in float32 only.
+    present = np.argwhere(strength > max(1e-4 * strength.max(initial=0.0), 1e-10))
+    shape = np.array(potential.shape)
+    steps = [np.where(present > shape // 2, present - shape, present)]
+    if primitive is not None:
+        steps.append(np.round(primitive.reciprocal @ cell.matrix.T / (2 * np.pi)).astype(np.int64))
+    return np.concatenate(steps)
+
+
 def momentum_classes(
     waves: PlaneWaves, primitive: Lattice | None, potential: Float[np.ndarray, "..."]
 ) -> Int[np.ndarray, " basis"]:
@@ -39,23 +55,15 @@ def momentum_classes(
     Two plane waves share a momentum if they differ by reciprocal vectors of the primitive lattice, or by
     wavevectors that the one-body potential contains.
     """
-    cell = waves.lattice
-    spectrum = np.abs(np.asarray(scipy.fft.fftn(potential))) / potential.size
-    spectrum.flat[0] = 0
-    # Well above the leakage of a potential whose wavevectors are known in float32 only.
-    present = np.argwhere(spectrum > max(1e-4 * spectrum.max(initial=0.0), 1e-10))
-    shape = np.array(potential.shape)
-    steps = [np.where(present > shape // 2, present - shape, present)]
-    if primitive is not None:
-        steps.append(np.round(primitive.reciprocal @ cell.matrix.T / (2 * np.pi)).astype(np.int64))
+    steps = momentum_steps(waves, primitive, potential)
     signed = waves.signed_integers
     # Room for one step in any direction without wrapping round.
-    margin = np.abs(signed).max(axis=0, initial=0) + np.abs(np.concatenate(steps)).max(axis=0, initial=0)
+    margin = np.abs(signed).max(axis=0, initial=0) + np.abs(steps).max(axis=0, initial=0)
     box = tuple(2 * margin + 1)
     index = np.full(int(np.prod(box)), -1)
     index[np.ravel_multi_index(tuple((signed + margin).T), box)] = np.arange(len(signed))
     rows, columns = [], []
-    for step in np.concatenate(steps):
+    for step in steps:
         target = index[np.ravel_multi_index(tuple((signed + step + margin).T), box)]
         rows.append(np.flatnonzero(target >= 0))
         columns.append(target[target >= 0])
@@ -107,8 +115,8 @@ def bloch_orbitals(
     functional = mean_field(hamiltonian, parameters, waves)
     counts = hamiltonian.electrons if electrons is None else electrons
     labels = momentum_classes(waves, primitive_lattice(hamiltonian), functional.one_body_potential)
-    energies, momenta, column = _spectrum(functional, labels, max(counts), real)
-    levels = _levels(energies)
+    energies, momenta, column = spectrum(functional, labels, max(counts), real)
+    levels = levels_of(energies)
     order = np.lexsort((np.arange(len(energies)), levels))
     if len(order) < max(counts):
         raise ValueError(f"the cutoff leaves {len(order)} orbitals for {max(counts)} electrons of one spin: raise it")
@@ -134,7 +142,7 @@ def bloch_orbitals(
     )
 
 
-def _spectrum(functional: Functional, labels: np.ndarray, count: int, real: bool):
+def spectrum(functional: Functional, labels: np.ndarray, count: int, real: bool):
     """Energies and momenta of the `count` lowest orbitals of each momentum, and a function of their number
     that returns the coefficients: in a large cell there are too many to keep."""
     waves = functional.grid.waves
@@ -181,7 +189,7 @@ def _spectrum(functional: Functional, labels: np.ndarray, count: int, real: bool
     return np.array(energies), np.array(momenta), column
 
 
-def _levels(energies: Float[np.ndarray, " orbitals"]) -> Int[np.ndarray, " orbitals"]:
+def levels_of(energies: Float[np.ndarray, " orbitals"]) -> Int[np.ndarray, " orbitals"]:
     order = np.argsort(energies, kind="stable")
     gaps = np.diff(energies[order]) > 1e-9 * max(float(np.ptp(energies[: len(order)])), 1e-300) + 1e-12
     levels = np.empty(len(order), dtype=np.int64)
