@@ -16,7 +16,7 @@ parser.add_argument("--electrons", type=int, nargs="+", default=[6, 12, 24])
 parser.add_argument("--walkers", type=int, default=256)
 parser.add_argument("--repeats", type=int, default=5)
 parser.add_argument("--real", action="store_true", help="real determinants in place of complex ones")
-parser.add_argument("--chunk", type=int, default=32)
+parser.add_argument("--chunk", type=int, help="walkers at once in the energies; by default what fits a cache")
 arguments = parser.parse_args()
 
 if hasattr(os, "sched_setaffinity"):
@@ -49,7 +49,7 @@ def problem(electrons):
         "ansatz.determinants=4",
         f"ansatz.complex={'false' if arguments.real else 'true'}",
         f"sampling.walkers={arguments.walkers}",
-        f"training.chunk={arguments.chunk}",
+        f"training.chunk={arguments.chunk or (8 if electrons < 12 else 2)}",
         "evaluation.depths_meV=[15]",
     ]
     return build(preset("moire-6", *overrides))
@@ -85,7 +85,7 @@ def measure(electrons):
         return local_energies(ansatz, family.hamiltonian, r, family.parameters, method.laplacian, method.chunk).total
 
     def derivatives(trained, r):
-        return LogDerivatives(trained, static, r, family.parameters, method.chunk and method.chunk * 2 * electrons)
+        return LogDerivatives(trained, static, r, family.parameters)
 
     @eqx.filter_jit
     def gram(trained, r):

@@ -86,6 +86,7 @@ def small_problem(chunk=None, learning_rate=0.5):
         sampler=Sampler(moves=3, wrap=cell.wrap),
         optimiser=StochasticReconfiguration(learning_rate=learning_rate),
         chunk=chunk,
+        score_chunk=chunk,
     )
     positions = initial_positions(family.hamiltonian, 2, 8, key=keys[2], dtype=jnp.float64)
     return family, method, initial_state(ansatz, method, positions, key=keys[3])

@@ -157,12 +157,13 @@ class OptimiserConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Length, seed, precision and safety of the training. `chunk` = 0: all walkers of a depth at once."""
+    """Length, seed, precision and safety of the training. A chunk of 0: all walkers of a depth at once."""
 
     steps: Annotated[int, Field(ge=0)] = 200
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["single", "double"] = "single"
     chunk: Annotated[int, Field(ge=0)] = 0
+    score_chunk: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Count = 25
     keep: Count = 3
     patience: Count = 10

@@ -133,6 +133,7 @@ def method(config: Config, family: Family) -> Method:
         optimiser=_optimiser(config.optimiser),
         clip=config.optimiser.clip,
         chunk=config.training.chunk or None,
+        score_chunk=config.training.score_chunk or None,
     )
 
 

@@ -14,19 +14,26 @@ from qernel.sampling import Sampler
 
 
 class Method(eqx.Module):
-    """How to train: sampler, optimiser, Laplacian, clipping width (mean absolute deviations) and chunk of walkers."""
+    """How to train: sampler, optimiser, Laplacian, clipping width (mean absolute deviations) and chunks.
+
+    `chunk` walkers of each Hamiltonian are done at once in the local energies, `score_chunk` in the derivatives in
+    the parameters; all of them by default. Small chunks fit a CPU's cache; with a `score_chunk` the scores of all
+    walkers are held whole, which only a network of many activations is worth.
+    """
 
     sampler: Sampler = Sampler()
     optimiser: AbstractOptimiser = StochasticReconfiguration()
     laplacian: AbstractLaplacian = ForwardLaplacian()
     clip: float = eqx.field(static=True, default=5.0)
     chunk: int | None = eqx.field(static=True, default=None)
+    score_chunk: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if self.clip <= 0:
             raise ValueError(f"the clipping width must be positive, got {self.clip}")
-        if self.chunk is not None and self.chunk < 1:
-            raise ValueError(f"a chunk needs at least one walker, got {self.chunk}")
+        for chunk in (self.chunk, self.score_chunk):
+            if chunk is not None and chunk < 1:
+                raise ValueError(f"a chunk needs at least one walker, got {chunk}")
 
 
 class TrainingState(eqx.Module):

@@ -1,6 +1,5 @@
 """One training step: sample, measure, differentiate, update. Compiled once for all λ."""
 
-import math
 from typing import Any
 
 import equinox as eqx
@@ -54,9 +53,7 @@ def train_step(state: TrainingState, family: Family, method: Method) -> tuple[Tr
     # wait for the energies. (An optimization_barrier is dropped before XLA schedules; residuals are never NaN.)
     done = jnp.isfinite(jnp.sum(residuals.real))
     positions = jnp.where(done, walkers.positions, jnp.nan)
-    # A reverse pass through `chunk` walkers for each coordinate holds about what their Laplacian holds.
-    chunk = None if method.chunk is None else method.chunk * math.prod(positions.shape[2:])
-    derivatives = LogDerivatives(trained, static, positions, family.parameters, chunk)
+    derivatives = LogDerivatives(trained, static, positions, family.parameters, method.score_chunk)
     update = method.optimiser.update(derivatives, residuals, finite, state.optimiser_state)
     good = _all_finite((update.trained, update.state))
 
