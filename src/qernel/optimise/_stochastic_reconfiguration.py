@@ -103,7 +103,9 @@ class StochasticReconfiguration(AbstractOptimiser):
         expected = rows(forward(remembered))
         scales = jnp.broadcast_to(scale[..., 0], mask.shape).reshape(-1).astype(gram.dtype)
         scales = jnp.tile(scales, gram.shape[0] // mask.size)
-        gram = gram * scales[:, None] * scales[None, :]
+        # The factorisation must wait for the network's own (two at once can deadlock XLA's CPU pool).
+        done = jnp.isfinite(jnp.sum(expected))
+        gram = jnp.where(done, gram * scales[:, None] * scales[None, :], 0)
         rows_in_use = jnp.maximum(jnp.sum(valid), 1) * (gram.shape[0] // mask.size)
         shift = self.damping * jnp.trace(gram) / rows_in_use.astype(gram.dtype) + jnp.finfo(gram.dtype).tiny
         damped = gram + shift * jnp.eye(gram.shape[0], dtype=gram.dtype)

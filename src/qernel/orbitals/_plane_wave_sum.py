@@ -25,7 +25,14 @@ def _sum(
     return constant[None] + jnp.matmul(waves, jnp.concatenate([cosine, sine]), precision=Precision.HIGHEST)
 
 
-def qernel_plane_wave_sum(r, vectors, constant, cosine, sine):
+def qernel_plane_wave_sum(
+    r: Float[Array, "electrons dim"],
+    vectors: Float[Array, "half dim"],
+    constant: Float[Array, " orbitals"],
+    cosine: Float[Array, "half orbitals"],
+    sine: Float[Array, "half orbitals"],
+) -> Float[Array, "electrons orbitals"]:
+    """What `plane_wave_sum` jits under a name of its own."""
     return _sum(r, vectors, constant, cosine, sine)
 
 

@@ -190,6 +190,7 @@ def spectrum(functional: Functional, labels: np.ndarray, count: int, real: bool)
 
 
 def levels_of(energies: Float[np.ndarray, " orbitals"]) -> Int[np.ndarray, " orbitals"]:
+    """The number of the level of each energy, ascending from 0: degenerate ones share it."""
     order = np.argsort(energies, kind="stable")
     gaps = np.diff(energies[order]) > 1e-9 * max(float(np.ptp(energies[: len(order)])), 1e-300) + 1e-12
     levels = np.empty(len(order), dtype=np.int64)

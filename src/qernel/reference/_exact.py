@@ -89,7 +89,8 @@ def exact_diagonalisation(
 
     **Arguments:**
 
-    - `bands`: the lowest `bands` orbitals of every crystal momentum of the primitive cell; or
+    - `bands`: the lowest `bands` orbitals of every crystal momentum of the primitive cell (where that cuts a degenerate
+      level, as at zero depth, the basis has less symmetry than the cell: still a bound); or
     - `orbitals`: the lowest `orbitals` in energy (whole levels: rounded up to close the last one), for a Hamiltonian
       without a primitive cell.
     - `momenta`: total momenta to search, in units of the supercell's reciprocal vectors; all by default.
@@ -120,19 +121,9 @@ def exact_diagonalisation(
     pairs = np.asarray(scipy.fft.fftn(phi.conj()[:, None] * phi[None], axes=tuple(range(2, phi.ndim + 1))))
     integrals = functools.partial(PairIntegrals, pairs / functional.grid.size, momenta_of, label)
     coulomb = integrals(functional.strength * functional.grid._full_kernel)
-    lowest, found = None, []
-    for momentum in _searched(group, sectors, momenta):
-        sector = Sector(basis, up, down, int(label(momentum)))
-        if sector.dimension:
-            two_body = TwoBody(sector)
-            matrices = two_body.matrices(coulomb)
-            values, psi = _diagonalise(two_body, matrices, sector.occupied @ np.tile(energies, 2), levels, tolerance)
-            found.append((momentum, np.pad(values, (0, levels - len(values)), constant_values=np.nan)))
-            if lowest is None or values[0] < lowest[0]:
-                lowest = (values[0], momentum, psi, two_body, matrices)
-    if lowest is None:
-        raise ValueError("no determinant of the basis has a momentum that was asked for")
-    _, momentum, psi, two_body, matrices = lowest
+    found, (momentum, psi, two_body, matrices) = _search(
+        basis, (up, down), _searched(group, sectors, momenta), coulomb, energies, levels, tolerance
+    )
     sector = two_body.sector
     gamma = density_matrix(sector, psi)
     interaction = np.vdot(psi, two_body.apply(matrices, psi)).real + (up + down) * functional.self_image
@@ -188,6 +179,25 @@ def _basis(functional: Functional, primitive, bands: int | None, orbitals: int |
         chosen = order[level[order] <= level[order[min(orbitals, len(order)) - 1]]]
     integers = np.round(momenta[chosen] @ waves.lattice.matrix.T / (2 * np.pi)).astype(np.int64)
     return energies[chosen], integers, np.array([column(int(i)) for i in chosen], dtype=np.complex128).T
+
+
+def _search(
+    basis: SpinOrbitals, electrons: tuple[int, int], momenta, coulomb: PairIntegrals, energies, levels: int, tolerance
+):
+    """The lowest levels of each momentum, and the lowest state of all with the operators of its sector."""
+    lowest, found = None, []
+    for momentum in momenta:
+        sector = Sector(basis, *electrons, int(basis.label(momentum)))
+        if sector.dimension:
+            two_body = TwoBody(sector)
+            matrices = two_body.matrices(coulomb)
+            values, psi = _diagonalise(two_body, matrices, sector.occupied @ np.tile(energies, 2), levels, tolerance)
+            found.append((momentum, np.pad(values, (0, levels - len(values)), constant_values=np.nan)))
+            if lowest is None or values[0] < lowest[0]:
+                lowest = (values[0], momentum, psi, two_body, matrices)
+    if lowest is None:
+        raise ValueError("no determinant of the basis has a momentum that was asked for")
+    return found, lowest[1:]
 
 
 def _label(group: MomentumGroup, bound: int):
