@@ -1,6 +1,7 @@
 """Evaluate a trained state at any depths, write the results, say what they mean."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qernel.observables import evaluate, results, write_csv, write_netcdf
+from qernel.observables import Evaluation, evaluate, results, write_csv, write_netcdf
 from qernel.presets import Problem
 from qernel.sampling import Sampler
 from qernel.training import RunDirectory, TrainingState, fitting_mesh, replicate, shard_family, shard_walkers
@@ -38,9 +39,30 @@ def evaluate_in(
             f"warning: {', '.join(f'{d:g}' for d in outside)} meV lies outside the trained range of "
             f"{trained[0]:g} to {trained[-1]:g} meV: the wavefunction extrapolates"
         )
+    with evaluation_progress(console) as bar:
+        task = bar.add_task(f"measuring {len(depths)} depths", total=None)
+        return measure_at(
+            problem, state, depths, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )[1]
+
+
+def measure_at(
+    problem: Problem,
+    state: TrainingState,
+    depths_meV: tuple[float, ...],
+    *,
+    stream: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Evaluation, Any]:
+    """The evaluation of the frozen wavefunction at the given depths, and its labelled data set.
+
+    Another `stream` draws other random numbers.
+    """
+    config, settings = problem.config, problem.config.evaluation
+    trained = np.array(config.system.depths_meV)
     with jax.enable_x64(True):
-        family = problem.family_at(depths)
-        nearest = np.array([int(np.argmin(np.abs(trained - depth))) for depth in depths])
+        family = problem.family_at(depths_meV)
+        nearest = np.array([int(np.argmin(np.abs(trained - depth))) for depth in depths_meV])
         cell = family.hamiltonian.cell
         sampler = Sampler(
             moves=settings.moves,
@@ -50,28 +72,26 @@ def evaluate_in(
         mesh = fitting_mesh(family.size, settings.walkers)
         positions = np.asarray(state.positions)[nearest]
         positions = positions[:, np.arange(settings.walkers) % positions.shape[1]]
-        with evaluation_progress(console) as bar:
-            task = bar.add_task(f"measuring {len(depths)} depths", total=None)
-            evaluation = evaluate(
-                replicate(state.ansatz, mesh),
-                shard_family(family, mesh),
-                shard_walkers(jnp.asarray(positions), mesh),
-                sampler=sampler,
-                key=jax.random.fold_in(problem.key, _EVALUATION),
-                step_size=jnp.asarray(np.asarray(state.step_size)[nearest]),
-                burn_in=settings.burn_in,
-                phases=settings.phases,
-                laplacian=problem.method.laplacian,
-                chunk=settings.chunk or None,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
+        evaluation = evaluate(
+            replicate(state.ansatz, mesh),
+            shard_family(family, mesh),
+            shard_walkers(jnp.asarray(positions), mesh),
+            sampler=sampler,
+            key=jax.random.fold_in(problem.key, _EVALUATION + stream),
+            step_size=jnp.asarray(np.asarray(state.step_size)[nearest]),
+            burn_in=settings.burn_in,
+            phases=settings.phases,
+            laplacian=problem.method.laplacian,
+            chunk=settings.chunk or None,
+            progress=progress,
+        )
         with warnings.catch_warnings():
             # The verdict says the same in its place.
             warnings.simplefilter("ignore", UserWarning)
             dataset = results(evaluation, family, problem.material)
     dataset.attrs["steps"] = int(state.step)
     dataset.attrs["trained_depths_meV"] = list(config.system.depths_meV)
-    return dataset
+    return evaluation, dataset
 
 
 def evaluation_progress(console: Console) -> Progress:
