@@ -7,6 +7,8 @@ from ._hellmann_feynman import SlopeCheck as SlopeCheck
 from ._hellmann_feynman import slope_check as slope_check
 from ._known_values import KnownValues as KnownValues
 from ._known_values import known_values as known_values
+from ._limits import LIMITS as LIMITS
+from ._limits import Limits as Limits
 from ._node_tails import smooth_node_tails as smooth_node_tails
 from ._phases import transition as transition
 from ._results import results as results
@@ -24,6 +26,9 @@ from ._training_record import TrainingRecord as TrainingRecord
 from ._training_record import read_training as read_training
 from ._transition import Transition as Transition
 from ._transition import steepest_stretch as steepest_stretch
+from ._verdict import Finding as Finding
+from ._verdict import findings as findings
+from ._verdict import kinetic_sigma as kinetic_sigma
 from ._verdict import verdict as verdict
 from ._wave_vectors import moire_lattice as moire_lattice
 from ._wave_vectors import moire_supercell as moire_supercell

@@ -6,6 +6,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from ._limits import LIMITS
+
 if TYPE_CHECKING:
     import xarray
 
@@ -46,7 +48,7 @@ class SlopeCheck(eqx.Module):
     @property
     def agrees(self) -> np.ndarray:
         """Whether the two slopes agree within three errors and what the interpolation may miss."""
-        return self.sigma <= 3
+        return self.sigma <= LIMITS.slope_sigma
 
 
 def slope_check(dataset: "xarray.Dataset") -> SlopeCheck | None:

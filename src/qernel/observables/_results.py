@@ -10,6 +10,7 @@ from qernel.units import Material
 
 from ._coordinates import coordinates
 from ._evaluation import Evaluation
+from ._limits import LIMITS
 from ._maps import add_density, add_structure_factor, at_zone_corners
 from ._node_tails import smooth_node_tails
 from ._statistics import SeriesStatistics, series_statistics
@@ -140,7 +141,8 @@ def _doubts(energy: SeriesStatistics, row: dict[str, Any]) -> list[str]:
     found = energy.doubts()
     if row["stuck"]:
         found.append(f"{row['stuck']} walkers never moved")
-    if not 0.1 <= row["acceptance"] <= 0.95:
+    low, high = LIMITS.acceptance
+    if not low <= row["acceptance"] <= high:
         found.append(f"the acceptance is {row['acceptance']:.2f}: the step size has not settled")
     return found
 

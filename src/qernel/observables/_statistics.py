@@ -5,6 +5,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import ndtri, stdtr
 
+from ._limits import LIMITS
+
 # Below this many walkers the spread of their means is itself too uncertain to correct the other estimate.
 _WALKERS_FOR_SPREAD = 8
 
@@ -50,14 +52,14 @@ class SeriesStatistics(eqx.Module):
         if self.non_finite:
             share = self.non_finite / (self.samples + self.non_finite)
             found.append(f"{self.non_finite} samples ({share:.2g}) were not finite and are excluded")
-        if not self.effective_samples >= 100:
+        if not self.effective_samples >= LIMITS.effective_samples:
             found.append(f"only {self.effective_samples:.0f} effective samples: measure for longer")
-        if self.r_hat > 1.1:
+        if self.r_hat > LIMITS.r_hat:
             found.append(
                 f"the walkers remember where they started (R-hat {self.r_hat:.2f}, autocorrelation time "
                 f"{self.autocorrelation_time:.0f} phases): burn in and measure for longer"
             )
-        if abs(self.drift_sigma) > 4:
+        if abs(self.drift_sigma) > LIMITS.drift_sigma:
             found.append(f"the mean drifts during the measurement ({self.drift_sigma:+.1f} sigma): burn in for longer")
         if self.error_spread > 1.6 * self.error_autocorrelation:
             found.append(
