@@ -18,3 +18,4 @@ from ._qernel import (
 from ._qernel import (
     qernel as qernel,
 )
+from ._unconditioned import Unconditioned as Unconditioned

@@ -32,6 +32,8 @@ from ._contract import LogPsi
 class QernelBlock(eqx.Module):
     r"""One residual block: attention, then experts, each on FiLM-modulated normalised features.
 
+    Without a FiLM layer (None) the normalised features are used as they are.
+
     $$ h \leftarrow h + \mathrm{GQA}\bigl(\mathrm{FiLM}_c(\mathrm{norm}\,h)\bigr), \qquad
        h \leftarrow h + \mathrm{MoE}\bigl(\mathrm{FiLM}_c(\mathrm{norm}\,h),\, c\bigr) $$
 
@@ -39,10 +41,10 @@ class QernelBlock(eqx.Module):
     """
 
     attention_norm: RMSNorm
-    attention_film: FiLM
+    attention_film: FiLM | None
     attention: GroupedQueryAttention
     experts_norm: RMSNorm
-    experts_film: FiLM
+    experts_film: FiLM | None
     experts: MixtureOfExperts
 
     def __call__(
@@ -52,8 +54,12 @@ class QernelBlock(eqx.Module):
         pair_bias: Float[Array, "heads electrons electrons"] | None = None,
     ) -> Float[Array, "electrons features"]:
         """Update the electrons' features."""
-        h = h + self.attention(self.attention_film(self.attention_norm(h), condition), pair_bias)
-        return h + self.experts(self.experts_film(self.experts_norm(h), condition), condition)
+        h = h + self.attention(_modulated(self.attention_film, self.attention_norm(h), condition), pair_bias)
+        return h + self.experts(_modulated(self.experts_film, self.experts_norm(h), condition), condition)
+
+
+def _modulated(film: FiLM | None, x: Array, condition: Array) -> Array:
+    return x if film is None else film(x, condition)
 
 
 class PairBias(eqx.Module):
@@ -214,6 +220,7 @@ def qernel(
     complex: bool = False,
     router: Callable[..., AbstractRouter] = JointRouter,
     gate: AbstractGate | None = None,
+    film: bool = True,
     dressing_scale: float = 0.1,
     dtype: DTypeLike = jnp.float32,
 ) -> Qernel:
@@ -234,6 +241,8 @@ def qernel(
     - `complex`: complex dressing of the orbitals, hence a complex wavefunction.
     - `router`, `gate`: of the experts. `router` is called with `features`, `condition_size`, `experts`, `key`,
       `dtype`; softmax gates by default; see [`MixtureOfExperts`][qernel.layers.MixtureOfExperts].
+    - `film`: modulate the features by λ; without it λ enters the routing, the weights of the determinants, the
+      Jastrow factor and the reference orbitals only.
     - `dressing_scale`: size of the network's factor at the start, relative to one.
     - `dtype`: of all trained parameters.
 
@@ -247,13 +256,18 @@ def qernel(
     embedding = PeriodicEmbedding(waves)
     inputs = 2 * len(waves) + (1 if electrons[1] else 0)
 
+    def modulation() -> FiLM | None:
+        # The key is drawn either way, so that all other layers start alike with and without FiLM.
+        layer = FiLM(size, width, key=next(keys), dtype=dtype)
+        return layer if film else None
+
     def block() -> QernelBlock:
         return QernelBlock(
             RMSNorm(width, dtype=dtype),
-            FiLM(size, width, key=next(keys), dtype=dtype),
+            modulation(),
             GroupedQueryAttention(width, query_heads, key_value_heads, head_size, key=next(keys), dtype=dtype),
             RMSNorm(width, dtype=dtype),
-            FiLM(size, width, key=next(keys), dtype=dtype),
+            modulation(),
             MixtureOfExperts(
                 width,
                 expert_width or width,

@@ -1,33 +1,41 @@
 """Arguments that the parser does not know: several values after one option, and key=value."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from qernel.presets import ConfigurationError
 
 
-def spread_values(arguments: Sequence[str], option: str) -> list[str]:
+def is_number(text: str) -> bool:
+    """Whether a word is a number, or several with commas."""
+    try:
+        [float(part) for part in text.strip(",").split(",")]
+    except ValueError:
+        return False
+    return True
+
+
+def is_name(text: str) -> bool:
+    """Whether a word is neither a setting, an option nor a preset or file."""
+    from qernel.presets import preset_names
+
+    return not (text.startswith("-") or "=" in text or text in preset_names() or text.endswith(".toml"))
+
+
+def spread_values(arguments: Sequence[str], option: str, belongs: Callable[[str], bool] = is_number) -> list[str]:
     """`--depth 0 7.5 12.5` as `--depth 0 --depth 7.5 --depth 12.5`: a number after a value belongs to it."""
     spread: list[str] = []
     open_ = False
     for argument in arguments:
         if argument == option or argument.startswith(option + "="):
             open_ = True
-        elif open_ and _is_number(argument):
+        elif open_ and belongs(argument):
             if spread[-1] != option:
                 spread.append(option)
         elif not (open_ and spread[-1] == option):
             open_ = False
         spread.append(argument)
     return spread
-
-
-def _is_number(text: str) -> bool:
-    try:
-        [float(part) for part in text.strip(",").split(",")]
-    except ValueError:
-        return False
-    return True
 
 
 def depths_of(values: Sequence[str] | None) -> tuple[float, ...] | None:

@@ -112,10 +112,11 @@ def configuration_of(directory: RunDirectory, overrides: list[str]) -> Config:
         raise ValueError(f"{directory.path} is not the directory of a run: it has no config.toml")
     before = load(directory.config)
     config = load(directory.config, overrides)
-    for section, values in config.identity().items():
-        for key, value in values.items():
-            was = before.identity()[section][key]
-            if value != was:
+    new, old = (c.model_dump(mode="json") for c in (config, before))
+    for section, values in before.identity().items():
+        for key in {**values, **config.identity()[section]}:
+            was = old[section][key]
+            if new[section][key] != was:
                 raise ValueError(
                     f"{section}.{key} cannot change in a run that has begun: it is {was}; start another run instead"
                 )

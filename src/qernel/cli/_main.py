@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ._arguments import depths_of, split_source, spread_values
+from ._arguments import depths_of, is_name, split_source, spread_values
 from ._errors import sentences
 
 app = typer.Typer(
@@ -25,6 +25,15 @@ Traceback = Annotated[bool, typer.Option("--traceback", help="Show where an erro
 Cache = Annotated[
     Path | None,
     typer.Option("--compilation-cache", metavar="DIR", help="Keep compiled programs here for the next time."),
+]
+What = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PRESET | FILE.toml] [KEY=VALUE]...",
+        help="A preset (default: moire-6) or a configuration file, and settings to change, such as "
+        "steps=100 or system.depths_meV=[0,10,30].",
+        show_default=False,
+    ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a run.", show_default=False)]
 Overrides = Annotated[
@@ -50,15 +59,7 @@ def _use_cache(directory: Path | None) -> None:
 
 @app.command(short_help="Train, evaluate, draw.")
 def run(
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[PRESET | FILE.toml] [KEY=VALUE]...",
-            help="A preset (default: moire-6) or a configuration file, and settings to change, such as "
-            "steps=100 or system.depths_meV=[0,10,30].",
-            show_default=False,
-        ),
-    ] = None,
+    what: What = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where to write [default: runs/PRESET-TIME].", show_default=False),
@@ -123,6 +124,45 @@ def resume(directory: Run, overrides: Overrides = None, cache: Cache = None, tra
         _commands.resume(directory, overrides or [], _command(), _console())
 
 
+@app.command(short_help="Which ingredients of the wavefunction pay.")
+def ablate(
+    what: What = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where to write, or an unfinished ablation to continue [default: runs/ablation-PRESET-TIME].",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, metavar="N", help="Independent runs of each variant.")] = 3,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps", min=1, metavar="N", help="Steps of each run [default: as configured].", show_default=False
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="VARIANT ...", help="Train these variants only.", show_default=False),
+    ] = None,
+    cache: Cache = None,
+    traceback: Traceback = False,
+) -> None:
+    """Train variants of the wavefunction, each without one ingredient, at equal budget and compare their errors."""
+    with sentences(traceback):
+        source, overrides = split_source(what or [])
+        overrides += [] if steps is None else [f"training.steps={steps}"]
+        from qernel.presets import DEFAULT_PRESET, load
+
+        load(source or DEFAULT_PRESET, overrides)
+        _use_cache(cache)
+        from . import _ablation
+
+        _ablation.ablate(source, overrides, out, seeds, only or [], _command(), _console())
+
+
 @app.command(short_help="Draw the figures of a run again.")
 def plot(directory: Run, traceback: Traceback = False) -> None:
     """Draw the figures of a run again."""
@@ -173,4 +213,5 @@ def doctor(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `qernel`; ends with `SystemExit`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    typer.main.get_command(app).main(args=spread_values(given, "--depth"), prog_name="qernel")
+    given = spread_values(spread_values(given, "--depth"), "--only", is_name)
+    typer.main.get_command(app).main(args=given, prog_name="qernel")

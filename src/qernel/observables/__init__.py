@@ -1,5 +1,9 @@
 """Expectation values of frozen wavefunctions, with honest error bars: energies, density, structure factor."""
 
+from ._ablation import SeedMean as SeedMean
+from ._ablation import ablation_error as ablation_error
+from ._ablation import ablation_table as ablation_table
+from ._ablation import ablation_verdict as ablation_verdict
 from ._density_grid import translation_average as translation_average
 from ._evaluate import evaluate as evaluate
 from ._evaluation import Evaluation as Evaluation

@@ -1,7 +1,9 @@
 """Figures of a run: energies, densities, structure factors, training."""
 
+from ._ablation import ablation_figure as ablation_figure
 from ._density import density_figure as density_figure
 from ._draw import draw as draw
+from ._draw import save_figure as save_figure
 from ._energy import energy_figure as energy_figure
 from ._interaction import interaction_figure as interaction_figure
 from ._slope import slope_figure as slope_figure

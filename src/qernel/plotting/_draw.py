@@ -1,7 +1,9 @@
 """All figures of a run."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qernel.observables import read_netcdf, read_training
 
@@ -12,6 +14,10 @@ from ._slope import slope_figure
 from ._structure_factor import structure_factor_figure
 from ._style import STYLE
 from ._training import training_figure
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
 
 
 def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> list[Path]:
@@ -49,3 +55,12 @@ def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> li
                 figure.savefig(path)
                 paths.append(path)
     return paths
+
+
+def save_figure(figure: "Callable[[xarray.Dataset], Figure]", dataset: "xarray.Dataset", path: Path) -> Path:
+    """Draw one figure of a data set in the style of all the others, write it and return its path."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
+        figure(dataset).savefig(path)
+    return path

@@ -100,6 +100,8 @@ class AnsatzConfig(Section):
     router: Literal["joint", "electron", "condition"] = "joint"
     gate: Literal["softmax", "squared_relu", "top_k"] = "softmax"
     top_k: Count = 2
+    film: bool = True
+    conditioned: bool = True
     determinants: Count = 4
     complex: bool = False
     references: Annotated[tuple[Reference, ...], AfterValidator(_references)] = ("liquid", "crystal")
@@ -195,9 +197,11 @@ class Config(Section):
     def identity(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be of the same model, as plain data."""
         plain = self.model_dump(mode="json")
+        # Checkpoints older than these settings know the default alone.
+        younger = [key for key in ("film", "conditioned") if plain["ansatz"][key]]
         return {
             "system": plain["system"],
-            "ansatz": plain["ansatz"],
+            "ansatz": {key: value for key, value in plain["ansatz"].items() if key not in younger},
             "sampling": {"walkers": plain["sampling"]["walkers"]},
             "optimiser": {"name": plain["optimiser"]["name"]},
             "training": {"precision": plain["training"]["precision"]},

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from qernel.ansatz import Qernel, qernel
+from qernel.ansatz import Ansatz, Unconditioned, qernel
 from qernel.hamiltonian import Family
 from qernel.lattice import Lattice, PeriodicDistance
 from qernel.layers import ConditionRouter, ElectronRouter, JointRouter, Softmax, SquaredReLU, TopK
@@ -52,7 +52,7 @@ class Problem:
     config: Config
     material: Material
     family: Family
-    ansatz: Qernel
+    ansatz: Ansatz
     method: Method
     positions: Float[Array, "hamiltonians walkers electrons dim"]
     key: PRNGKeyArray
@@ -150,12 +150,12 @@ def _optimiser(config: OptimiserConfig) -> AbstractOptimiser:
     )
 
 
-def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, key: PRNGKeyArray, dtype: Any) -> Qernel:
+def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, key: PRNGKeyArray, dtype: Any) -> Ansatz:
     a, system, cell = config.ansatz, config.system, family.hamiltonian.cell
     assert cell is not None
     routers = {"joint": JointRouter, "electron": ElectronRouter, "condition": ConditionRouter}
     gates = {"softmax": Softmax, "squared_relu": SquaredReLU, "top_k": lambda: TopK(a.top_k)}
-    return qernel(
+    ansatz = qernel(
         family.parameters,
         system.electrons,
         shells(cell, a.feature_shells),
@@ -177,9 +177,14 @@ def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, k
         complex=a.complex,
         router=routers[a.router],
         gate=gates[a.gate](),
+        film=a.film,
         dressing_scale=a.dressing_scale,
         dtype=dtype,
     )
+    if a.conditioned:
+        return ansatz
+    middle = jax.tree.map(lambda leaf: (leaf.min(axis=0) + leaf.max(axis=0)) / 2, family.parameters)
+    return Unconditioned(ansatz, middle)
 
 
 def _starting_weights(a: AnsatzConfig) -> tuple[float, ...]:
