@@ -19,6 +19,7 @@ from qernel.sampling import Sampler, Walkers
 from ._density_grid import check_grid, default_grid, density_of_groups, histogram
 from ._evaluation import Evaluation
 from ._slope import has_slope, slope_of
+from ._structure_factor import density_waves
 from ._wave_vectors import check_wave_vectors, default_wave_vectors
 
 # Groups of walkers whose densities are compared for its error: known to 1/sqrt(2*31), and memory stays
@@ -56,6 +57,7 @@ def evaluate(
     chunk: int | None = None,
     grid: int | tuple[int, ...] | None = None,
     wave_vectors: Float[np.ndarray, "..."] | None = None,
+    record_every: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     r"""Measure a wavefunction at every Hamiltonian of a family, with its parameters frozen.
@@ -73,13 +75,15 @@ def evaluate(
     - `laplacian`, `chunk`: as for [`qernel.gradient.local_energies`][].
     - `grid`: bins of the density along each cell vector (default: about 16 to a primitive cell).
     - `wave_vectors`: of the structure factor (default: all of the cell up to three inverse spacings 2π/d).
+    - `record_every`: keep the positions of every so many measured phases in `samples` (0: none). They leave the device
+      after each phase, so that only the host's memory grows with the number of phases.
     - `progress(done, total)`: called after every phase, burn-in included.
 
     **Raises:** `ValueError` if shapes do not fit, there are fewer than two phases, or a wave vector is not
     periodic.
     """
     hamiltonian = family.hamiltonian
-    _check(family, positions, burn_in, phases, chunk)
+    _check(family, positions, burn_in, phases, chunk, record_every)
     halves, vectors = _wave_vectors(hamiltonian, wave_vectors)
     cell = hamiltonian.cell
     bins = default_grid(hamiltonian) if cell is None or grid is None else check_grid(grid, cell.dim)
@@ -107,6 +111,7 @@ def evaluate(
     device_vectors = jnp.asarray(halves, positions.dtype)
     start = np.asarray(positions)
     measured: list[_Phase] = []
+    recorded: list[np.ndarray] = []
     for phase in range(phases):
         positions, sums, record = _measured_phase(
             ansatz,
@@ -123,10 +128,14 @@ def evaluate(
             groups,
         )
         measured.append(jax.tree.map(np.asarray, record))
+        if record_every and phase % record_every == 0:
+            finite = measured[-1].finite[..., None, None]
+            recorded.append(np.where(finite, np.asarray(positions), np.asarray(np.nan, positions.dtype)))
         report(burn_in + phase + 1)
     first = jax.tree.map(lambda leaf: leaf[0], family.parameters)
     real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], first).real)
-    return _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real)
+    samples = np.stack(recorded, axis=2) if recorded else None
+    return _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, samples)
 
 
 def _fold(key: PRNGKeyArray, phase: int) -> PRNGKeyArray:
@@ -168,7 +177,7 @@ def _measured_phase(
         terms["slope"] = slope(r, energies.kinetic.real, family.parameters)
     finite = jnp.all(jnp.stack([jnp.isfinite(value) for value in terms.values()]), axis=0)
     finite = finite & jnp.isfinite(energies.total.imag)
-    structure = jax.vmap(jax.vmap(lambda x: _structure_factor(x, vectors)))(r)
+    structure = jax.vmap(jax.vmap(lambda x: jnp.sum(density_waves(x, vectors) ** 2, axis=0) / x.shape[0]))(r)
     structure = sums.structure + jnp.where(jnp.broadcast_to(finite[..., None], structure.shape), structure, 0)
     counts = None
     if sums.counts is not None:
@@ -176,20 +185,6 @@ def _measured_phase(
         counts = sums.counts + jax.vmap(lambda x, used: histogram(hamiltonian.cell, bins, x, group, used))(r, finite)
     sums = _Sums(counts, structure, sums.samples + finite.astype(jnp.int32))
     return r, sums, _Phase(terms, finite, walkers.acceptance)
-
-
-def _structure_factor(
-    r: Float[Array, "electrons dim"], vectors: Float[Array, "vectors dim"]
-) -> Float[Array, " vectors"]:
-    """|Σ_i exp(iq·r_i)|² / N of one configuration."""
-
-    # One electron at a time: electrons x vectors of every walker at once would be gigabytes at N = 150.
-    def add(total, position):
-        phase = jnp.matmul(vectors, position, precision=jax.lax.Precision.HIGHEST)
-        return total + jnp.stack([jnp.cos(phase), jnp.sin(phase)]), None
-
-    total, _ = jax.lax.scan(add, jnp.zeros((2, vectors.shape[0]), r.dtype), r)
-    return jnp.sum(total**2, axis=0) / r.shape[0]
 
 
 def _wave_vectors(hamiltonian, wave_vectors):
@@ -207,7 +202,7 @@ def _wave_vectors(hamiltonian, wave_vectors):
     return halves, np.concatenate([halves, -halves])
 
 
-def _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real) -> Evaluation:
+def _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, recorded) -> Evaluation:
     hamiltonian = family.hamiltonian
     walkers = positions.shape[1]
     finite = np.stack([phase.finite for phase in measured], axis=-1)
@@ -245,6 +240,7 @@ def _collect(measured, sums, start, positions, steps, family, bins, groups, vect
         positions=np.asarray(positions, np.float64),
         n_electrons=hamiltonian.n_electrons,
         real=real,
+        samples=recorded,
     )
 
 
@@ -260,7 +256,7 @@ def _mean_over_walkers(values, samples):
         return mean, np.sqrt(spread * count / (count - 1))
 
 
-def _check(family, positions, burn_in, phases, chunk) -> None:
+def _check(family, positions, burn_in, phases, chunk, record_every) -> None:
     hamiltonian = family.hamiltonian
     taken = {"energy", "kinetic", "kinetic_from_gradient", "slope"} & set(hamiltonian.potentials)
     if taken:
@@ -277,5 +273,7 @@ def _check(family, positions, burn_in, phases, chunk) -> None:
         raise ValueError(f"the number of burn-in phases cannot be negative, got {burn_in}")
     if phases < 2:
         raise ValueError(f"an error bar needs at least two measured phases, got {phases}")
+    if record_every < 0:
+        raise ValueError(f"record_every counts phases: 1 keeps them all, 0 none, got {record_every}")
     if chunk is not None and chunk < 1:
         raise ValueError(f"a chunk needs at least one walker, got {chunk}")

@@ -20,6 +20,9 @@ class Evaluation(eqx.Module):
       `wave_vectors`.
     - `positions`: where the walkers ended.
     - `real`: whether the wavefunction is real.
+    - `samples`: the positions after each recorded phase, at the precision of the walkers, for observables that are
+      functions of samples; NaN where a term was not finite. None if none were kept. They take
+      H · W · records · N · dim numbers of the host's memory, 4 or 8 bytes each.
     """
 
     series: dict[str, Float[np.ndarray, "hamiltonians walkers phases"]]
@@ -36,6 +39,7 @@ class Evaluation(eqx.Module):
     positions: Float[np.ndarray, "hamiltonians walkers electrons dim"]
     n_electrons: int = eqx.field(static=True)
     real: bool = eqx.field(static=True)
+    samples: Float[np.ndarray, "hamiltonians walkers records electrons dim"] | None = None
 
     @property
     def hamiltonians(self) -> int:
