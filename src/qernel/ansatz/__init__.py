@@ -1,5 +1,6 @@
 """Whole wavefunctions, and the contract that every wavefunction meets."""
 
+from ._branch import single_branch as single_branch
 from ._conditioner import Conditioner as Conditioner
 from ._contract import Ansatz as Ansatz
 from ._contract import LogPsi as LogPsi
@@ -18,4 +19,5 @@ from ._qernel import (
 from ._qernel import (
     qernel as qernel,
 )
+from ._slater import SlaterDeterminant as SlaterDeterminant
 from ._unconditioned import Unconditioned as Unconditioned

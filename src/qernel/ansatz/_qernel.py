@@ -54,8 +54,18 @@ class QernelBlock(eqx.Module):
         pair_bias: Float[Array, "heads electrons electrons"] | None = None,
     ) -> Float[Array, "electrons features"]:
         """Update the electrons' features."""
+        h, x = self.attended(h, condition, pair_bias)
+        return h + self.experts(x, condition)
+
+    def attended(
+        self,
+        h: Float[Array, "electrons features"],
+        condition: Float[Array, " condition"],
+        pair_bias: Float[Array, "heads electrons electrons"] | None = None,
+    ) -> tuple[Float[Array, "electrons features"], Float[Array, "electrons features"]]:
+        """The features after the attention, and what the experts see of them."""
         h = h + self.attention(_modulated(self.attention_film, self.attention_norm(h), condition), pair_bias)
-        return h + self.experts(_modulated(self.experts_film, self.experts_norm(h), condition), condition)
+        return h, _modulated(self.experts_film, self.experts_norm(h), condition)
 
 
 def _modulated(film: FiLM | None, x: Array, condition: Array) -> Array:
@@ -136,18 +146,35 @@ class Qernel(eqx.Module):
             total = total + self.pair(r, condition)
         return total
 
-    def features(
-        self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]
-    ) -> Float[Array, "electrons features"]:
-        """Features of the electrons after the last block."""
+    def _lifted(self, r: Float[Array, "electrons dim"]) -> tuple[Array, Array]:
+        """Periodic features, and the features before the first block."""
         waves = inputs = self.embedding(r)
         if self.electrons[1]:
             spins = jnp.asarray(np.repeat([1.0, -1.0], self.electrons)[:, None], r.dtype)
             inputs = jnp.concatenate([inputs, spins], axis=-1)
-        h = self.lift(inputs)
+        return waves, self.lift(inputs)
+
+    def features(
+        self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]
+    ) -> Float[Array, "electrons features"]:
+        """Features of the electrons after the last block."""
+        waves, h = self._lifted(r)
         for block, bias in zip(self.blocks, self.pair_biases, strict=True):
             h = block(h, condition, bias(waves))
         return h
+
+    def expert_gates(
+        self, r: Float[Array, "electrons dim"], parameters: Any
+    ) -> Float[Array, "layers electrons experts"]:
+        """Weight of each expert for each electron in every block, for [`load_balance`][qernel.layers.load_balance]."""
+        condition = self.conditioner(parameters).astype(r.dtype)
+        waves, h = self._lifted(r)
+        gates = []
+        for block, bias in zip(self.blocks, self.pair_biases, strict=True):
+            h, x = block.attended(h, condition, bias(waves))
+            gates.append(block.experts.gates(x, condition))
+            h = h + block.experts(x, condition)
+        return jnp.stack(gates)
 
     def orbital_matrices(
         self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, " condition"]

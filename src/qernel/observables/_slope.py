@@ -25,6 +25,17 @@ def _named(parameters: Any, name: str) -> Any:
     return getattr(parameters, name, None)
 
 
+def along_first_varying(family: Family, parameters: Any) -> Any:
+    """The tangent of one Hamiltonian's parameters along the first varying one.
+
+    Raises `ValueError` if no scalar parameter varies.
+    """
+    if not has_slope(family):
+        raise ValueError("a derivative along the family needs a scalar parameter that varies")
+    zeros = jax.tree.map(jnp.zeros_like, parameters)
+    return eqx.tree_at(lambda tree: _named(tree, family.varying[0]), zeros, replace_fn=jnp.ones_like)
+
+
 def slope_of(
     family: Family,
 ) -> Callable[[Float[Array, "electrons dim"], Float[Array, ""], Any], Float[Array, ""]]:
@@ -35,11 +46,9 @@ def slope_of(
     (Hellmann-Feynman).
     """
     hamiltonian = family.hamiltonian
-    name = family.varying[0]
 
     def slope(r, kinetic, parameters):
-        zeros = jax.tree.map(jnp.zeros_like, parameters)
-        tangent = eqx.tree_at(lambda tree: _named(tree, name), zeros, replace_fn=jnp.ones_like)
+        tangent = along_first_varying(family, parameters)
 
         def potential(parameters):
             return sum(hamiltonian.potential_energies(r, parameters).values(), jnp.zeros((), r.dtype))

@@ -4,8 +4,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-# The steepest stretch must hold half of the whole change within two fifths of the range (or one interval), be
-# three times steeper than the rest and stand out from the noise; anything less is a smooth dependence.
+# Half of the whole change within two fifths of the range (or one interval), three times steeper than the rest, beyond
+# the noise; anything less is a smooth dependence.
 _SHARE = 0.5
 _WIDTH = 0.4
 _STEEPER = 3.0
@@ -13,12 +13,12 @@ _SIGMA = 5.0
 
 
 class Transition(eqx.Module):
-    r"""The steepest stretch of a quantity against a parameter.
+    r"""The shortest stretch of a parameter over which a quantity makes half of its whole change.
 
     - `low`, `high`: parameters between which it lies; `steps`: intervals of the grid that it spans.
     - `jump`: change of the quantity across it, `jump_error` its error, and `share` of the largest change
       there is.
-    - `steeper`: mean slope across it over the median slope elsewhere; `extent`: its share of the whole range.
+    - `steeper`: mean slope across it over that of the rest; `extent`: its share of the whole range.
     """
 
     low: float
@@ -48,11 +48,10 @@ def steepest_stretch(
     values: Float[np.ndarray, " rows"],
     errors: Float[np.ndarray, " rows"],
 ) -> Transition | None:
-    """The stretch of steepest change: the steepest interval, and its neighbours that are at least half as
-    steep.
+    """The shortest stretch that holds half of the whole change.
 
-    Rows that are not finite are left out. None with fewer than four different parameters: a jump must be
-    told from a slope.
+    Unlike the steepest interval it does not follow the noise where rows lie close together. Rows that are not finite
+    are left out. None with fewer than four different parameters: a jump must be told from a slope.
     """
     good = np.isfinite(parameter) & np.isfinite(values)
     order = np.argsort(parameter[good], kind="stable")
@@ -60,25 +59,23 @@ def steepest_stretch(
     e = np.nan_to_num(errors[good][order])
     if len(np.unique(x)) < 4 or len(np.unique(x)) < len(x):
         return None
-    slopes = np.diff(y) / np.diff(x)
-    first = last = int(np.argmax(np.abs(slopes)))
-    top = slopes[first]
-    while first > 0 and slopes[first - 1] / top >= 0.5:
-        first -= 1
-    while last < len(slopes) - 1 and slopes[last + 1] / top >= 0.5:
-        last += 1
-    jump = float(y[last + 1] - y[first])
-    elsewhere = np.concatenate([slopes[:first], slopes[last + 1 :]])
-    mean_slope = abs(jump) / (x[last + 1] - x[first])
-    typical = float(np.median(np.abs(elsewhere))) if len(elsewhere) else mean_slope
     spread = float(np.ptp(y))
+    width, change = x[None] - x[:, None], np.abs(y[None] - y[:, None])
+    # Of stretches of about one length the one that changes most.
+    fits = (width > 0) & (change >= _SHARE * spread)
+    length = np.where(fits, width, np.inf)
+    first, last = np.unravel_index(np.argmax(np.where(length <= 1.001 * length.min(), change, -1)), length.shape)
+    jump = float(y[last] - y[first])
+    mean_slope = abs(jump) / (x[last] - x[first])
+    outside = (x[-1] - x[0]) - (x[last] - x[first])
+    elsewhere = abs(y[first] - y[0]) + abs(y[-1] - y[last])
     return Transition(
         low=float(x[first]),
-        high=float(x[last + 1]),
-        steps=last + 1 - first,
+        high=float(x[last]),
+        steps=int(last - first),
         jump=jump,
-        jump_error=float(np.hypot(e[first], e[last + 1])),
+        jump_error=float(np.hypot(e[first], e[last])),
         share=abs(jump) / spread if spread > 0 else 0.0,
-        steeper=float(mean_slope / typical) if typical > 0 else float("inf"),
-        extent=float((x[last + 1] - x[first]) / (x[-1] - x[0])),
+        steeper=float(mean_slope * outside / elsewhere) if elsewhere > 0 else float("inf"),
+        extent=float((x[last] - x[first]) / (x[-1] - x[0])),
     )

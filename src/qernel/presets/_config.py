@@ -85,6 +85,23 @@ class SystemConfig(Section):
     supercell: Annotated[Square, BeforeValidator(_supercell)] = ((3, 0), (0, 3))
     electrons: Annotated[tuple[int, int], AfterValidator(_electrons)] = (6, 0)
     depths_meV: Depths = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0)
+    depth_range_meV: tuple[()] | tuple[float, float] = ()
+
+    @model_validator(mode="after")
+    def _in_range(self) -> "SystemConfig":
+        low, high = self.depth_range
+        if not (
+            math.isfinite(low) and math.isfinite(high) and low <= self.depths_meV[0] <= self.depths_meV[-1] <= high
+        ):
+            raise ValueError(
+                f"depth_range_meV must be [low, high] around all of depths_meV, got {list(self.depth_range_meV)}"
+            )
+        return self
+
+    @property
+    def depth_range(self) -> tuple[float, float]:
+        """The range of depths, in meV, that the wavefunction is made for: that of the trained ones by default."""
+        return self.depth_range_meV or (self.depths_meV[0], self.depths_meV[-1])
 
 
 class AnsatzConfig(Section):
@@ -198,10 +215,13 @@ class Config(Section):
         """What must agree for a checkpoint to be of the same model, as plain data."""
         plain = self.model_dump(mode="json")
         # Checkpoints older than these settings know the default alone.
-        younger = [key for key in ("film", "conditioned") if plain["ansatz"][key]]
+        younger = ("ansatz", "film"), ("ansatz", "conditioned"), ("system", "depth_range_meV")
+        for section, key in younger:
+            if plain[section][key] == Config().model_dump(mode="json")[section][key]:
+                del plain[section][key]
         return {
             "system": plain["system"],
-            "ansatz": {key: value for key, value in plain["ansatz"].items() if key not in younger},
+            "ansatz": plain["ansatz"],
             "sampling": {"walkers": plain["sampling"]["walkers"]},
             "optimiser": {"name": plain["optimiser"]["name"]},
             "training": {"precision": plain["training"]["precision"]},

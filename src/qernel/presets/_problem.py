@@ -155,8 +155,9 @@ def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, k
     assert cell is not None
     routers = {"joint": JointRouter, "electron": ElectronRouter, "condition": ConditionRouter}
     gates = {"softmax": Softmax, "squared_relu": SquaredReLU, "top_k": lambda: TopK(a.top_k)}
+    ends = family_of(system, material, tuple(sorted(set(system.depth_range)))).parameters
     ansatz = qernel(
-        family.parameters,
+        ends,
         system.electrons,
         shells(cell, a.feature_shells),
         tuple(reference_orbitals(name, config, material, sites) for name in a.references),
@@ -183,7 +184,7 @@ def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, k
     )
     if a.conditioned:
         return ansatz
-    middle = jax.tree.map(lambda leaf: (leaf.min(axis=0) + leaf.max(axis=0)) / 2, family.parameters)
+    middle = jax.tree.map(lambda leaf: (leaf[0] + leaf[-1]) / 2, ends)
     return Unconditioned(ansatz, middle)
 
 

@@ -31,8 +31,8 @@ def family_of(system: SystemConfig, material: Material, depths_meV: tuple[float,
 
 
 def reference_depths(config: Config) -> tuple[float, ...]:
-    """Nodes of the interpolated reference orbitals: the trained range in steps of about the chosen spacing."""
-    low, high = config.system.depths_meV[0], config.system.depths_meV[-1]
+    """Nodes of the interpolated reference orbitals: the range of depths in steps of about the chosen spacing."""
+    low, high = config.system.depth_range
     if high == low:
         return (low,)
     count = max(2, int(np.ceil((high - low) / config.ansatz.reference_spacing_meV - 1e-9)) + 1)

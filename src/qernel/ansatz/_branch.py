@@ -1,0 +1,55 @@
+"""One phase of a wavefunction that holds several."""
+
+import dataclasses
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+from jaxtyping import Array
+
+from qernel.layers import Linear
+
+from ._qernel import Qernel
+
+
+def single_branch(ansatz: Qernel, reference: int) -> Qernel:
+    """The same wavefunction with the determinants of one of its sets of reference orbitals alone.
+
+    Trained on, it stays in the phase of those orbitals: where the energies of two such branches cross, the ground state
+    changes its phase. Everything else keeps its trained values; the weights of the determinants become equal at the
+    start, since those of a phase that lost may have vanished.
+
+    Raises `ValueError` if there is no such set.
+    """
+    if not 0 <= reference < len(ansatz.references):
+        raise ValueError(f"there is no set {reference} among the {len(ansatz.references)} sets of reference orbitals")
+    share = ansatz.determinants // len(ansatz.references)
+    kept = slice(reference * share, (reference + 1) * share)
+
+    def of_branch(outputs: Array) -> Array:
+        # Real and imaginary parts, determinants, orbitals.
+        parts = outputs.reshape(*outputs.shape[:-1], -1, ansatz.determinants, sum(ansatz.electrons))
+        return parts[..., kept, :].reshape(*outputs.shape[:-1], -1)
+
+    return dataclasses.replace(
+        ansatz,
+        references=(ansatz.references[reference],),
+        dressing=_with_outputs(ansatz.dressing, of_branch),
+        weight_head=_with_outputs(ansatz.weight_head, lambda outputs: 0 * outputs[..., kept]),
+        initial_weights=(1.0,) * share,
+        determinants=share,
+    )
+
+
+def _with_outputs(linear: Linear, chosen: Callable[[Array], Array]) -> Linear:
+    values = [chosen(value) for value in (linear.weight, linear.bias) if value is not None]
+    # Sizes are static: a layer of the new size, then the old values.
+    layer = Linear(
+        linear.in_size,
+        values[0].shape[-1],
+        key=jax.random.key(0),
+        bias=linear.bias is not None,
+        dtype=linear.weight.dtype,
+        precision=linear.precision,
+    )
+    return eqx.tree_at(lambda new: [v for v in (new.weight, new.bias) if v is not None], layer, values)

@@ -1,0 +1,71 @@
+"""Energies seen from the neighbouring rows: the variational principle along a parameter in which H is linear."""
+
+from typing import TYPE_CHECKING
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+if TYPE_CHECKING:
+    import xarray
+
+# Every row is compared with every other, so that four sigma are needed where one comparison would need three.
+_SIGMA = 4.0
+
+
+class TangentCheck(eqx.Module):
+    r"""How far each row lies above the tangent of another.
+
+    For H linear in λ, the state of row j has at $\lambda_i$ the energy $T_j(\lambda_i) = E_j + (\lambda_i -
+    \lambda_j)\langle\partial H/\partial\lambda\rangle_j$, exactly. Where $T_j(\lambda_i) < E_i$, the family holds a
+    better state for $\lambda_i$ than the one it uses there: it is stuck in the wrong phase, or its network jumps where
+    the Hamiltonian does not.
+
+    - `excess`: $E_i - T_j(\lambda_i)$ of the most significant j, `error` its error, `witness` that j.
+    """
+
+    excess: Float[np.ndarray, " rows"]
+    error: Float[np.ndarray, " rows"]
+    witness: Int[np.ndarray, " rows"]
+
+    @property
+    def above(self) -> Bool[np.ndarray, " rows"]:
+        """Rows that lie above a tangent by more than four errors."""
+        return self.excess > _SIGMA * self.error
+
+
+def tangent_check(dataset: "xarray.Dataset") -> TangentCheck | None:
+    """Compare every row's energy with the tangents of all others.
+
+    None for families whose Hamiltonian is not linear in the coordinate (all but those of the depth), and for a single
+    row.
+    """
+    if str(dataset.attrs["axis"]) != "depth_meV" or "slope" not in dataset or dataset["energy"].size < 2:
+        return None
+    x, energy, energy_error, slope, slope_error = _curve(dataset)
+    step = x[:, None] - x[None]
+    excess = energy[:, None] - energy[None] - step * slope[None]
+    error = np.sqrt(energy_error[:, None] ** 2 + energy_error[None] ** 2 + (step * slope_error[None]) ** 2)
+    np.fill_diagonal(excess, -np.inf)
+    witness = np.argmax(excess / error, axis=1)
+    rows = np.arange(len(x))
+    return TangentCheck(excess[rows, witness], error[rows, witness], witness)
+
+
+def tangents_meet(dataset: "xarray.Dataset", first: int, second: int) -> tuple[float, float]:
+    r"""Where the tangents of two rows meet, and its error: the crossing of their two states' energies.
+
+    NaN where the slopes are the same within two errors: one state.
+    """
+    x, energy, energy_error, slope, slope_error = (values[[first, second]] for values in _curve(dataset))
+    kink = slope[0] - slope[1]
+    if abs(kink) < 2 * np.hypot(*slope_error):
+        return float("nan"), float("nan")
+    place = (energy[1] - slope[1] * x[1] - energy[0] + slope[0] * x[0]) / kink
+    error = np.sqrt(np.sum(energy_error**2) + np.sum(((place - x) * slope_error) ** 2)) / abs(kink)
+    return float(place), float(error)
+
+
+def _curve(dataset: "xarray.Dataset"):
+    names = (str(dataset.attrs["axis"]), "energy", "energy_error", "slope", "slope_error")
+    return [np.asarray(dataset[name].values, np.float64) for name in names]
