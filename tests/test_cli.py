@@ -83,6 +83,7 @@ def test_a_run_leaves_what_it_promises(finished):
     figures = sorted((directory / "figures").glob("*.png"))
     assert figures and all(str(figure) in printed for figure in figures)
     assert "electrons in 4 moiré cells" in printed and "kinetic estimators" in printed
+    assert f"qernel report {directory}" in printed
 
 
 def test_the_configuration_is_what_ran(finished):

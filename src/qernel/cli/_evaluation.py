@@ -1,5 +1,6 @@
 """Evaluate a trained state at any depths, write the results, say what they mean."""
 
+import datetime
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,8 @@ def measure_at(
             dataset = results(evaluation, family, problem.material)
     dataset.attrs["steps"] = int(state.step)
     dataset.attrs["trained_depths_meV"] = list(config.system.depths_meV)
+    dataset.attrs.update(moves=settings.moves, burn_in=settings.burn_in)
+    dataset.attrs["finished"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return evaluation, dataset
 
 

@@ -172,6 +172,27 @@ def plot(directory: Run, traceback: Traceback = False) -> None:
         _commands.plot(directory, _console())
 
 
+@app.command(short_help="Write a web page about a run.")
+def report(
+    directory: Run,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE.html", help="The page to write [default: DIR/report.html].", show_default=False
+        ),
+    ] = None,
+    traceback: Traceback = False,
+) -> None:
+    """Write one self-contained web page about a run: system, method, checks, results, doubts."""
+    with sentences(traceback):
+        from qernel.report import write_report
+
+        console = _console()
+        with console.status("writing the report"):
+            path = write_report(directory, out)
+        console.print(f"report: {path}", soft_wrap=True)
+
+
 @app.command(short_help="List the presets, or print one.")
 def presets(
     name: Annotated[

@@ -31,6 +31,8 @@ def finish(
         console.print(f"results: {directory.results.with_suffix('.csv')}", soft_wrap=True)
     for figure in figures:
         console.print(f"figure:  {figure}", soft_wrap=True)
+    if dataset is not None:
+        console.print(f"all of it as one page: qernel report {directory.path}", soft_wrap=True)
 
 
 def _record(directory: RunDirectory) -> TrainingRecord | None:

@@ -1,0 +1,105 @@
+"""The wavefunction, its training and its measurement in words and numbers."""
+
+from typing import Any
+
+from qernel.presets import Config, build
+
+from ._record import Record
+
+_REFERENCES = {
+    "liquid": "Bloch orbitals of the moiré potential",
+    "crystal": "Hartree-Fock orbitals of the crystal",
+    "gaussians": "Gaussians on the sites of the crystal",
+    "plane_waves": "plane waves",
+}
+_ROUTERS = {
+    "joint": "from the electron's features and λ",
+    "electron": "from the electron's features",
+    "condition": "from λ alone",
+}
+
+
+def trained_parameters(config: Config) -> int:
+    """Number of trained parameters of the wavefunction that a configuration describes."""
+    import equinox as eqx
+    import jax
+
+    from qernel.layers import trainable
+
+    ansatz = build(config, references=False).ansatz
+    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(ansatz, trainable(ansatz))))
+
+
+def ingredients(config: Config) -> list[tuple[str, str]]:
+    """What the wavefunction is made of."""
+    a = config.ansatz
+    gate = f"top {a.top_k} of them (not smooth)" if a.gate == "top_k" else a.gate.replace("_", " ")
+    film = "FiLM in every layer, and " if getattr(a, "film", True) else ""
+    conditioning = f"{film}weights of the determinants, Jastrow factor and reference orbitals that depend on λ"
+    if not getattr(a, "conditioned", True):
+        conditioning = "none: one wavefunction for the whole family"
+    start = "equal weights at the start" if a.start == "both" else f"most of the weight on the {a.start} at the start"
+    number = "complex" if a.complex else "real"
+    return [
+        ("Trained parameters", f"{trained_parameters(config):,}".replace(",", "\u202f")),
+        ("Blocks", f"{a.layers} of width {a.width}"),
+        ("Attention", f"{a.query_heads} query heads on {a.key_value_heads} key-value heads of size {a.head_size}"),
+        ("Experts", f"{a.experts} of width {a.expert_width}, weighted by {gate}, {_ROUTERS[a.router]}"),
+        ("Conditioning on λ", conditioning),
+        ("Determinants", f"{a.determinants}, {number}, {start}"),
+        ("Reference orbitals", "; ".join(_REFERENCES[name] for name in a.references)),
+        ("Jastrow factor", _jastrow(config)),
+        (
+            "Precision",
+            f"{'float32' if config.training.precision == 'single' else 'float64'} wavefunction, float64 means",
+        ),
+    ]
+
+
+def _jastrow(config: Config) -> str:
+    parts = ["exact electron-electron cusp"] * config.ansatz.cusp
+    if config.ansatz.pair_shells:
+        parts.append(f"smooth pair factor of {config.ansatz.pair_shells} shells of reciprocal vectors")
+    return ", ".join(parts) or "none"
+
+
+def training_facts(record: Record) -> list[tuple[str, str]]:
+    """How the wavefunction was trained."""
+    config = record.config
+    found = []
+    steps = record.dataset.attrs.get("steps")
+    if steps is not None:
+        found.append(("Steps", f"{int(steps)}"))
+    if config is None:
+        return found
+    o, s = config.optimiser, config.sampling
+    found += [
+        ("Walkers", f"{s.walkers} at each of {len(config.system.depths_meV)} depths, together in every step"),
+        ("Moves per step", f"{s.moves} by random-walk Metropolis, step size tuned to {s.target_acceptance:.0%}"),
+        ("Burn-in before training", f"{s.burn_in} phases of {s.moves} moves"),
+        ("Learning rate", f"{o.learning_rate:g}/(1 + t/{o.decay:g}) at step t"),
+    ]
+    if o.name == "spring":
+        found += [
+            ("Optimiser", "stochastic reconfiguration in sample space with momentum (SPRING)"),
+            ("Damping, momentum", f"{o.damping:g} of the mean diagonal, {o.momentum:g}"),
+            ("Trust region", f"root-mean-square change of log ψ of at most {o.trust_region:g} a step"),
+        ]
+    else:
+        found.append(("Optimiser", f"Adam, β₁ = {o.momentum:g}"))
+    found.append(("Clipping", f"local energies at {o.clip:g} mean deviations, in the gradient only"))
+    return found
+
+
+def measurement_facts(record: Record) -> list[tuple[str, str]]:
+    """How the frozen wavefunction was measured."""
+    attrs: dict[str, Any] = dict(record.dataset.attrs)
+    if record.config is not None:
+        settings = record.config.evaluation
+        attrs = {"moves": settings.moves, "burn_in": settings.burn_in} | attrs
+    found = [("Walkers", f"{int(attrs['walkers'])} at each value of λ"), ("Phases", f"{int(attrs['phases'])} measured")]
+    if "moves" in attrs:
+        found.append(("Moves", f"{int(attrs['moves'])} between one phase and the next"))
+    if "burn_in" in attrs:
+        found.append(("Burn-in", f"{int(attrs['burn_in'])} phases, then a frozen step size"))
+    return found

@@ -1,0 +1,338 @@
+"""The report of a run: what it says, that it says what is missing, and what a browser makes of it."""
+
+import base64
+import csv
+import html
+import importlib.util
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from synthetic_evaluations import MATERIAL, evaluation_of, family_of
+from test_observables import record_file
+from tiny_problem import tiny_config
+
+from qernel.cli import main
+from qernel.hamiltonian import Family, Hamiltonian, Harmonic, Kinetic
+from qernel.lattice import square
+from qernel.observables import Evaluation, read_netcdf, results, verdict, with_error, write_csv, write_netcdf
+from qernel.presets import to_toml
+from qernel.report import write_report
+from qernel.report._cell_drawing import cell_drawing
+from qernel.report._method import trained_parameters
+
+DEPTHS = np.array([0.0, 5.0, 10.0, 15.0, 20.0, 30.0])
+PROVENANCE = {
+    "command": "qernel run moire-6 --out <run> & more",
+    "started": "2026-01-02T03:04:05+00:00",
+    "devices": ["cpu cpu"],
+    "machine": "Linux x86_64",
+    "versions": {"python": "3.11.7", "qernel": "0.1.0"},
+}
+
+
+class Page(HTMLParser):
+    """What a page holds: addresses it loads, anchors and their targets, headings, tables, visible text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.loads, self.links, self.ids, self.levels, self.alts = [], [], set(), [], []
+        self.tables, self.words, self.open = [], [], []
+        self.feed(Path(path).read_text(encoding="utf-8"))
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.open.append(tag)
+        self.ids |= {attrs["id"]} if "id" in attrs else set()
+        self.links += [attrs["href"]] if tag == "a" else []
+        self.loads += [attrs["src"]] if "src" in attrs else []
+        self.loads += [attrs["href"]] if tag == "link" else []
+        self.alts += [attrs.get("alt")] if tag == "img" else []
+        self.levels += [int(tag[1])] if re.fullmatch("h[1-6]", tag) else []
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, text):
+        if "style" in self.open:
+            return
+        self.words.append(text)
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += text.strip()
+
+    def table(self, head):
+        """The rows of the table that has a column of this head."""
+        return next(table for table in self.tables if head in table[0])
+
+
+def dataset_of(depths=DEPTHS, **options):
+    family = family_of(depths)
+    corner = np.where(np.asarray(depths) > 16, 1.3, 0.7)
+    energy = -44.4 - 0.0535 * np.asarray(depths) ** 2
+    options = {"energy": energy, "slope": -0.107 * np.asarray(depths), "corner": corner} | options
+    return results(evaluation_of(family, **options), family, MATERIAL)
+
+
+def run_of(folder, dataset, config=True, training=True):
+    """A run directory with what a run leaves, but for its checkpoints."""
+    folder.mkdir(exist_ok=True)
+    write_netcdf(dataset, folder / "results.nc")
+    if config:
+        (folder / "config.toml").write_text(to_toml(tiny_config(), PROVENANCE))
+    if training:
+        record_file(folder / "metrics.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return run_of(tmp_path_factory.mktemp("runs") / "run", dataset_of())
+
+
+@pytest.fixture(scope="module")
+def path(run):
+    return write_report(run)
+
+
+@pytest.fixture(scope="module")
+def page(path):
+    return Page(path)
+
+
+def plain(text):
+    """Text as the page shows it: a true minus sign."""
+    return text.replace("-", "−")
+
+
+# ------------------------------------------------------------------------------- what it says
+
+
+def test_it_needs_no_other_file(path, page):
+    assert path.name == "report.html"
+    assert page.loads and all(address.startswith("data:") for address in page.loads)
+    text = path.read_text()
+    assert "<script" not in text and "@import" not in text and not re.search(r"url\((?!['\"]?data:)", text)
+    assert '<html lang="en">' in text
+
+
+def test_headings_anchors_and_descriptions(page):
+    assert page.levels[0] == 1 and page.levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in zip(page.levels, page.levels[1:], strict=False))
+    anchors = {link[1:] for link in page.links if link.startswith("#")}
+    assert len(anchors) > 15 and anchors <= page.ids
+    assert len(page.alts) == 6 and all(alt and len(alt) > 20 for alt in page.alts)
+
+
+def test_every_energy_is_in_the_table(run, page):
+    dataset = read_netcdf(run / "results.nc")
+    rows = page.table("S(K)")[1:]
+    assert [float(row[0]) for row in rows] == DEPTHS.tolist()
+    for i, row in enumerate(rows):
+        for column, name in ((1, "energy"), (4, "interaction")):
+            value, error = float(dataset[name].values[i]), float(dataset[f"{name}_error"].values[i])
+            assert row[column] == plain(with_error(value, error))
+
+
+def test_the_summary_is_the_verdict(run, page):
+    for sentence in verdict(read_netcdf(run / "results.nc"))[1:4]:
+        assert sentence.split(":")[0].split("(")[0] in page.text
+
+
+def test_comparison_with_known_energies(run, page):
+    rows = {float(row[0]): row for row in page.table("Hartree-Fock")[1:]}
+    assert sorted(rows) == DEPTHS.tolist() and rows[15.0][2] == "–"
+    energy = read_netcdf(run / "results.nc")["energy"].values[2]
+    # From the table of reference values: -51.9992 exact and -50.3374 Hartree-Fock at 10 meV.
+    above = float(rows[10.0][5].replace("−", "-").split("(")[0])
+    assert above == pytest.approx(energy + 51.9992, abs=0.002)
+    assert float(rows[10.0][6].replace("−", "-").split("(")[0]) == pytest.approx(
+        100 * (energy + 51.9992) / (51.9992 - 50.3374), abs=0.6
+    )
+
+
+def test_provenance_and_settings(path, page):
+    for text in ("Linux x86_64", "2026-01-02T03:04:05+00:00", "python 3.11.7", "qernel run moire-6 --out <run> & more"):
+        assert text in page.text
+    assert "<run>" not in path.read_text()
+    downloads = [link for link in page.links if link.startswith("data:")]
+    tables = {link.split(";")[0]: base64.b64decode(link.split(",")[1]).decode() for link in downloads}
+    assert [float(row["depth_meV"]) for row in csv.DictReader(io.StringIO(tables["data:text/csv"]))] == DEPTHS.tolist()
+    assert tomllib.loads(tables["data:application/toml"])["provenance"]["command"] == PROVENANCE["command"]
+
+
+def test_number_of_parameters(page):
+    """Two determinants more are two more columns a row of orbitals (width 8, two electrons) and two more weights
+    (four features of λ, λ itself and a constant)."""
+    count = trained_parameters(tiny_config())
+    assert f"with {count:,} parameters".replace(",", " ") in page.text
+    columns, weights = (8 + 1) * 2, 5 + 1
+    assert trained_parameters(tiny_config("ansatz.determinants=4")) - count == 2 * (columns + weights)
+
+
+# ------------------------------------------------------------------------------- doubts
+
+
+def test_a_clean_run_says_what_was_checked(page):
+    assert "not sound" not in page.text
+    assert "split R-hat of the walkers at most 1.1" in page.text
+    assert "The error bars are statistical" in page.text and "All numbers are those of this periodic cell" in page.text
+
+
+def test_every_doubt_is_named_and_marked(tmp_path):
+    dataset = dataset_of()
+    dataset["kinetic_difference"].values[2] = 50 * dataset["kinetic_difference_error"].values[2]
+    dataset["r_hat"].values[4] = 1.5
+    dataset.attrs["doubts"] = "V0 = 20 meV: the walkers remember where they started (R-hat 1.50)"
+    text = write_report(run_of(tmp_path / "run", dataset)).read_text()
+    doubts = html.unescape(text[text.index('<h2 id="doubts"') : text.index('<h2 id="system"')])
+    assert "V₀ = 20 meV: the walkers remember where they started (R-hat 1.50)." in doubts
+    assert "differ by more than 4 sigma at 10 meV" in doubts
+    rows = Page(tmp_path / "run" / "report.html").table("V-score")[1:]
+    flagged = [(row[0], i) for row in rows for i, cell in enumerate(row) if "▲" in cell]
+    assert ("20", 1) in flagged and ("10", 9) in flagged and not any(depth == "0" for depth, _ in flagged)
+    # Not an upper bound where the wavefunction is not smooth.
+    assert "an upper bound to the ground-state energy" not in text
+
+
+# ------------------------------------------------------------------------------- any directory
+
+
+def test_what_is_missing_is_said(tmp_path):
+    with pytest.raises(ValueError, match="there is no directory"):
+        write_report(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="has no results.nc to report on: run 'qernel evaluate"):
+        write_report(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_alone_at_one_depth(tmp_path):
+    run = run_of(tmp_path / "run", dataset_of([12.5]), config=False, training=False)
+    before = sorted(run.iterdir())
+    page = Page(write_report(run, tmp_path / "elsewhere" / "page.html"))
+    assert sorted(run.iterdir()) == before
+    assert "V₀ = 12.5 meV" in page.text and "The directory has no config.toml" in page.text
+    assert "Hellmann-Feynman check needs at least three values" in page.text
+    assert {link[1:] for link in page.links if link.startswith("#")} <= page.ids
+    assert "training" not in page.ids
+
+
+def test_a_family_that_is_not_moire(tmp_path):
+    """Electrons in a trap whose strength varies, made up of random numbers: no units but those of the script."""
+    rng = np.random.default_rng(0)
+    hamiltonian = Hamiltonian(Kinetic(), {"harmonic_trap": Harmonic(1.0)}, (1, 1), cell=square(7.0))
+    family = Family(hamiltonian, {"omega_x": jnp.array([2.0, 1.0, 1.5])}, ("omega_x",))
+    series = {name: 1.0 + 0.1 * rng.standard_normal((3, 16, 40)) for name in ("kinetic", "harmonic_trap", "slope")}
+    series["energy"] = series["kinetic"] + series["harmonic_trap"]
+    series["kinetic_from_gradient"] = series["kinetic"] + 0.01 * rng.standard_normal((3, 16, 40))
+    evaluation = Evaluation(
+        series=series,
+        acceptance=np.full((3, 40), 0.5),
+        step_size=np.ones(3),
+        stuck=np.zeros(3, np.int64),
+        non_finite=np.zeros(3, np.int64),
+        density=None,
+        density_error=None,
+        wave_vectors=np.zeros((0, 2)),
+        structure_factor=np.zeros((3, 0)),
+        structure_factor_error=np.zeros((3, 0)),
+        structure_factor_of_walkers=np.zeros((3, 16, 0)),
+        positions=np.zeros((3, 16, 2, 2)),
+        n_electrons=2,
+        real=True,
+    )
+    page = Page(write_report(run_of(tmp_path / "run", results(evaluation, family), config=False, training=False)))
+    assert "2 electrons (1 up, 1 down)" in page.text and "omega x = 1 to 2" in page.text
+    assert "Ha* per electron" in page.text and "meV" not in page.text
+    assert [float(row[0]) for row in page.table("harmonic trap")[1:]] == [1.0, 1.5, 2.0]
+
+
+def test_further_results_are_shown_if_they_are_there(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "transition.json").write_text(json.dumps({"sentences": ["The transition is at 16.2(3) meV & sharp."]}))
+    (copy / "ablation.csv").write_text("variant,error\nfull,0.05\nno FiLM,-0.125\n")
+    (copy / "figures").mkdir()
+    picture = base64.b64decode(re.search(r"png;base64,([^\"]+)", (run / "report.html").read_text())[1])
+    for name in ("transition", "my_own"):
+        (copy / "figures" / f"{name}.png").write_bytes(picture)
+    page = Page(write_report(copy))
+    assert "16.2(3) meV & sharp" in page.text and {"transition", "figure-transition", "figure-my_own"} <= page.ids
+    assert page.table("variant")[1:] == [["full", "0.05"], ["no FiLM", "−0.125"]]
+    assert {"transition", "ablation"} <= {link[1:] for link in page.links} and "scaling" not in page.ids
+    (copy / "transition.json").write_text("[]")
+    with pytest.raises(ValueError, match="transition.json is not a JSON object"):
+        write_report(copy)
+
+
+@pytest.mark.parametrize("size", [2, (3, 6), ((1, 1), (-1, 2))])
+def test_the_cell_is_drawn_where_it_is(size):
+    """As many lattice points inside the outline as the cell has moiré cells, its corners shared."""
+    family = family_of([10.0], size, 2)
+    dataset = results(evaluation_of(family), family, MATERIAL)
+    drawing = cell_drawing(dataset)
+    outline = np.array([[float(v) for v in p.split(",")] for p in re.search('points="([^"]+)"', drawing)[1].split()])
+    sites = np.array([[float(x), float(y)] for x, y in re.findall('cx="([^"]+)" cy="([^"]+)"', drawing)])
+    area = 0.5 * abs(np.sum(outline[:, 0] * np.roll(outline[:, 1], 1) - outline[:, 1] * np.roll(outline[:, 0], 1)))
+    assert area == pytest.approx(abs(np.linalg.det(dataset["supercell"].values)), rel=1e-2)
+    fractions = np.round(np.linalg.solve((outline[[1, 3]] - outline[0]).T, (sites - outline[0]).T).T, 2)
+    assert np.sum(np.all((fractions >= 0) & (fractions < 1), axis=1)) == dataset.attrs["moire_cells"]
+
+
+def test_command(run, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    with pytest.raises(SystemExit) as stopped:
+        main(["report", str(run), "--out", str(out)])
+    assert not stopped.value.code and f"report: {out}" in capsys.readouterr().out and out.stat().st_size > 1e5
+    with pytest.raises(SystemExit) as stopped:
+        main(["report", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path} has no results.nc to report on")
+
+
+def test_the_csv_is_the_one_of_the_run(run, tmp_path):
+    write_csv(read_netcdf(run / "results.nc"), tmp_path / "results.csv")
+    address = next(link for link in Page(run / "report.html").links if link.startswith("data:text/csv"))
+    assert base64.b64decode(address.split(",")[1]) == (tmp_path / "results.csv").read_bytes()
+
+
+# ------------------------------------------------------------------------------- in a browser
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+ARTEFACTS = Path(os.environ.get("QERNEL_ARTEFACTS", Path(__file__).parents[1] / ".ci" / "artefacts"))
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no chromium or google-chrome on this machine")
+@pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed: '.[test]'")
+def test_in_a_browser_without_a_network(path):
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    script = Path(__file__).with_name("open_in_browser.py")
+    arguments = [sys.executable, str(script), str(path), str(BROWSER), str(ARTEFACTS), "report"]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr[-2000:]
+    seen = json.loads(done.stdout)
+    assert set(seen) == {"390", "1280"}
+    for width, found in seen.items():
+        assert found["messages"] == []
+        assert [url for url in found["requests"] if not url.startswith("data:")] == [path.as_uri()[:80]]
+        assert found["scroll"] <= found["client"] == int(width)
+        assert found["wider"] == [], "something reaches beyond the page"
+        assert len(found["images"]) == 6 and all(size > 0 for size, _ in found["images"])
+        assert found["broken"] == [] and found["contents"] >= 12
+        assert (ARTEFACTS / f"report-{width}.png").stat().st_size > 1e5
