@@ -22,6 +22,11 @@ def is_name(text: str) -> bool:
     return not (text.startswith("-") or "=" in text or text in preset_names() or text.endswith(".toml"))
 
 
+def is_size(text: str) -> bool:
+    """Whether a word is a number or a matrix."""
+    return text.startswith("[") or is_number(text)
+
+
 def spread_values(arguments: Sequence[str], option: str, belongs: Callable[[str], bool] = is_number) -> list[str]:
     """`--depth 0 7.5 12.5` as `--depth 0 --depth 7.5 --depth 12.5`: a number after a value belongs to it."""
     spread: list[str] = []

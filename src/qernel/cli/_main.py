@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ._arguments import depths_of, is_name, split_source, spread_values
+from ._arguments import depths_of, is_name, is_number, is_size, split_source, spread_values
 from ._errors import sentences
 
 app = typer.Typer(
@@ -163,6 +163,42 @@ def ablate(
         _ablation.ablate(source, overrides, out, seeds, only or [], _command(), _console())
 
 
+@app.command(short_help="The same family in cells of several sizes.")
+def scaling(
+    what: What = None,
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sizes",
+            metavar="CELLS ...",
+            help="Numbers of moiré cells (3, 9, 12, 21, 27, 36) or matrices such as [[2,2],[-2,4]] [default: 3 9 12].",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where to write, or an unfinished series to continue [default: runs/scaling-PRESET-TIME].",
+            show_default=False,
+        ),
+    ] = None,
+    cache: Cache = None,
+    traceback: Traceback = False,
+) -> None:
+    """Train and measure at the same filling in cells of several sizes: where is the transition, does it sharpen?"""
+    with sentences(traceback):
+        source, overrides = split_source(what or [])
+        from qernel.presets import DEFAULT_PRESET, load
+
+        load(source or DEFAULT_PRESET, overrides)
+        _use_cache(cache)
+        from . import _scaling
+
+        _scaling.scale(source, overrides, sizes or ["3", "9", "12"], out, _command(), _console())
+
+
 @app.command(short_help="Draw the figures of a run again.")
 def plot(directory: Run, traceback: Traceback = False) -> None:
     """Draw the figures of a run again."""
@@ -234,5 +270,6 @@ def doctor(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `qernel`; ends with `SystemExit`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    given = spread_values(spread_values(given, "--depth"), "--only", is_name)
+    for option, belongs in (("--depth", is_number), ("--only", is_name), ("--sizes", is_size)):
+        given = spread_values(given, option, belongs)
     typer.main.get_command(app).main(args=given, prog_name="qernel")

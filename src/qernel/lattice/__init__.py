@@ -14,3 +14,4 @@ from ._supercell import Supercell as Supercell
 from ._supercell import check_commensurate as check_commensurate
 from ._supercell import is_commensurate as is_commensurate
 from ._supercell import supercell as supercell
+from ._triangular_index import triangular_index as triangular_index

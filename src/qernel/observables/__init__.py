@@ -33,6 +33,14 @@ from ._pair_correlation import pair_map as pair_map
 from ._phases import transition as transition
 from ._results import results as results
 from ._results import v_score as v_score
+from ._scaling import SizeTransition as SizeTransition
+from ._scaling import growth as growth
+from ._scaling import interaction_transition as interaction_transition
+from ._scaling import order_transition as order_transition
+from ._scaling import scaling_rows as scaling_rows
+from ._scaling import scaling_table as scaling_table
+from ._scaling import scaling_verdict as scaling_verdict
+from ._scaling import size_transition as size_transition
 from ._statistics import SeriesStatistics as SeriesStatistics
 from ._statistics import error_of_mean as error_of_mean
 from ._statistics import series_statistics as series_statistics

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qernel.observables import read_netcdf, read_training
 
@@ -16,7 +16,6 @@ from ._style import STYLE
 from ._training import training_figure
 
 if TYPE_CHECKING:
-    import xarray
     from matplotlib.figure import Figure
 
 
@@ -57,10 +56,10 @@ def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> li
     return paths
 
 
-def save_figure(figure: "Callable[[xarray.Dataset], Figure]", dataset: "xarray.Dataset", path: Path) -> Path:
-    """Draw one figure of a data set in the style of all the others, write it and return its path."""
+def save_figure(figure: "Callable[[Any], Figure]", results: Any, path: Path) -> Path:
+    """Draw one figure of `results` in the style of all the others, write it and return its path."""
     import matplotlib
 
     with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
-        figure(dataset).savefig(path)
+        figure(results).savefig(path)
     return path

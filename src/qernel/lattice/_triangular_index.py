@@ -1,0 +1,26 @@
+import math
+
+
+def triangular_index(cells: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    r"""The supercell of `cells` primitive cells that keeps the symmetry of a triangular lattice,
+
+    $$ A_1 = m\,a_1 + k\,a_2, \qquad A_2 = -k\,a_1 + (m + k)\,a_2, \qquad m^2 + mk + k^2 = \texttt{cells}, $$
+
+    $A_2$ being $A_1$ turned by 60°. Of several such cells the one with the smallest $k$. A plane wave of the zone
+    corner K is periodic in it if and only if 3 divides `cells`.
+
+    Raises `ValueError` if there is none; the message names the nearest numbers that have one.
+    """
+    found = _indices(cells)
+    if not found:
+        below = next((n for n in range(cells - 1, 0, -1) if _indices(n)), None)
+        above = next(n for n in range(max(cells, 0) + 1, 2 * abs(cells) + 5) if _indices(n))
+        near = f"{above}" if below is None else f"{below} or {above}"
+        raise ValueError(f"no supercell of {cells} cells keeps the symmetry of the triangular lattice: take {near}")
+    m, k = found[0]
+    return (m, k), (-k, m + k)
+
+
+def _indices(cells: int) -> list[tuple[int, int]]:
+    most = math.isqrt(max(cells, 0))
+    return [(m, k) for k in range(most + 1) for m in range(k, most + 1) if 0 < m * m + m * k + k * k == cells]
