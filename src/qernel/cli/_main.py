@@ -163,6 +163,38 @@ def ablate(
         _ablation.ablate(source, overrides, out, seeds, only or [], _command(), _console())
 
 
+@app.command(short_help="Find where the phase changes.")
+def transition(
+    directory: Run,
+    overrides: Overrides = None,
+    points: Annotated[int, typer.Option("--points", metavar="N", help="Depths of the first scan.")] = 12,
+    resolution: Annotated[
+        float | None,
+        typer.Option(
+            "--resolution",
+            metavar="MEV",
+            help="Scan closer until the change lies within this [default: a sixtieth of the range].",
+            show_default=False,
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, metavar="N", help="Training steps of each branch.")] = 200,
+    branches: Annotated[
+        bool, typer.Option("--branches/--no-branches", help="Train the liquid and the crystal on, to see them cross.")
+    ] = True,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR2", help="Where to write [default: DIR].", show_default=False)
+    ] = None,
+    cache: Cache = None,
+    traceback: Traceback = False,
+) -> None:
+    """Scan a trained wavefunction, train its liquid and its crystal on; say whether, where and how the phase turns."""
+    with sentences(traceback):
+        _use_cache(cache)
+        from . import _transition
+
+        _transition.find(directory, out, points, resolution, steps, branches, overrides or [], _command(), _console())
+
+
 @app.command(short_help="The same family in cells of several sizes.")
 def scaling(
     what: What = None,

@@ -8,9 +8,11 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from qernel.ansatz import Qernel
-from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, steepest_stretch
-from qernel.presets import Problem
+from qernel.ansatz import Qernel, SlaterDeterminant
+from qernel.hamiltonian import Family
+from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, steepest_stretch, trial_overlaps
+from qernel.presets import Problem, reference_orbitals
+from qernel.reference import crystal_sites
 from qernel.training import TrainingState
 
 from ._evaluation import evaluation_progress, measure_at
@@ -28,6 +30,7 @@ class Scan:
         self._problem, self._state, self._console = problem, state, console
         self._parts: list[Any] = []
         self._samples: dict[float, np.ndarray] = {}
+        self._trials = _trial_states(problem, state)
 
     @property
     def dataset(self) -> Any:
@@ -72,21 +75,27 @@ class Scan:
         )
         samples = evaluation.samples
         assert samples is not None
-        ansatz, unit = self._state.ansatz, self._problem.material.hartree_meV
         with jax.enable_x64(True):
-            family = self._problem.family_at(depths)
-            chi, error = fidelity_susceptibility(ansatz, family, samples)
-            attributes = {"units": "1/meV^2", "long_name": "fidelity susceptibility Var(d log psi / d V0)"}
-            dataset["fidelity_susceptibility"] = ("depth", chi / unit**2, attributes)
-            dataset["fidelity_susceptibility_error"] = ("depth", error / unit**2, {"units": "1/meV^2"})
-            if isinstance(ansatz, Qernel):
-                usage, error = expert_usage(ansatz, family, samples)
-                axes = ("depth", "layer", "expert")
-                dataset["expert_usage"] = (axes, usage, {"units": "1", "long_name": "mean gate of each expert"})
-                dataset["expert_usage_error"] = (axes, error, {"units": "1"})
+            self._add_fidelities(dataset, self._problem.family_at(depths), samples)
         self._parts.append(dataset)
         thinned = samples[:, :, :: max(1, samples.shape[2] // _RECORDS)]
         self._samples.update(zip(depths, thinned, strict=True))
+
+    def _add_fidelities(self, dataset: Any, family: Family, samples: np.ndarray) -> None:
+        """The columns that only a conditioned wavefunction gives."""
+        ansatz, unit = self._state.ansatz, self._problem.material.hartree_meV
+        chi, error = fidelity_susceptibility(ansatz, family, samples)
+        _add(dataset, "fidelity_susceptibility", chi / unit**2, error / unit**2, "Var(d log psi / d V0)", "1/meV^2")
+        if isinstance(ansatz, Qernel):
+            _add(dataset, "expert_usage", *expert_usage(ansatz, family, samples), "mean gate of each expert")
+        for name, trial in self._trials.items():
+            with warnings.catch_warnings():
+                # Said by the effective samples beside.
+                warnings.simplefilter("ignore", UserWarning)
+                found = trial_overlaps(ansatz, family, samples, trial)
+            text = f"overlap |<phi|psi>|^2 with one determinant of {name} orbitals"
+            _add(dataset, f"fidelity_{name}", found.value, found.error, text)
+            dataset[f"fidelity_{name}_effective_samples"] = ("depth", found.effective_samples, {"units": "1"})
 
     def refine(self, resolution_meV: float) -> None:
         """Measure where the phase changes, until half of the change lies within `resolution_meV` or gets no shorter."""
@@ -125,3 +134,23 @@ class Scan:
         rows["fidelity_error"] = (axes, found.error, {"units": "1"})
         rows["fidelity_effective_samples"] = (axes, found.effective_samples, {"units": "1"})
         return rows
+
+
+def _add(dataset: Any, name: str, value: np.ndarray, error: np.ndarray, text: str, units: str = "1") -> None:
+    axes = ("depth", "layer", "expert")[: value.ndim]
+    dataset[name] = (axes, value, {"units": units, "long_name": text})
+    dataset[f"{name}_error"] = (axes, error, {"units": units})
+
+
+def _trial_states(problem: Problem, state: TrainingState) -> dict[str, SlaterDeterminant]:
+    """One determinant of each of the model's sets of reference orbitals, and of Gaussians on the crystal's sites."""
+    if not isinstance(state.ansatz, Qernel):
+        return {}
+    config, electrons = problem.config, problem.electrons
+    names = config.ansatz.references
+    states = dict(zip(names, (reference.module for reference in state.ansatz.references), strict=True))
+    if "gaussians" not in states:
+        with jax.enable_x64(True):
+            sites = crystal_sites(problem.family.hamiltonian, problem.family.select(-1))
+            states["gaussians"] = reference_orbitals("gaussians", config, problem.material, sites)
+    return {name: SlaterDeterminant(orbitals, electrons) for name, orbitals in states.items()}

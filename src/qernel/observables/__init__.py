@@ -4,6 +4,8 @@ from ._ablation import SeedMean as SeedMean
 from ._ablation import ablation_error as ablation_error
 from ._ablation import ablation_table as ablation_table
 from ._ablation import ablation_verdict as ablation_verdict
+from ._branch_crossing import BranchCrossing as BranchCrossing
+from ._branch_crossing import branch_crossing as branch_crossing
 from ._crystal_order import CrystalOrder as CrystalOrder
 from ._crystal_order import crystal_order as crystal_order
 from ._density import density as density
@@ -14,8 +16,12 @@ from ._estimate import WalkerMeans as WalkerMeans
 from ._estimate import estimate as estimate
 from ._evaluate import evaluate as evaluate
 from ._evaluation import Evaluation as Evaluation
+from ._expert_usage import expert_usage as expert_usage
+from ._fidelity import fidelity_susceptibility as fidelity_susceptibility
+from ._fidelity import log_derivative as log_derivative
 from ._hellmann_feynman import SlopeCheck as SlopeCheck
 from ._hellmann_feynman import slope_check as slope_check
+from ._jackknife import jackknife as jackknife
 from ._known_values import KnownValues as KnownValues
 from ._known_values import known_values as known_values
 from ._limits import LIMITS as LIMITS
@@ -27,6 +33,9 @@ from ._momentum_distribution import momentum_distribution as momentum_distributi
 from ._node_tails import smooth_node_tails as smooth_node_tails
 from ._one_body import natural_occupations as natural_occupations
 from ._one_body import one_body_density_matrix as one_body_density_matrix
+from ._overlap import Overlaps as Overlaps
+from ._overlap import family_overlaps as family_overlaps
+from ._overlap import trial_overlaps as trial_overlaps
 from ._pair_correlation import PairCorrelation as PairCorrelation
 from ._pair_correlation import pair_correlation as pair_correlation
 from ._pair_correlation import pair_map as pair_map
@@ -51,10 +60,15 @@ from ._table import read_netcdf as read_netcdf
 from ._table import with_error as with_error
 from ._table import write_csv as write_csv
 from ._table import write_netcdf as write_netcdf
+from ._tangents import TangentCheck as TangentCheck
+from ._tangents import tangent_check as tangent_check
+from ._tangents import tangents_meet as tangents_meet
 from ._training_record import TrainingRecord as TrainingRecord
 from ._training_record import read_training as read_training
 from ._transition import Transition as Transition
 from ._transition import steepest_stretch as steepest_stretch
+from ._transition_finding import TransitionFinding as TransitionFinding
+from ._transition_finding import find_transition as find_transition
 from ._verdict import Finding as Finding
 from ._verdict import findings as findings
 from ._verdict import kinetic_sigma as kinetic_sigma

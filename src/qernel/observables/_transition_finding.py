@@ -203,9 +203,8 @@ def _jumps(scan, jump: Transition | None, words: _Words) -> list[str]:
         stretch = steepest_stretch(words.x, scan["interaction"].values, scan["interaction_error"].values)
         if stretch is not None:
             found.append(
-                f"The interaction energy changes fastest between {stretch.low:g} and {words.at(stretch.high)}, by "
-                f"{with_error(stretch.jump, stretch.jump_error)} {words.energy}"
-                + (": a jump." if stretch.is_jump else ": no jump by the usual signs.")
+                f"Half of the change of the interaction energy, {with_error(stretch.jump, stretch.jump_error)} "
+                f"{words.energy}, falls between {stretch.low:g} and {words.at(stretch.high)}."
             )
     return found
 

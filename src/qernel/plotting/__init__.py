@@ -10,3 +10,5 @@ from ._scaling import scaling_figure as scaling_figure
 from ._slope import slope_figure as slope_figure
 from ._structure_factor import structure_factor_figure as structure_factor_figure
 from ._training import training_figure as training_figure
+from ._transition import draw_transition as draw_transition
+from ._transition import transition_figure as transition_figure

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qernel.observables import branch_crossing, read_netcdf
+from qernel.observables import branch_crossing, read_netcdf, slope_check
 
-from ._style import BLACK, BLUE, GREEN, ORANGE, OTHERS, PURPLE, RED, SKY, STYLE, axis_text, energy_unit, new_figure
+from ._style import BLACK, BLUE, GREEN, ORANGE, OTHERS, PURPLE, RED, SKY, STYLE, energy_unit, new_figure
 
 if TYPE_CHECKING:
     import xarray
@@ -46,29 +46,33 @@ def draw_transition(run_dir: str | os.PathLike, out: str | os.PathLike | None = 
 def transition_figure(
     rows: "xarray.Dataset", finding: dict[str, Any], branches: tuple["xarray.Dataset", "xarray.Dataset"] | None = None
 ) -> "Figure":
-    """Order parameter, interaction energy, energies of the branches, susceptibility, overlaps and experts.
+    """Order parameter, interaction energy, branches and slope; susceptibility, overlaps, trial states and experts.
 
     `rows` is the scan, `finding` what `transition.json` holds, `branches` the data sets of liquid and crystal.
     """
-    figure = new_figure(10.5, 6.2)
-    panels = figure.subplots(2, 3)
+    figure = new_figure(13.5, 6.2)
+    panels = figure.subplots(2, 4)
     x = rows["depth_meV"].values
-    order, interaction, energy, susceptibility, overlaps, experts = panels.ravel()
+    order, interaction, energy, slope, susceptibility, overlaps, trials, experts = panels.ravel()
     _with_branches(order, rows, branches, "structure_factor_K")
     order.set_ylabel("structure factor S(K)")
     order.legend()
     _with_branches(interaction, rows, branches, "interaction")
-    interaction.set_ylabel(f"interaction ({energy_unit(rows)})")
+    unit = energy_unit(rows).split(" ")[0]
+    interaction.set_ylabel(f"interaction per electron ({unit})")
     _energies(energy, rows, branches)
+    _slopes(slope, rows)
     value, error = rows["fidelity_susceptibility"].values, rows["fidelity_susceptibility_error"].values
     susceptibility.errorbar(x, value, np.minimum(error, 0.9 * value), color=PURPLE, marker="o")
     susceptibility.set_yscale("log")
     susceptibility.set_ylabel(r"fidelity susceptibility (meV$^{-2}$)")
     _overlaps(figure, overlaps, rows)
+    _trials(trials, rows)
     _experts(experts, rows)
-    for axes in (order, interaction, energy, susceptibility, experts):
-        axes.set_xlabel(axis_text(rows))
-        _mark(axes, finding)
+    for axes in panels.ravel():
+        if axes is not overlaps:
+            axes.set_xlabel(r"$V_0$ (meV)")
+            _mark(axes, finding)
     return figure
 
 
@@ -90,9 +94,9 @@ def _points(axes: "Axes", dataset, name: str, **style) -> None:
 
 
 def _energies(axes: "Axes", rows, branches) -> None:
+    axes.set_ylabel(f"energy less the liquid's ({energy_unit(rows).split(' ')[0]})")
     if branches is None:
-        axes.plot(rows["depth_meV"].values, rows["slope"].values, color=GREEN, marker="o")
-        axes.set_ylabel(r"$\langle\partial H/\partial V_0\rangle$ per electron")
+        axes.text(0.5, 0.5, "no branches trained", ha="center", va="center", transform=axes.transAxes)
         return
     liquid, crossing = branches[0], branch_crossing(*branches)
     style: dict[str, Any] = {"color": RED, "marker": "s", "mfc": "none", "ls": "--"}
@@ -103,7 +107,17 @@ def _energies(axes: "Axes", rows, branches) -> None:
     difference = rows["energy"].values[same] - liquid["energy"].values
     error = np.hypot(rows["energy_error"].values[same], liquid["energy_error"].values)
     axes.errorbar(x, difference, error, color=BLACK, marker="o")
-    axes.set_ylabel(f"energy less the liquid's ({energy_unit(rows)})")
+
+
+def _slopes(axes: "Axes", rows) -> None:
+    """Measured slopes, and those of the energy curve wherever its differences are worth drawing."""
+    _points(axes, rows, "slope", color=BLACK, marker="o", label=r"$\langle\partial H/\partial V_0\rangle$")
+    check = slope_check(rows)
+    if check is not None:
+        sharp = check.error < 0.1 * np.ptp(rows["slope"].values)
+        axes.plot(check.middle[sharp], check.from_energies[sharp], "x", color=ORANGE, label=r"$dE/dV_0$")
+    axes.set_ylabel("slope per electron")
+    axes.legend()
 
 
 def _overlaps(figure: "Figure", axes: "Axes", rows) -> None:
@@ -118,9 +132,23 @@ def _overlaps(figure: "Figure", axes: "Axes", rows) -> None:
     figure.colorbar(image, ax=axes, label=r"$|\langle\psi(V_0)|\psi(V_0')\rangle|^2$", shrink=0.9)
 
 
+def _trials(axes: "Axes", rows) -> None:
+    names = [str(name) for name in rows if f"{name}_effective_samples" in rows and name != "fidelity"]
+    colours = {"fidelity_liquid": BLUE, "fidelity_crystal": RED}
+    for number, name in enumerate(names):
+        colour = colours.get(name, (*OTHERS, GREEN)[number % 4])
+        _points(axes, rows, name, color=colour, marker="o", label=name.removeprefix("fidelity_"))
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(r"$|\langle\phi|\psi\rangle|^2$, $\phi$ one determinant")
+    if names:
+        axes.legend()
+    else:
+        axes.text(0.5, 0.5, "no reference orbitals", ha="center", va="center", transform=axes.transAxes)
+
+
 def _experts(axes: "Axes", rows) -> None:
     if "expert_usage" not in rows:
-        axes.set_visible(False)
+        axes.text(0.5, 0.5, "no experts", ha="center", va="center", transform=axes.transAxes)
         return
     usage = rows["expert_usage"].values
     colours = (BLUE, RED, GREEN, ORANGE, *OTHERS, SKY)

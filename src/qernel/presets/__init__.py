@@ -20,6 +20,7 @@ from ._load import to_toml as to_toml
 if TYPE_CHECKING:
     from ._problem import Problem as Problem
     from ._problem import build as build
+    from ._references import reference_orbitals as reference_orbitals
     from ._spin_blocks import SpinBlocks as SpinBlocks
 
 
@@ -29,6 +30,10 @@ def __getattr__(name: str) -> Any:
         from . import _problem
 
         return getattr(_problem, name)
+    if name == "reference_orbitals":
+        from ._references import reference_orbitals
+
+        return reference_orbitals
     if name == "SpinBlocks":
         from ._spin_blocks import SpinBlocks
 
