@@ -73,12 +73,29 @@ def _texts(name: str, record: Record) -> tuple[str, str]:
             f"Slope of the energy against {axis.symbol} from two independent estimates, and their difference.",
         ),
         "pair_correlation": (
-            f"Pair correlation function {maps}. {_WALKERS}",
+            f"Pair correlation function {maps}. Bands are one standard error from the spread of independent walkers; "
+            "a grey line is 1.",
             f"Curves of the pair correlation function against distance {maps}.",
         ),
         "momentum_distribution": (
-            f"Momentum distribution {maps}. {_WALKERS}",
+            f"Momentum distribution {maps}: dots for single wave vectors, symbols for the mean over those of equal "
+            "length. Error bars are the mean of the members' standard errors, an upper bound to that of their mean.",
             f"Momentum distribution against wave number {maps}.",
+        ),
+    }
+    fixed |= {
+        "transition": (
+            f"Evidence of a transition against {axis.symbol}. Above: S(K), interaction energy, energy relative to the "
+            "liquid branch, and slope; black: the wavefunction of this page, blue and red: its liquid and its crystal, "
+            "each trained on. Below: fidelity susceptibility, overlaps between the wavefunctions at different "
+            f"{axis.symbol}, overlaps with trial states, and use of the experts. Shaded: the transition and its "
+            "uncertainty, if there is one. Error bars are one standard error.",
+            f"Eight panels of evidence for or against a transition along {axis.symbol}.",
+        ),
+        "ablation": (
+            "Error of the energy of each variant of the wavefunction against the cost of its training, and at every "
+            "depth. Error bars: over seeds.",
+            "Error of the energy against the cost of the training for several variants of the wavefunction.",
         ),
     }
     plain = name.replace("_", " ").capitalize()
@@ -125,7 +142,7 @@ def _training(record: Record) -> tuple[str, str]:
         "Training at several depths: energy relative to the evaluated one where every trained depth was evaluated, to "
         "its late mean otherwise; variance of the local energy; acceptance; and size of the update. Thick lines are "
         "rolling means over a fortieth of the steps, thin ones single steps. The energies average over wavefunctions "
-        "that still change: they show that the training has settled, and are no results."
+        "that still change: they show whether the training has settled, and are no results."
     )
     steps = f" over {len(record.training.step)} steps" if record.training is not None else ""
     return caption, f"Energy, variance, acceptance and update{steps} of the training."

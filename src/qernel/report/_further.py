@@ -10,7 +10,7 @@ from ._table import Cell, Table
 
 # Name of the files, heading, and what the section is about.
 _KINDS = (
-    ("transition", "Transition", "The transition, located by a dedicated measurement."),
+    ("transition", "Transition", "A dedicated search: closer scans of this wavefunction, and its phases trained on."),
     ("fidelity", "Fidelity susceptibility", "Response of the wavefunction to the parameter of the family."),
     ("susceptibility", "Fidelity susceptibility", "Response of the wavefunction to the parameter of the family."),
     ("ablation", "Ablation", "The same training without one ingredient of the wavefunction at a time."),
@@ -20,12 +20,16 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class Further:
-    """One optional section: `name.json` ("sentences"), `name.csv` and `figures/name.png`, whichever there are."""
+    """One optional section: `name.json` ("sentences"), `name.csv` and `figures/name.png`, whichever there are.
+
+    `doubtful` if the JSON file says that its result is not "trustworthy".
+    """
 
     name: str
     heading: str
     about: str
     sentences: list[str]
+    doubtful: bool
     table: Table | None
     figure: Figure | None
 
@@ -34,18 +38,19 @@ def further(folder: Path, drawn: dict[str, Figure]) -> list[Further]:
     """The optional sections of a run directory, those alone that have a file."""
     found = []
     for name, heading, about in _KINDS:
-        sentences, table = _sentences(folder / f"{name}.json"), _table(folder / f"{name}.csv", heading)
+        sentences, doubtful = _sentences(folder / f"{name}.json")
+        table = _table(folder / f"{name}.csv", heading)
         if sentences or table is not None or name in drawn:
-            found.append(Further(name, heading, about, sentences, table, drawn.get(name)))
+            found.append(Further(name, heading, about, sentences, doubtful, table, drawn.get(name)))
     return found
 
 
-def _sentences(path: Path) -> list[str]:
+def _sentences(path: Path) -> tuple[list[str], bool]:
     if not path.is_file():
-        return []
+        return [], False
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return [str(line) for line in content["sentences"]]
+        return [str(line) for line in content["sentences"]], content.get("trustworthy") is False
     except (ValueError, TypeError, KeyError):
         raise ValueError(f'{path} is not a JSON object with a list called "sentences"') from None
 

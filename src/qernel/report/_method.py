@@ -76,7 +76,7 @@ def training_facts(record: Record) -> list[tuple[str, str]]:
     found += [
         ("Walkers", f"{s.walkers} at each of {len(config.system.depths_meV)} depths, together in every step"),
         ("Moves per step", f"{s.moves} by random-walk Metropolis, step size tuned to {s.target_acceptance:.0%}"),
-        ("Burn-in before training", f"{s.burn_in} phases of {s.moves} moves"),
+        ("Burn-in before training", f"{s.burn_in} × {s.moves} moves"),
         ("Learning rate", f"{o.learning_rate:g}/(1 + t/{o.decay:g}) at step t"),
     ]
     if o.name == "spring":
@@ -101,5 +101,5 @@ def measurement_facts(record: Record) -> list[tuple[str, str]]:
     if "moves" in attrs:
         found.append(("Moves", f"{int(attrs['moves'])} between one phase and the next"))
     if "burn_in" in attrs:
-        found.append(("Burn-in", f"{int(attrs['burn_in'])} phases, then a frozen step size"))
+        found.append(("Phases of burn-in", f"{int(attrs['burn_in'])}; the step size is frozen after them"))
     return found

@@ -14,7 +14,7 @@ def title(record: Record) -> str:
     """What the page is about."""
     axis = axis_of(record.dataset)
     span = axis.span(record.dataset[axis.key].values)
-    return f"{_electrons(record)}{_place(record)}, {span}: ground states from one neural wavefunction"
+    return f"{_electrons(record)}{_place(record)}, {span}: variational ground states from one neural wavefunction"
 
 
 def _electrons(record: Record) -> str:

@@ -9,6 +9,14 @@ from ._record import Record
 from ._table import Cell, Table, fixed, scientific
 
 _NAMES = {"energy": "E", "kinetic": "kinetic", "moire": "moiré", "slope": "∂E/∂λ", "structure_factor_K": "S(K)"}
+_ORDERS = {
+    "crystal_order": ("crystal order", "mean of m = |Σ exp(iK·r)|/N over the corners K of the moiré Brillouin zone"),
+    "binder_ratio": ("Binder ratio", "2 − ⟨m⁴⟩/⟨m²⟩², 1 in a crystal and 0 for Gaussian fluctuations"),
+    "localisation_length": (
+        "localisation length",
+        "from the many-electron polarisation (arXiv:cond-mat/9808151), a lower bound where that vanishes in its error",
+    ),
+}
 _ERROR_BARS = "Figures in parentheses are one standard error of the last digits, corrected for autocorrelation."
 
 
@@ -32,6 +40,24 @@ def energy_table(record: Record) -> Table:
     if marked:
         caption += " Depths that were not trained are values of the same wavefunction in between."
     return Table(caption, (axis.head, *(["trained"] * marked), *heads), rows, words=("trained",))
+
+
+def order_table(record: Record) -> Table | None:
+    """Order parameters and lengths that not every evaluation measures."""
+    dataset, axis = record.dataset, axis_of(record.dataset)
+    names = [name for name in _ORDERS if name in dataset and np.isfinite(dataset[name].values).any()]
+    if not names:
+        return None
+    rows = [
+        [Cell(f"{float(dataset[axis.key].values[row]):g}")]
+        + [Cell(with_error(*(float(dataset[n].values[row]) for n in (name, f"{name}_error")))) for name in names]
+        for row in record.order
+    ]
+    units = [dataset[name].attrs.get("units", "1") for name in names]
+    heads = [_ORDERS[name][0] + (f" ({unit})" if unit != "1" else "") for name, unit in zip(names, units, strict=True)]
+    meanings = "; ".join(f"{head}: {meaning}" for head, meaning in (_ORDERS[name] for name in names))
+    caption = f"Order. {meanings}. Errors in parentheses are from the spread of the independent walkers."
+    return Table(caption, (axis.head, *heads), rows)
 
 
 def diagnostics_table(record: Record) -> Table:

@@ -25,7 +25,7 @@ from ._method import ingredients, measurement_facts, training_facts
 from ._provenance import provenance_facts
 from ._record import Record, read_record
 from ._system import boundary, facts, title, words
-from ._tables import comparison_table, diagnostics_table, energy_table, slope_table, training_table
+from ._tables import comparison_table, diagnostics_table, energy_table, order_table, slope_table, training_table
 from ._typeset import typesetter
 
 
@@ -51,8 +51,7 @@ def write_report(run_dir: str | os.PathLike, out: str | os.PathLike | None = Non
 
 
 def _figures(record: Record, folder: Path) -> dict[str, Figure]:
-    stored = RunDirectory(record.path).figures
-    for other in sorted(stored.glob("*.png")) if stored.is_dir() else ():
+    for other in (*record.path.glob("*.png"), *RunDirectory(record.path).figures.glob("*.png")):
         shutil.copy(other, folder)
     draw(record.path, folder)
     return figures(record, folder)
@@ -69,10 +68,10 @@ def _content(record: Record, drawn: dict[str, Figure], csv: str) -> dict[str, An
         "record": record,
         "axis": axis_of(dataset),
         "title": title(record),
-        "description": "" if record.config is None else record.config.description,
         "findings": record.findings,
         "advice": list(advice),
-        "doubts": doubts(record),
+        "doubts": doubts(record)
+        + [f"{s.heading}: the measurement itself finds that it is not to be trusted." for s in optional if s.doubtful],
         "checked": checked(record),
         "unchecked": unchecked(record),
         "words": words(record),
@@ -84,6 +83,7 @@ def _content(record: Record, drawn: dict[str, Figure], csv: str) -> dict[str, An
         "training_facts": training_facts(record),
         "measurement_facts": measurement_facts(record),
         "energies": energy_table(record),
+        "order": order_table(record),
         "diagnostics": diagnostics_table(record),
         "slopes": slope_table(record),
         "comparison": comparison_table(record),
