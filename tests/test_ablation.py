@@ -108,9 +108,7 @@ def test_differences_are_paired_over_seeds():
     found = ablation_error(dataset, "other", "full")
     assert found.mean == pytest.approx(0.3, abs=0.05) and found.error < 0.05 and found.significant
     assert ablation_error(dataset, "other").error > 0.2
-    assert any(
-        "other (without it): worse by" in line and "2.00 times" in line for line in ablation_verdict(dataset)
-    )
+    assert any("other (without it): worse by" in line and "2.00 times" in line for line in ablation_verdict(dataset))
 
 
 def test_what_cannot_be_told_apart_is_said_to_be():
@@ -144,6 +142,8 @@ def test_a_whole_ablation_resumes_without_training_again(ablate, tmp_path):
     code, text = ablate("--only", "separate", "full", "--seeds", 2, "--steps", 3)
     assert code == 0, text
     assert "4 runs, 0 of them finished before" in text and "separate (one wavefunction" in text
+    # No exact energies are known of this system.
+    assert "energies minus the lowest energy of all variants" in text
     rows = list(csv.DictReader((out / "ablation.csv").open()))
     assert len(rows) == 2 * 2 * 2
     assert {(row["variant"], row["seed"]) for row in rows} == {(v, s) for v in ("full", "separate") for s in "01"}

@@ -38,7 +38,7 @@ def variants(config: Config) -> dict[str, tuple[str, tuple[str, ...]]]:
     # Any gate of one expert is 1; top_k would ask for more experts than there are.
     one = ("ansatz.experts=1", "ansatz.gate='softmax'")
     active = a.top_k if a.gate == "top_k" else 1
-    found = {
+    return {
         "full": ("as configured", ()),
         "no-film": ("features not modulated by the depth", ("ansatz.film=false",)),
         "unconditioned": ("one wavefunction for all depths", ("ansatz.conditioned=false",)),
@@ -55,7 +55,6 @@ def variants(config: Config) -> dict[str, tuple[str, tuple[str, ...]]]:
         "liquid-only": ("no crystal orbitals", ("ansatz.references=['liquid']", "ansatz.start='both'")),
         "plane-waves": ("no reference but plane waves", ("ansatz.references=['plane_waves']", "ansatz.start='both'")),
     }
-    return found
 
 
 def chosen_variants(config: Config, only: Sequence[str]) -> list[str]:
@@ -112,8 +111,8 @@ def finish(folder: Path, config: Config, console: Console) -> None:
     from qernel.plotting import ablation_figure, save_figure
 
     dataset = collect(folder, config)
-    rows = dataset.drop_vars([n for n in dataset.variables if dataset[n].dtype == object and n not in ("variant",)])
-    write_atomically(folder / "ablation.csv", rows.to_dataframe().reset_index().to_csv(index=False))
+    rows = dataset.drop_vars("meaning").to_dataframe().reset_index()
+    write_atomically(folder / "ablation.csv", rows.to_csv(index=False))
     write_netcdf(dataset, folder / "ablation.nc")
     console.print()
     console.print(ablation_table(dataset), markup=False, soft_wrap=True)
@@ -129,33 +128,30 @@ def collect(folder: Path, config: Config) -> Any:
     """All finished runs as one data set (variant, seed, depth); NaN where one is missing."""
     import xarray
 
-    runs = {}
-    for variant, (meaning, _) in variants(config).items():
-        for path in folder.glob(f"{variant}/seed-*.nc"):
-            run = read_netcdf(path)
-            table = run[["energy", "energy_error"]].reset_coords(drop=True)
-            table = table.assign_coords(depth=np.asarray(config.evaluation.depths_meV))
-            for key in ("seconds", "seconds_per_step"):
-                table[key] = float(run.attrs[key])
-            runs[variant, int(path.stem.removeprefix("seed-"))] = (table, run, meaning)
-    names = [name for name in variants(config) if any(name == v for v, _ in runs)]
-    seeds = sorted({seed for _, seed in runs})
-    like = next(iter(runs.values()))[0] * np.nan
-    grid = [xarray.concat([runs[v, s][0] if (v, s) in runs else like for s in seeds], "seed") for v in names]
-    dataset = xarray.concat(grid, "variant").assign_coords(variant=names, seed=seeds)
-    of_variant = {v: (run, meaning) for (v, _), (_, run, meaning) in runs.items()}
-    for key in ("parameters", "local_energies"):
-        dataset[key] = ("variant", [int(of_variant[v][0].attrs[key]) for v in names])
-    dataset = dataset.assign_coords(meaning=("variant", [of_variant[v][1] for v in names]))
     depths = np.asarray(config.evaluation.depths_meV)
+    known_variants = variants(config)
+    runs, tables = {}, {}
+    for path in folder.glob("*/seed-*.nc"):
+        run = read_netcdf(path)
+        pair = path.parent.name, int(path.stem.removeprefix("seed-"))
+        table = run[["energy", "energy_error"]].reset_coords(drop=True).assign_coords(depth=depths)
+        tables[pair] = table.assign(seconds=run.attrs["seconds"], seconds_per_step=run.attrs["seconds_per_step"])
+        runs[pair[0]] = run
+    names = [name for name in known_variants if name in runs]
+    seeds = sorted({seed for _, seed in tables})
+    missing = next(iter(tables.values())) * np.nan
+    of_seeds = [xarray.concat([tables.get((name, seed), missing) for seed in seeds], "seed") for name in names]
+    dataset = xarray.concat(of_seeds, "variant").assign_coords(variant=names, seed=seeds)
+    for key in ("parameters", "local_energies"):
+        dataset[key] = ("variant", [int(runs[name].attrs[key]) for name in names])
+    dataset = dataset.assign_coords(meaning=("variant", [known_variants[name][0] for name in names]))
     dataset["family_depth"] = ("depth", np.isin(depths, config.system.depths_meV).astype(np.int8))
-    known = known_values(next(iter(runs.values()))[1])
+    known = known_values(next(iter(runs.values())))
     exact = np.full(len(depths), np.nan) if known is None else known.exact_at(depths)[0]
     lowest = dataset["energy"].mean("seed").min("variant").values
     dataset["reference"] = ("depth", np.where(np.isfinite(exact), exact, lowest))
     dataset["reference_is_exact"] = ("depth", np.isfinite(exact).astype(np.int8))
     dataset["error"] = dataset["energy"] - dataset["reference"]
-    dataset["energy"] = dataset["energy"].transpose("variant", "seed", "depth")
     dataset.attrs["units"] = "meV per electron"
     return dataset
 
@@ -254,8 +250,8 @@ def _trained(problem: Problem, first: bool, console: Console) -> tuple[TrainingS
                 report.acceptance,
                 int(report.statistics.bad.sum()),
             )
-    # The median: the first step compiles, and other programs slow some of the others.
-    return state, float(np.median(np.diff(times)))
+    # The fastest tenth: the first step compiles, and other programs slow some of the others.
+    return state, float(np.quantile(np.diff(times), 0.1))
 
 
 def _parameters(problem: Problem) -> int:

@@ -2,6 +2,7 @@
 
 from ._ablation import SeedMean as SeedMean
 from ._ablation import ablation_error as ablation_error
+from ._ablation import ablation_seconds as ablation_seconds
 from ._ablation import ablation_table as ablation_table
 from ._ablation import ablation_verdict as ablation_verdict
 from ._branch_crossing import BranchCrossing as BranchCrossing

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qernel.observables import ablation_error
+from qernel.observables import ablation_error, ablation_seconds
 
 from ._style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, new_figure
 
@@ -34,16 +34,13 @@ def ablation_figure(dataset: "xarray.Dataset") -> "Figure":
     for i, name in enumerate(names):
         colour, marker = _LOOKS[i % len(_LOOKS)]
         style = {"color": colour, "marker": marker, "ls": "none"}
-        seconds = dataset.sel(variant=name)["seconds"].values
-        seconds = seconds[np.isfinite(seconds)]
         whole = ablation_error(dataset, name)
-        spread = seconds.std(ddof=1) if len(seconds) > 1 else 0.0
-        left.errorbar(seconds.mean(), whole.mean, whole.error, spread, ms=7, label=name, **style)
+        left.errorbar(ablation_seconds(dataset, name), whole.mean, whole.error, ms=7, label=name, **style)
         each = [ablation_error(dataset, name, depths=np.arange(len(depths)) == j) for j in range(len(depths))]
         right.errorbar(np.arange(len(depths)) + shift[i], [e.mean for e in each], [e.error for e in each], **style)
-        shown += [whole.mean, *(e.mean for e in each)]
+        shown += [(e.mean - e.error, e.mean + e.error) for e in (whole, *each)]
     left.set_xlabel("training cost (s)")
-    left.set_xlim(0, None)
+    left.set_xlim(0, 1.1 * max(ablation_seconds(dataset, name) for name in names))
     unit = str(dataset.attrs["units"])
     exact = bool(dataset["reference_is_exact"].values.all())
     left.set_ylabel(f"{'$E - E_{exact}$' if exact else '$E - E_{reference}$'} ({unit})")
@@ -54,9 +51,11 @@ def ablation_figure(dataset: "xarray.Dataset") -> "Figure":
     right.grid(axis="x", visible=False)
     for edge in np.arange(len(depths) - 1) + 0.5:
         right.axvline(edge, color="#e6e6e6", lw=0.6)
-    if np.nanmax(shown) > 1.0:
+    low, high = np.nanmin(shown), np.nanmax(shown)
+    if high > 1.0:
         # Errors span orders of magnitude, and small ones may be negative within their bars.
         left.set_yscale("symlog", linthresh=0.1, linscale=0.6)
+        left.set_ylim(1.2 * min(low, -0.02), 1.5 * high)
     for panel in (left, right):
         panel.axhline(0, color=BLUE, lw=1.0, zorder=0)
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=5)
