@@ -1,5 +1,6 @@
 """Observables as functions of samples, against states whose expectation values are known exactly."""
 
+import dataclasses
 import itertools
 
 import equinox as eqx
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from synthetic_evaluations import MATERIAL, evaluation_of, family_of
 
 from qernel.ansatz import LogPsi
 from qernel.hamiltonian import Family, Hamiltonian, Kinetic, Potential, moire_family
@@ -14,6 +16,8 @@ from qernel.lattice import Lattice, cubic, oblique
 from qernel.observables import (
     Estimate,
     WalkerMeans,
+    add_momentum_distribution,
+    columns,
     crystal_order,
     density,
     estimate,
@@ -25,13 +29,14 @@ from qernel.observables import (
     one_body_density_matrix,
     pair_correlation,
     pair_map,
+    results,
     spin_density,
     structure_factor,
     walker_means,
     zone_corners,
 )
+from qernel.plotting import momentum_distribution_figure, pair_correlation_figure
 from qernel.sampling import Sampler, Walkers
-from qernel.units import Material
 
 SKEWED = Lattice(((1.0, 0.3), (2.6, -1.1)))  # left-handed, not reduced
 CELLS = {"oblique": oblique(3.0, 2.0, 70.0), "skewed": SKEWED, "cubic": cubic(2.5)}
@@ -42,7 +47,7 @@ def free(cell, electrons):
 
 
 def moire(electrons, size=3):
-    return moire_family(Material(), size, electrons, [5.0]).hamiltonian
+    return moire_family(MATERIAL, size, electrons, [5.0]).hamiltonian
 
 
 def uniform(hamiltonian, walkers=64, records=100, seed=0):
@@ -503,3 +508,97 @@ def test_errors_in_the_users_terms():
         momentum_distribution(*arguments, key=jax.random.key(0), points=0)
     with pytest.raises(ValueError, match="2 angles"):
         momentum_distribution(*arguments, key=jax.random.key(0), twist=(0.1,))
+
+
+# ------------------------------------------------------------------------------- tables and figures
+
+
+def recorded(electrons, walkers=16, depths=(5.0, 20.0)):
+    """An evaluation that recorded uniform electrons, at both depths."""
+    family = family_of(list(depths), 3, sum(electrons))
+    family = eqx.tree_at(lambda f: f.hamiltonian, family, moire(electrons))
+    samples = np.stack([uniform(family.hamiltonian, walkers, 6, seed) for seed in range(len(depths))])
+    return family, dataclasses.replace(evaluation_of(family, walkers=walkers), samples=samples)
+
+
+@pytest.fixture(scope="module")
+def table():
+    family, evaluation = recorded((3, 2))
+    ansatz = PlaneWaveDeterminant(jnp.asarray(family.hamiltonian.cell.reciprocal_vectors(0.4)[:5]), 3)
+    dataset = results(evaluation, family, MATERIAL)
+    before = columns(dataset)
+    dataset = add_momentum_distribution(dataset, evaluation, family, ansatz, MATERIAL, key=jax.random.key(0))
+    assert columns(dataset) == before and not set(before) & {"crystal_order", "localisation_length"}
+    return family, evaluation, dataset
+
+
+def test_the_table_holds_the_observables_in_its_units(table):
+    family, evaluation, dataset = table
+    hamiltonian, nm = family.hamiltonian, MATERIAL.bohr_nm
+    for row in range(2):
+        at, samples = dataset.isel(depth=row), evaluation.samples[row]
+        pairs = pair_correlation(samples, hamiltonian)
+        for name in ("value", "error"):
+            end = "" if name == "value" else "_error"
+            for variable, found in (
+                ("pair_correlation", pairs.total),
+                ("pair_correlation_parallel", pairs.parallel),
+                ("pair_correlation_antiparallel", pairs.antiparallel),
+                ("crystal_order", crystal_order(samples, hamiltonian).order),
+                ("crystal_order_squared", crystal_order(samples, hamiltonian).squared),
+                ("binder_ratio", crystal_order(samples, hamiltonian).binder),
+                ("registry_share", crystal_order(samples, hamiltonian).registries),
+                ("polarisation_modulus", localisation_length(samples, hamiltonian).modulus),
+            ):
+                np.testing.assert_allclose(at[variable + end], getattr(found, name), rtol=1e-12)
+            length = getattr(localisation_length(samples, hamiltonian).length, name)
+            np.testing.assert_allclose(at["localisation_length" + end], nm * length)
+        np.testing.assert_allclose(dataset.r, pairs.displacement * nm)
+    assert dataset.r.max() < 1.5 * MATERIAL.lattice_constant_nm < 1.02 * dataset.r.max()
+    assert dataset.r.attrs["units"] == dataset.localisation_length.attrs["units"] == "nm"
+    np.testing.assert_allclose(dataset.registry_share.sum("registry"), 1)
+
+
+def test_momentum_distribution_in_the_table(table):
+    """An occupied wave has no noise, in each spin."""
+    family, _, dataset = table
+    occupied = family.hamiltonian.cell.reciprocal_vectors(0.4)[:5] / MATERIAL.bohr_nm
+    distance = np.linalg.norm(dataset.momentum.values[:, None] - occupied, axis=-1)
+    up, down = (np.flatnonzero((distance[:, spin] < 1e-9).any(axis=1)) for spin in (slice(3), slice(3, 5)))
+    assert len(up) == 3 and len(down) == 2 and dataset.momentum.attrs["units"] == "1/nm"
+    np.testing.assert_allclose(dataset.momentum_distribution_up[:, up], 1, atol=1e-9)
+    np.testing.assert_allclose(dataset.momentum_distribution_down[:, down], 1, atol=1e-9)
+    both = dataset.momentum_distribution_up + dataset.momentum_distribution_down
+    np.testing.assert_allclose(dataset.momentum_distribution, both, atol=1e-12)
+
+
+def test_what_cannot_be_measured_is_left_out():
+    family, evaluation = recorded((2, 0), depths=(5.0,))
+    none = results(dataclasses.replace(evaluation, samples=None), family, MATERIAL)
+    assert "pair_correlation" not in none and "momentum_distribution" not in add_momentum_distribution(
+        none, dataclasses.replace(evaluation, samples=None), family, sine, MATERIAL, key=jax.random.key(0)
+    )
+    polarised = results(evaluation, family, MATERIAL)
+    assert "pair_correlation" in polarised and "pair_correlation_parallel" not in polarised
+    # 2 x 2 cells do not hold the crystal
+    small = eqx.tree_at(lambda f: f.hamiltonian, family, moire((2, 0), 2))
+    assert "crystal_order" not in results(dataclasses.replace(evaluation_of(small), samples=evaluation.samples), small)
+
+
+@pytest.mark.parametrize("figure", [pair_correlation_figure, momentum_distribution_figure])
+def test_figures_show_every_row(table, figure):
+    dataset = table[2]
+    drawn = figure(dataset)
+    labels = [text.get_text() for text in drawn.axes[0].get_legend().get_texts()]
+    assert labels == ["$V_0$ = 5 meV", "$V_0$ = 20 meV"]
+    assert len(drawn.axes) == (2 if figure is pair_correlation_figure else 1)
+    assert all("nm" in panel.get_xlabel() for panel in drawn.axes)
+    lines = [line.get_ydata() for line in drawn.axes[0].get_lines()]
+    if figure is pair_correlation_figure:
+        assert any(np.array_equal(y, dataset.pair_correlation_parallel[1]) for y in lines)
+    else:
+        # The shell of the shortest wave vectors: four of six are occupied, one by either spin.
+        length = np.linalg.norm(dataset.momentum, axis=1)
+        shell = dataset.momentum_distribution[0][np.isclose(length, length[length > 0].min())]
+        assert len(shell) == 6 and any(np.isclose(y, float(shell.mean())).any() for y in lines)
+    assert figure(dataset.drop_vars(["pair_correlation", "momentum_distribution"])) is None

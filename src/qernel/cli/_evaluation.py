@@ -12,13 +12,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qernel.observables import Evaluation, evaluate, results, write_csv, write_netcdf
+from qernel.observables import Evaluation, add_momentum_distribution, evaluate, results, write_csv, write_netcdf
 from qernel.presets import Problem
 from qernel.sampling import Sampler
 from qernel.training import RunDirectory, TrainingState, fitting_mesh, replicate, shard_family, shard_walkers
 
-# The evaluation draws from a stream of its own: it repeats, and differs from the training's.
+# The evaluation draws from streams of its own: it repeats, and differs from the training's.
 _EVALUATION = 0x6576616C
+_MOMENTA = 0x6E286B29
 
 
 def evaluate_in(
@@ -42,9 +43,18 @@ def evaluate_in(
         )
     with evaluation_progress(console) as bar:
         task = bar.add_task(f"measuring {len(depths)} depths", total=None)
-        return measure_at(
+        evaluation, dataset = measure_at(
             problem, state, depths, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )[1]
+        )
+        bar.update(task, description="measuring n(k)")
+        return add_momentum_distribution(
+            dataset,
+            evaluation,
+            problem.family_at(depths),
+            state.ansatz,
+            problem.material,
+            key=jax.random.fold_in(problem.key, _MOMENTA),
+        )
 
 
 def measure_at(

@@ -43,6 +43,7 @@ from ._pair_correlation import pair_map as pair_map
 from ._phases import transition as transition
 from ._results import results as results
 from ._results import v_score as v_score
+from ._sample_results import add_momentum_distribution as add_momentum_distribution
 from ._scaling import SizeTransition as SizeTransition
 from ._scaling import growth as growth
 from ._scaling import interaction_transition as interaction_transition

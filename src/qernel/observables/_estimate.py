@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, Inexact, Int
 
+from ._jackknife import jackknife
+
 # As in `series_statistics`: the spread of fewer walkers says too little about their error.
 _WALKERS = 8
 
@@ -50,16 +52,14 @@ class WalkerMeans(eqx.Module):
     def jackknife(self, function: Callable[[np.ndarray], Any]) -> Estimate:
         r"""A real nonlinear function $f(\bar x)$, and its error from leaving out one walker at a time.
 
-        The value keeps the bias of order 1/samples that any nonlinear function has.
+        The value keeps the bias of order 1/samples that any nonlinear function has: correcting it would mix up the
+        order of eigenvalues.
         """
         means, share = self._used()
-        mean = np.tensordot(share, means, 1)
-        value = np.asarray(function(mean))
-        if len(share) < _WALKERS:
-            return self._with_error(value, np.zeros(value.shape))
-        left = np.stack([function((mean - p * x) / (1 - p)) for p, x in zip(share, means, strict=True)])
-        variance = np.sum((left - left.mean(axis=0)) ** 2, axis=0) * (len(share) - 1) / len(share)
-        return self._with_error(value, variance)
+        value = np.asarray(function(np.tensordot(share, means, 1)))
+        # An axis more: numpy turns arithmetic on scalar arrays into what is no array.
+        _, error = jackknife(lambda mean: np.asarray(function(mean))[None], means)
+        return self._with_error(value, error[0] ** 2)
 
     def _used(self):
         used = self.samples > 0

@@ -13,6 +13,7 @@ from ._evaluation import Evaluation
 from ._limits import LIMITS
 from ._maps import add_density, add_structure_factor, at_zone_corners
 from ._node_tails import smooth_node_tails
+from ._sample_results import add_sample_observables
 from ._statistics import SeriesStatistics, series_statistics
 from ._wave_vectors import moire_supercell
 
@@ -68,6 +69,10 @@ def results(evaluation: Evaluation, family: Family, material: Material | None = 
     zone, NaN if the cell does not contain them. `slope` is ⟨∂H/∂λ⟩ of the first varying parameter, which
     equals dE/dλ where the wavefunction is optimal (Hellmann-Feynman).
 
+    Where the evaluation recorded samples, there are also the pair correlation function over `r`, `localisation_length`,
+    and `crystal_order`, `binder_ratio` and `registry_share` of the √3 x √3 crystal;
+    [`add_momentum_distribution`][qernel.observables.add_momentum_distribution] adds n(k).
+
     Warns (`UserWarning`), per Hamiltonian, when an error is not to be trusted.
     """
     import xarray
@@ -88,6 +93,7 @@ def results(evaluation: Evaluation, family: Family, material: Material | None = 
     dataset = xarray.Dataset(variables, labels.values)
     dataset = add_density(dataset, evaluation, family, material, labels.dimension)
     dataset = add_structure_factor(dataset, evaluation, material, labels.dimension)
+    dataset = add_sample_observables(dataset, evaluation, family, material, labels.dimension)
     dataset.attrs.update(_system(family, material))
     walkers, phases = evaluation.series["energy"].shape[1:]
     dataset.attrs.update(walkers=walkers, phases=phases, axis=labels.axis)

@@ -6,6 +6,8 @@ from ._draw import draw as draw
 from ._draw import save_figure as save_figure
 from ._energy import energy_figure as energy_figure
 from ._interaction import interaction_figure as interaction_figure
+from ._momentum_distribution import momentum_distribution_figure as momentum_distribution_figure
+from ._pair_correlation import pair_correlation_figure as pair_correlation_figure
 from ._scaling import scaling_figure as scaling_figure
 from ._slope import slope_figure as slope_figure
 from ._structure_factor import structure_factor_figure as structure_factor_figure

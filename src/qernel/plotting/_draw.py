@@ -10,6 +10,8 @@ from qernel.observables import read_netcdf, read_training
 from ._density import density_figure
 from ._energy import energy_figure
 from ._interaction import interaction_figure
+from ._momentum_distribution import momentum_distribution_figure
+from ._pair_correlation import pair_correlation_figure
 from ._slope import slope_figure
 from ._structure_factor import structure_factor_figure
 from ._style import STYLE
@@ -45,6 +47,8 @@ def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> li
                 figures["interaction"] = interaction_figure(dataset)
             figures["density"] = density_figure(dataset)
             figures["structure_factor"] = structure_factor_figure(dataset)
+            figures["pair_correlation"] = pair_correlation_figure(dataset)
+            figures["momentum_distribution"] = momentum_distribution_figure(dataset)
             figures["slope"] = slope_figure(dataset)
         if metrics.is_file():
             figures["training"] = training_figure(read_training(metrics), dataset)
