@@ -1,3 +1,3 @@
-"""The command line: `qernel run`, `evaluate`, `resume`, `plot`, `presets`, `doctor`."""
+"""The command line `qernel`: its commands, and what they do and say."""
 
 from ._main import main as main
