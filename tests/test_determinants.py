@@ -96,3 +96,10 @@ def test_weights_must_not_depend_on_positions():
 
     with pytest.raises(ValueError, match="multiply a row"):
         ForwardLaplacian()(log_psi, jnp.asarray([[1.0, 2.0], [0.5, -1.0]]))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.complex64, jnp.float64, jnp.complex128])
+def test_modulus_and_phase_have_the_precision_of_the_matrices(dtype):
+    matrices = jnp.asarray(np.random.default_rng(0).standard_normal((2, 3, 3)), dtype)
+    weights = jnp.ones(2, matrices.real.dtype)
+    assert {x.dtype for x in log_sum_determinants(matrices, weights)} == {matrices.real.dtype}

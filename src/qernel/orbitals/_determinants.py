@@ -52,7 +52,8 @@ def _combine(sign, log_modulus, weights):
     safe = jnp.where(total == 0, 1, total)
     return (
         jnp.log(jnp.abs(total[..., 0])) + shift[..., 0],
-        jnp.angle(total[..., 0]),
+        # The angle of a real number takes the widest dtype.
+        jnp.angle(total[..., 0]).astype(log_modulus.dtype),
         jnp.where(total == 0, 0, terms / safe),
         jnp.where(total == 0, 0, relative / safe),
     )
