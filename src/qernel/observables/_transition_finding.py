@@ -187,10 +187,12 @@ def _smooth(scan, crossing: BranchCrossing | None, names, words: _Words) -> str:
     text = f"No sharp transition {span}: {change}."
     if crossing is None:
         return text
-    if not crossing.distinct.any():
-        return f"{text} The {names[0]} and the {names[1]} branch, trained on, are one and the same state."
+    pair = f"The {names[0]} and the {names[1]} branch, trained on,"
+    if (np.abs(crossing.difference) < _SIGMA * crossing.difference_error).all() and not crossing.distinct.any():
+        return f"{text} {pair} are one and the same state."
     lower = names[0] if np.median(crossing.difference) > 0 else names[1]
-    return f"{text} The {lower} branch is the lower throughout."
+    same = "" if crossing.distinct.any() else f" {pair} have the same order, S(K) within 0.2."
+    return f"{text}{same} The {lower} branch is the lower{' throughout' if np.isnan(crossing.location) else ' mostly'}."
 
 
 def _jumps(scan, jump: Transition | None, words: _Words) -> list[str]:
