@@ -41,7 +41,7 @@ def one_body_density_matrix(
 
     - `samples`: drawn from $|\psi|^2$ of this `ansatz` at these `parameters`.
     - `orbitals(r, parameters)`: orthonormal under the average over the cell,
-      $\frac1\Omega\int\phi_a^*\phi_b = \delta_{ab}$, as all of [`qernel.orbitals`][] are.
+      $\frac1\Omega\int\phi_a^*\phi_b = \delta_{ab}$, as all of `qernel.orbitals` are.
     - `points`: positions $r'$ for each sample; each costs N evaluations of the wavefunction.
 
     Returns [`WalkerMeans`][qernel.observables.WalkerMeans] of the shape (2 spins, orbitals, orbitals), complex, up
