@@ -17,6 +17,7 @@ from qernel.orbitals import InterpolatedOrbitals, PlaneWaves, from_exponentials
 from qernel.reference import (
     OrbitalSet,
     bloch_orbitals,
+    classical_crystal,
     crystal_branch,
     crystal_sites,
     crystal_start,
@@ -271,6 +272,37 @@ def test_wigner_crystal_without_a_potential():
     hamiltonian, parameters = problem(3, 0.0)
     start = crystal_start(hamiltonian, parameters)
     assert meV_per_electron(hartree_fock(hamiltonian, parameters, start)) == pytest.approx(-31.898, abs=1e-3)
+
+
+@pytest.mark.parametrize("electrons, depth", [(3, 10.0), ((2, 1), 20.0)])
+def test_structure_factor_of_a_determinant_holds_its_interaction(electrons, depth):
+    """W = N/2 Σ_q v(q) (S(q) - 1) + N ξ/2, over all q that two orbitals of the basis reach."""
+    hamiltonian, parameters = problem(electrons, depth)
+    found = hartree_fock(hamiltonian, parameters, random_start(hamiltonian, seed=1), max_iterations=3)
+    functional = mean_field(hamiltonian, parameters, found.orbitals.waves)
+    grid = functional.grid
+    axes = [np.arange(-(n // 2) + 1, n // 2) for n in grid.shape]
+    q = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
+    kernel = functional.strength * grid._full_kernel[tuple(q.T)]
+    n = hamiltonian.n_electrons
+    interaction = n / 2 * np.sum(kernel * (found.structure_factor(q) - 1)) + n * functional.self_image
+    assert interaction == pytest.approx(found.energies["interaction"], abs=1e-10)
+    with pytest.raises(ValueError, match="not one of the grid"):
+        found.structure_factor([(1000, 0)])
+
+
+def test_classical_crystals():
+    """Nine electrons in nine cells are the triangular lattice; in a potential, less energy than any quantum state's."""
+    hamiltonian, parameters = problem(9, 0.0)
+    found = classical_crystal(hamiltonian, parameters)
+    assert found.energies["moire"] == 0
+    assert found.energy == pytest.approx(9 * Ewald(MOIRE).madelung / 2, rel=1e-9)
+    hamiltonian, parameters = problem(6, 30.0)
+    found = classical_crystal(hamiltonian, parameters)
+    start = jnp.asarray(crystal_sites(hamiltonian, parameters))
+    assert found.energy <= sum(hamiltonian.potential_energies(start, parameters).values()) + 1e-12
+    quantum = hartree_fock(hamiltonian, parameters, crystal_start(hamiltonian, parameters))
+    assert found.energy < quantum.energy - quantum.energies["kinetic"]
 
 
 # Branches.

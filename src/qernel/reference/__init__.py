@@ -7,6 +7,8 @@ from ._branch import crystal_branch as crystal_branch
 from ._branch import liquid_branch as liquid_branch
 from ._branch import orbital_branch as orbital_branch
 from ._branch import potential_depth as potential_depth
+from ._classical import ClassicalCrystal as ClassicalCrystal
+from ._classical import classical_crystal as classical_crystal
 from ._crystal import crystal_sites as crystal_sites
 from ._exact import ExactState as ExactState
 from ._exact import basis_limit as basis_limit

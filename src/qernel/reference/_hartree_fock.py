@@ -1,11 +1,15 @@
+from collections.abc import Sequence
+
 import equinox as eqx
 import numpy as np
+import scipy.fft
 from jaxtyping import Float, Int, Num, PyTree
 
 from ..hamiltonian import Ewald, Hamiltonian
 from ..orbitals import to_exponentials
 from ._bloch import momentum_classes
 from ._descent import descend, orthonormalise
+from ._grid import Grid
 from ._orbital_set import OrbitalSet
 from ._problem import mean_field, primitive_lattice
 
@@ -37,6 +41,31 @@ class HartreeFock(eqx.Module):
     def energy(self) -> float:
         """The total energy, Ha*: a variational upper bound."""
         return sum(self.energies.values())
+
+    def structure_factor(
+        self, wave_vectors: Sequence[Sequence[int]] | Int[np.ndarray, "vectors dim"]
+    ) -> Float[np.ndarray, " vectors"]:
+        r"""$S(q) = \langle|\rho_q|^2\rangle/N$ of the determinant at integer wave vectors, in units of the supercell's,
+
+        $$ S(q) = 1 + \frac1N\Bigl(\bigl|\sum_a\langle a|e^{iq\cdot r}|a\rangle\bigr|^2
+           - \sum_\sigma\sum_{ab\in\sigma}\bigl|\langle a|e^{iq\cdot r}|b\rangle\bigr|^2\Bigr) . $$
+
+        Raises `ValueError` for a vector beyond the grid of products of two orbitals.
+        """
+        grid = Grid(self.orbitals.waves)
+        vectors = np.array(wave_vectors, dtype=np.int64).reshape(-1, len(grid.shape))
+        if np.any(2 * np.abs(vectors) >= np.array(grid.shape)):
+            raise ValueError(f"a wave vector is not one of the grid of {grid.shape}")
+        index = tuple(vectors.T)
+        density, exchange = np.zeros(len(vectors), np.complex128), np.zeros(len(vectors))
+        for coefficients in self.orbitals.coefficients:
+            phi = grid.to_grid(coefficients)
+            for a, orbital in enumerate(phi):
+                axes = tuple(range(1, phi.ndim))
+                spectrum = np.asarray(scipy.fft.fftn(np.conj(orbital) * phi, axes=axes))[(slice(None), *index)]
+                density += spectrum[a] / grid.size
+                exchange += np.sum(np.abs(spectrum / grid.size) ** 2, axis=0)
+        return 1 + (np.abs(density) ** 2 - exchange) / sum(self.orbitals.electrons)
 
 
 def hartree_fock(
