@@ -77,6 +77,8 @@ def trained(config, projected):
             state = initial_state(ansatz, method, state.positions, key=problem.key)
             state = train_from(state, family, method, config.sampling.burn_in, config.training.steps // 4)
         positions = state.positions[:, np.arange(settings.walkers) % config.sampling.walkers]
+        if projected:
+            positions = translated(positions, translations, family.hamiltonian.cell, jax.random.fold_in(problem.key, 2))
         evaluation = evaluate(
             state.ansatz,
             family,
@@ -89,6 +91,15 @@ def trained(config, projected):
             laplacian=method.laplacian,
         )
         return problem, evaluation, results(evaluation, family, problem.material)
+
+
+def translated(positions, translations, cell, key):
+    """Each walker moved by a random translation, under which a projected state does not change.
+
+    In a deep crystal walkers hardly ever change the registry in which the training left them by themselves.
+    """
+    chosen = jax.random.randint(key, positions.shape[:2], 0, len(translations))
+    return cell.wrap(positions + jnp.asarray(translations, positions.dtype)[chosen][:, :, None])
 
 
 def train_from(state, family, method, phases, steps):
