@@ -19,6 +19,7 @@ from qernel.lattice import oblique, rectangular, supercell, triangular
 from qernel.observables import (
     columns,
     evaluate,
+    findings,
     format_table,
     known_values,
     moire_supercell,
@@ -493,6 +494,19 @@ def test_known_values_belong_to_their_system_only():
     assert known(family_of([0.0], (3, 6))) is None
     assert known(family_of([0.0], phase_degrees=30.0)) is None
     assert known(family_of([0.0], dielectric=10.0)) is None
+
+
+def test_a_state_far_above_the_exact_one_is_doubted():
+    """Sound by every other sign: an eigenstate of the wrong momentum, say."""
+    family = family_of([0.0, 10.0, 20.0, 30.0])
+    exact = known_values(results(evaluation_of(family), family, MATERIAL)).exact_at(np.array([0.0, 10.0, 20.0, 30.0]))[
+        0
+    ]
+    far = findings(results(evaluation_of(family, energy=exact + [1.0, 0.1, 0.1, 0.1], sigma=0.3), family, MATERIAL))
+    doubted = [finding.text for finding in far if "correlation energy is missing" in finding.text]
+    assert len(doubted) == 1 and doubted[0].startswith("At 0 meV") and all(f.doubtful for f in far if f.text in doubted)
+    near = findings(results(evaluation_of(family, energy=exact + 0.1, sigma=0.3), family, MATERIAL))
+    assert not any("correlation energy is missing" in finding.text for finding in near)
 
 
 def test_verdict_against_known_energies():

@@ -11,6 +11,8 @@ class Limits(NamedTuple):
     - `kinetic_sigma`: largest difference of the two kinetic estimators, in its errors; `slope_sigma`: the same for
       the energy curve and ⟨∂H/∂λ⟩ (Hellmann-Feynman).
     - `v_score`: largest V-score of a state that is close to an eigenstate.
+    - `missing`: largest share of a known correlation energy (Hartree-Fock less exact) that may be missing, if that is
+      more than half a percent of the energy.
     """
 
     r_hat: float = 1.1
@@ -20,6 +22,7 @@ class Limits(NamedTuple):
     kinetic_sigma: float = 4
     slope_sigma: float = 3
     v_score: float = 1e-2
+    missing: float = 0.25
 
 
 LIMITS = Limits()

@@ -200,6 +200,19 @@ def _known(dataset: "xarray.Dataset") -> list[Finding]:
             text = f"At {_labels(dataset, below)} the energy lies below the exact one, beyond its error."
             advice = "do not use the energies below the exact ones: something is wrong with them"
             found.append(Finding("references", text, True, advice))
+    missing = energy - exact
+    far = (
+        here
+        & (missing > LIMITS.missing * (mean_field - exact))
+        & (missing > np.maximum(4 * sigma, 0.005 * abs(energy)))
+    )
+    if far.any():
+        text = (
+            f"At {_labels(dataset, far)} up to {np.max((missing / (mean_field - exact))[far]):.0%} of the correlation "
+            "energy is missing: not the ground state, whatever the other signs say."
+        )
+        advice = "look for another state (momentum, phase, more determinants) where the exact energy is far below"
+        found.append(Finding("references", text, True, advice))
     above = np.isfinite(mean_field) & (energy > mean_field + 3 * sigma)
     if above.any():
         text = f"Above Hartree-Fock at {_labels(dataset, above)}: not trained, or the wrong phase."

@@ -36,7 +36,9 @@ def checked(record: Record) -> list[str]:
     if "slopes" in topics:
         found.append(f"slope of the energies within {LIMITS.slope_sigma:g} errors of ⟨∂H/∂λ⟩ (Hellmann-Feynman)")
     if "references" in topics:
-        found.append("energies not below the exact and not above the Hartree-Fock ones where these are known")
+        found.append(
+            "energies not below the exact ones, nor far above them, nor above Hartree-Fock, where these are known"
+        )
     return found
 
 
