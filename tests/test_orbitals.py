@@ -136,6 +136,16 @@ def test_forward_laplacian_rule_agrees_with_the_hessian(name, backflow):
         np.testing.assert_allclose(a.reshape(b.shape), b, rtol=1e-9, atol=1e-9)
 
 
+def test_coefficients_may_depend_on_the_positions():
+    """Outside the closed rule: folx's general one has to serve."""
+    waves = PlaneWaves(triangular(3.0), 6.0)
+    table = jnp.asarray(coefficients(waves, imaginary=False))
+    function = lambda x: waves.expand(x, table * (1 + 0.1 * jnp.sum(jnp.sin(x))))
+    r = positions(waves.lattice)
+    for a, b in zip(forward(function, r), exact(function, r), strict=True):
+        np.testing.assert_allclose(a.reshape(b.shape), b, rtol=1e-9, atol=1e-9)
+
+
 def test_laplacian_of_a_complex_twisted_determinant():
     waves = PlaneWaves(triangular(3.0), 6.0)
     orbitals = ExpandedOrbitals(waves, coefficients(waves, 4), (0.4, 0.9))

@@ -84,10 +84,15 @@ class Scan:
     def _add_fidelities(self, dataset: Any, family: Family, samples: np.ndarray) -> None:
         """The columns that only a conditioned wavefunction gives."""
         ansatz, unit = self._state.ansatz, self._problem.material.hartree_meV
-        chi, error = fidelity_susceptibility(ansatz, family, samples)
-        _add(dataset, "fidelity_susceptibility", chi / unit**2, error / unit**2, "Var(d log psi / d V0)", "1/meV^2")
-        if isinstance(ansatz, Qernel):
-            _add(dataset, "expert_usage", *expert_usage(ansatz, family, samples), "mean gate of each expert")
+        with warnings.catch_warnings():
+            # Errors of fewer than eight walkers are NaN, which says it in the table.
+            warnings.filterwarnings("ignore", "an error bar needs")
+            chi = fidelity_susceptibility(ansatz, family, samples)
+            usage = expert_usage(ansatz, family, samples) if isinstance(ansatz, Qernel) else None
+        text = "Var(d log psi / d V0)"
+        _add(dataset, "fidelity_susceptibility", chi.value / unit**2, chi.error / unit**2, text, "1/meV^2")
+        if usage is not None:
+            _add(dataset, "expert_usage", usage.value, usage.error, "mean gate of each expert")
         for name, trial in self._trials.items():
             with warnings.catch_warnings():
                 # Said by the effective samples beside.

@@ -7,7 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Float, Inexact, Int
+from jaxtyping import Float, Inexact, Int, PyTree
 
 from ._jackknife import jackknife
 
@@ -89,6 +89,6 @@ def estimate(values: Inexact[np.ndarray, "walkers phases ..."]) -> Estimate:
     return WalkerMeans(kept.sum(axis=1) / count, samples).estimate()
 
 
-def estimates(means):
+def estimates(means: PyTree[WalkerMeans]) -> PyTree[Estimate]:
     """The estimate of every leaf of a pytree of `WalkerMeans`."""
     return jax.tree.map(WalkerMeans.estimate, means, is_leaf=lambda leaf: isinstance(leaf, WalkerMeans))

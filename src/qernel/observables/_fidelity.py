@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from qernel.ansatz import Ansatz
 from qernel.hamiltonian import Family
 
-from ._jackknife import jackknife
+from ._estimate import Estimate
 from ._slope import along_first_varying
+from ._walker_means import walker_means
 
 
 def log_derivative(ansatz: Ansatz, family: Family) -> Callable[[Float[Array, "electrons dim"], Any], Array]:
@@ -35,8 +36,8 @@ def log_derivative(ansatz: Ansatz, family: Family) -> Callable[[Float[Array, "el
 
 def fidelity_susceptibility(
     ansatz: Ansatz, family: Family, samples: Float[np.ndarray, "hamiltonians walkers records electrons dim"]
-) -> tuple[Float[np.ndarray, " hamiltonians"], Float[np.ndarray, " hamiltonians"]]:
-    r"""The fidelity susceptibility and its error, for every Hamiltonian of a family,
+) -> Estimate:
+    r"""The fidelity susceptibility of every Hamiltonian of a family,
 
     $$ \chi(\lambda) = \langle|\partial_\lambda\log\psi|^2\rangle - |\langle\partial_\lambda\log\psi\rangle|^2 . $$
 
@@ -53,14 +54,12 @@ def fidelity_susceptibility(
     **Source:** arXiv:0811.3127.
     """
 
-    @eqx.filter_jit
-    def of_record(ansatz, parameters, r):
-        return jax.vmap(jax.vmap(log_derivative(ansatz, family), in_axes=(0, None)))(r, parameters)
+    rows = [walker_means(Partial(_moments, ansatz, family, family.select(h)), x) for h, x in enumerate(samples)]
+    found = [row.jackknife(lambda moments: moments[2] - moments[0] ** 2 - moments[1] ** 2) for row in rows]
+    return Estimate(np.array([x.value for x in found]), np.array([x.error for x in found]))
 
-    records = [np.asarray(of_record(ansatz, family.parameters, jnp.asarray(r))) for r in np.moveaxis(samples, 2, 0)]
-    # hamiltonians walkers records (modulus, phase)
-    scores = np.stack(records, axis=2).astype(np.float64)
-    first, second = np.nanmean(scores, axis=2), np.nanmean(np.sum(scores**2, axis=-1), axis=2)
-    rows = [jackknife(lambda o, oo: oo - np.sum(o**2), first[h], second[h]) for h in range(len(scores))]
-    value, error = np.array(rows).T
-    return value, error
+
+def _moments(ansatz, family, parameters, r):
+    """Logarithmic derivatives of modulus and phase, and the sum of their squares."""
+    scores = log_derivative(ansatz, family)(r, parameters)
+    return jnp.concatenate([scores, jnp.sum(scores**2, keepdims=True)])

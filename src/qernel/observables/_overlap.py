@@ -44,14 +44,8 @@ def family_overlaps(
     Warns (`UserWarning`) if some neighbours have fewer than 50 effective samples.
     """
     size = family.size
-
-    @eqx.filter_jit
-    def of_record(ansatz, parameters, r):
-        # One Hamiltonian at a time: all pairs at once would be gigabytes.
-        return jax.lax.map(lambda of_one: _log_psi(ansatz, r, of_one), parameters)
-
     # evaluated at, sampled from, walkers, records
-    logs = _stack(of_record, ansatz, family.parameters, samples)
+    logs = _stack(_of_all_pairs, ansatz, family.parameters, samples)
     own = logs[np.arange(size), np.arange(size)]
     value, error, effective = (np.ones((size, size)) for _ in range(3))
     for a in range(size):
@@ -94,14 +88,8 @@ def trial_overlaps(
     Warns (`UserWarning`) if an overlap has fewer than 50 effective samples.
     """
 
-    @eqx.filter_jit
-    def of_record(states, parameters, r):
-        over = jax.vmap(
-            lambda x, of_one: _log_psi(states[1], x[None], of_one)[0] - _log_psi(states[0], x[None], of_one)[0]
-        )
-        return over(r, parameters)
-
-    logs = _stack(of_record, (ansatz, trial), family.parameters, samples)
+    # Two programs: the determinants of both in one would be LAPACK calls that do not wait for each other.
+    logs = _stack(_of_own, trial, family.parameters, samples) - _stack(_of_own, ansatz, family.parameters, samples)
     rows = []
     for log in logs:
         ratio = _ratios(log)
@@ -118,14 +106,20 @@ def trial_overlaps(
     return Overlaps(value, error, effective)
 
 
-def _log_psi(
-    ansatz: Ansatz, r: Float[Array, "hamiltonians walkers electrons dim"], parameters
-) -> Complex[Array, "hamiltonians walkers"]:
-    def one(x):
-        value = ansatz(x, parameters)
-        return jax.lax.complex(value.log_magnitude, value.phase.astype(value.log_magnitude.dtype))
+@eqx.filter_jit
+def _of_all_pairs(ansatz, parameters, r) -> Complex[Array, "evaluated sampled walkers"]:
+    # One Hamiltonian at a time: all pairs at once would be gigabytes.
+    return jax.lax.map(lambda of_one: jax.vmap(jax.vmap(lambda x: _log_psi(ansatz, x, of_one)))(r), parameters)
 
-    return jax.vmap(jax.vmap(one))(r)
+
+@eqx.filter_jit
+def _of_own(ansatz, parameters, r) -> Complex[Array, "hamiltonians walkers"]:
+    return jax.vmap(jax.vmap(lambda x, of_one: _log_psi(ansatz, x, of_one), in_axes=(0, None)))(r, parameters)
+
+
+def _log_psi(ansatz: Ansatz, r: Float[Array, "electrons dim"], parameters) -> Complex[Array, ""]:
+    value = ansatz(r, parameters)
+    return jax.lax.complex(value.log_magnitude, value.phase.astype(value.log_magnitude.dtype))
 
 
 def _stack(of_record, states, parameters, samples) -> Complex[np.ndarray, "..."]:

@@ -14,17 +14,6 @@ def _waves(r: Float[Array, "electrons dim"], vectors) -> Float[Array, "electrons
     return jnp.concatenate(cos_sin(turns), axis=1)
 
 
-def _sum(
-    r: Float[Array, "electrons dim"],
-    vectors: Float[Array, "half dim"],
-    constant: Float[Array, " orbitals"],
-    cosine: Float[Array, "half orbitals"],
-    sine: Float[Array, "half orbitals"],
-) -> Float[Array, "electrons orbitals"]:
-    waves = _waves(r, vectors)
-    return constant[None] + jnp.matmul(waves, jnp.concatenate([cosine, sine]), precision=Precision.HIGHEST)
-
-
 def qernel_plane_wave_sum(
     r: Float[Array, "electrons dim"],
     vectors: Float[Array, "half dim"],
@@ -33,7 +22,8 @@ def qernel_plane_wave_sum(
     sine: Float[Array, "half orbitals"],
 ) -> Float[Array, "electrons orbitals"]:
     """What `plane_wave_sum` jits under a name of its own."""
-    return _sum(r, vectors, constant, cosine, sine)
+    waves = _waves(r, vectors)
+    return constant[None] + jnp.matmul(waves, jnp.concatenate([cosine, sine]), precision=Precision.HIGHEST)
 
 
 # folx recognises a function by the name of its jit; nested in another jit this costs nothing.
@@ -72,7 +62,7 @@ def _forward_laplacian(args, kwargs, sparsity_threshold):
     del kwargs
     r, vectors, constant, cosine, sine = args
     if not isinstance(r, FwdLaplArray) or any(isinstance(x, FwdLaplArray) for x in args[1:]):
-        return folx.forward_laplacian(_sum, sparsity_threshold)(*args)
+        return folx.forward_laplacian(qernel_plane_wave_sum, sparsity_threshold)(*args)
     dim, orbitals = vectors.shape[1], cosine.shape[1]
     second = [(a, b) for a in range(dim) for b in range(a, dim)]
     g = [vectors[:, a, None] for a in range(dim)]
