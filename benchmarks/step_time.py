@@ -27,6 +27,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from jax.flatten_util import ravel_pytree  # noqa: E402
 
+from qernel.compilation import compiled  # noqa: E402
 from qernel.gradient import LogDerivatives, clipped_residuals, local_energies  # noqa: E402
 from qernel.layers import trainable  # noqa: E402
 from qernel.presets import build, preset  # noqa: E402
@@ -76,29 +77,29 @@ def measure(electrons):
     trained, static = eqx.partition(state.ansatz, trainable(state.ansatz))
     size = ravel_pytree(trained)[0].size
 
-    @eqx.filter_jit
+    @compiled
     def forward(ansatz, r):
         return jax.vmap(lambda p, walkers: jax.vmap(lambda x: log_density(ansatz, x, p))(walkers))(family.parameters, r)
 
-    @eqx.filter_jit
+    @compiled
     def energies(ansatz, r):
         return local_energies(ansatz, family.hamiltonian, r, family.parameters, method.laplacian, method.chunk).total
 
     def derivatives(trained, r):
         return LogDerivatives(trained, static, r, family.parameters)
 
-    @eqx.filter_jit
+    @compiled
     def gram(trained, r):
         return derivatives(trained, r).gram(jnp.ones(r.shape[:2], bool))[0]
 
-    @eqx.filter_jit
+    @compiled
     def update(trained, r, local, optimiser_state):
         residuals, mask, _ = clipped_residuals(local)
         return method.optimiser.update(derivatives(trained, r), residuals, mask, optimiser_state).trained
 
     r = state.positions
     _, pass_time, _ = seconds(forward, state.ansatz, r)
-    _, sampling, _ = seconds(eqx.filter_jit(lambda s: sample_phase(s, family, method).positions), state)
+    _, sampling, _ = seconds(compiled(lambda s: sample_phase(s, family, method).positions), state)
     local, energy, _ = seconds(energies, state.ansatz, r)
     _, gradient, _ = seconds(gram, trained, r)
     _, updating, _ = seconds(update, trained, r, local, state.optimiser_state)

@@ -1,5 +1,7 @@
 """Every wavefunction: antisymmetric, periodic, smooth, finite, jit = eager; and what a misbuilt one says."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,9 +9,11 @@ import numpy as np
 import pytest
 from families import plane_waves, random_positions, small_family, small_qernel
 
-from qernel.ansatz import LogPsi, qernel
+from qernel.ansatz import AtParameters, LogPsi, Unconditioned, qernel
 from qernel.check import check_ansatz, laplacian_difference
-from qernel.layers import SquaredReLU, TopK, trainable
+from qernel.laplacian import FolxLaplacian, ForwardLaplacian
+from qernel.layers import ConditionRouter, Frozen, SquaredReLU, TopK, trainable
+from qernel.orbitals import ExpandedOrbitals, PlaneWaves
 
 VARIANTS = {
     "real": dict(),
@@ -48,12 +52,52 @@ def test_the_value_depends_on_the_hamiltonian():
     assert len(set(np.round(values, 6))) == 3
 
 
-@pytest.mark.parametrize("name", ["real", "complex", "sparse experts"])
-@pytest.mark.parametrize("electrons", [(3, 0), (2, 1)])
+LAPLACIANS = {
+    "real": dict(layers=2),
+    "complex": dict(complex=True, query_heads=4, key_value_heads=2),
+    "sparse experts": dict(gate=SquaredReLU(), layers=2),
+    "routed by the condition": dict(router=ConditionRouter, complex=True),
+    "no film, no cusp": dict(film=False, cusp_range=None),
+}
+
+
+@pytest.mark.parametrize("name", LAPLACIANS)
+@pytest.mark.parametrize("electrons", [(3, 0), (2, 1), (1, 0)])
 def test_forward_laplacian_equals_the_hessian(name, electrons):
     family = small_family(electrons)
-    ansatz = small_qernel(family, **VARIANTS[name])
+    ansatz = perturbed(small_qernel(family, **LAPLACIANS[name]))
     assert laplacian_difference(ansatz, family.select(2), random_positions(family, 3)[0]) < 1e-10
+
+
+def perturbed(ansatz):
+    """Away from the start, where FiLM is the identity and pair biases vanish."""
+    trained, static = eqx.partition(ansatz, trainable(ansatz))
+    trained = jax.tree.map(lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape).astype(x.dtype), trained)
+    return eqx.combine(trained, static)
+
+
+def test_twisted_complex_orbitals_have_a_closed_laplacian():
+    """Orbitals that are complex themselves times complex factors."""
+    family = small_family()
+    ansatz = small_qernel(family, complex=True)
+    waves = PlaneWaves(family.hamiltonian.cell, 1.0)
+    table = np.random.default_rng(1).normal(size=(2, waves.size, 3))
+    orbitals = ExpandedOrbitals(waves, table[0] + 1j * table[1], (0.4, 0.9))
+    ansatz = dataclasses.replace(ansatz, references=(Frozen(orbitals),))
+    assert laplacian_difference(ansatz, family.select(1), random_positions(family, 3)[0]) < 1e-10
+
+
+def test_closed_rules_and_folx_give_the_same_derivatives():
+    family = small_family((2, 1))
+    ansatz = perturbed(small_qernel(family, complex=True, layers=2))
+    r = random_positions(family, 1)[0, 0]
+    at = AtParameters(ansatz, family.select(1))
+    closed, general = (eqx.filter_jit(method)(at, r) for method in (ForwardLaplacian(), FolxLaplacian()))
+    for a, b in zip(jax.tree.leaves(closed), jax.tree.leaves(general), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+    unconditioned = AtParameters(Unconditioned(ansatz, family.select(1)), family.select(0))
+    again = eqx.filter_jit(ForwardLaplacian())(unconditioned, r)
+    np.testing.assert_allclose(again.laplacian, closed.laplacian, rtol=1e-12)
 
 
 @pytest.mark.parametrize("electrons", [(3, 0), (1, 1)])

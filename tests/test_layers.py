@@ -32,6 +32,7 @@ from qernel.layers import (
     load_balancing_loss,
     trainable,
 )
+from qernel.propagation import Jet, PairJet, own_jet, propagate
 
 ELECTRONS, FEATURES, CONDITION, EXPERTS = 5, 8, 3, 4
 KEY = jax.random.key(7)
@@ -193,6 +194,65 @@ def test_forward_laplacian_equals_the_trace_of_the_hessian(name):
         laplacian, trace, jacobian, gradient = both(flat)
         np.testing.assert_allclose(laplacian, trace, rtol=1e-10, atol=1e-10)
         np.testing.assert_allclose(jacobian, gradient, rtol=1e-10, atol=1e-10)
+
+
+@every_layer
+@pytest.mark.parametrize("own", [True, False], ids=["own", "dense"])
+def test_propagation_equals_the_derivatives(name, own):
+    """Value, Jacobian and Laplacian of every layer after features that are functions of the positions."""
+    layer, r = build(name, jnp.float64), numbers((3, 2))
+    module, arguments = (layer.layer, (layer.condition,)) if isinstance(layer, Conditioned) else (layer, ())
+    left, right = numbers((2, FEATURES)), numbers((FEATURES,))
+
+    def before(r):
+        mixed = r if own else r + jnp.sin(r) * jnp.cos(r[0, 0] * r[2, 1])
+        return jnp.tanh(mixed @ left + right[None])
+
+    def jet_of(r):
+        if own:
+            return own_jet(before, r)
+        first = jnp.moveaxis(jax.jacfwd(before)(r).reshape(3, FEATURES, 6), 2, 1)
+        second = jax.jacfwd(jax.jacfwd(before))(r).reshape(3, FEATURES, 6, 6)
+        return Jet(before(r), first, jnp.trace(second, axis1=2, axis2=3))
+
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def both(r):
+        after = lambda r: layer(before(r))
+        second = jax.jacfwd(jax.jacfwd(after))(r)
+        shape = after(r).shape
+        expected = (
+            after(r),
+            jnp.moveaxis(jax.jacfwd(after)(r).reshape(*shape, 6), 2, 1),
+            jnp.trace(second.reshape(*shape, 6, 6), axis1=2, axis2=3),
+        )
+        found = propagate(module, jet_of(r), *arguments).dense()
+        return (found.value, found.jacobian, found.laplacian), expected
+
+    for found, expected in zip(*both(r), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_attention_propagates_a_pair_bias():
+    """A bias that depends on both electrons, before (own) and after the first exchange of information."""
+    layer, r, weights = attention(2, jnp.float64), numbers((3, 2)), numbers((2, FEATURES))
+    before = lambda r: jnp.sin(r @ weights)
+    scale = jnp.arange(1.0, 5)[:, None, None]
+    pairs = lambda x, y: scale * jnp.sin(x[:, None, 0] - 2 * y[None, :, 1])[None]
+    bias = lambda r: pairs(r, r)
+    after = lambda r: layer(before(r), bias(r))
+
+    def pair_jet(r):
+        left = jnp.moveaxis(jnp.einsum("hijia->hija", jax.jacfwd(pairs, 0)(r, r)), 3, 2)
+        right = jnp.moveaxis(jnp.einsum("hijja->hija", jax.jacfwd(pairs, 1)(r, r)), 3, 2)
+        second = jax.jacfwd(jax.jacfwd(bias))(r).reshape(4, 3, 3, 6, 6)
+        return PairJet(bias(r), left, right, jnp.trace(second, axis1=3, axis2=4))
+
+    second = jnp.trace(jax.jacfwd(jax.jacfwd(after))(r).reshape(3, FEATURES, 6, 6), axis1=2, axis2=3)
+    first = jnp.moveaxis(jax.jacfwd(after)(r).reshape(3, FEATURES, 6), 2, 1)
+    for jet in (own_jet(before, r), own_jet(before, r).dense()):
+        found = layer.propagate(jet, pair_jet(r))
+        for a, b in zip((found.value, found.jacobian, found.laplacian), (after(r), first, second), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
 # ------------------------------------------------------------------------------------- one by one

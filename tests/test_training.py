@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from tiny_problem import Small, small_problem, tiny_problem
 
+from qernel.ansatz import Derivatives
 from qernel.hamiltonian import Hamiltonian, Harmonic, Kinetic, moire_family
-from qernel.laplacian import AbstractLaplacian, Derivatives, ForwardLaplacian
+from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 from qernel.layers import trainable
 from qernel.presets import build
 from qernel.reference import crystal_sites

@@ -3,6 +3,9 @@
 from ._branch import single_branch as single_branch
 from ._conditioner import Conditioner as Conditioner
 from ._contract import Ansatz as Ansatz
+from ._contract import AtParameters as AtParameters
+from ._contract import Derivatives as Derivatives
+from ._contract import DifferentiableAnsatz as DifferentiableAnsatz
 from ._contract import LogPsi as LogPsi
 from ._qernel import (
     PairBias as PairBias,

@@ -3,7 +3,7 @@
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 
 class LogPsi(eqx.Module):
@@ -18,6 +18,17 @@ class LogPsi(eqx.Module):
     real: bool = eqx.field(static=True, default=False)
 
 
+class Derivatives(eqx.Module):
+    r"""$\log\psi$ with its gradient and Laplacian in the electrons' positions.
+
+    `gradient` and `laplacian` are complex where the wavefunction is, real otherwise.
+    """
+
+    log_psi: LogPsi
+    gradient: Inexact[Array, "electrons dim"]
+    laplacian: Inexact[Array, ""]
+
+
 @runtime_checkable
 class Ansatz(Protocol):
     """Anything callable as `ansatz(r, parameters) -> LogPsi`: any `eqx.Module` of this form trains.
@@ -27,3 +38,26 @@ class Ansatz(Protocol):
     """
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> LogPsi: ...
+
+
+@runtime_checkable
+class DifferentiableAnsatz(Protocol):
+    """An ansatz that knows a faster way to its derivatives than a general forward Laplacian.
+
+    [`ForwardLaplacian`][qernel.laplacian.ForwardLaplacian] uses `derivatives` where there is one.
+    """
+
+    def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> LogPsi: ...
+
+    def derivatives(self, r: Float[Array, "electrons dim"], parameters: Any) -> Derivatives: ...
+
+
+class AtParameters(eqx.Module):
+    """The wavefunction of one Hamiltonian, a function of the positions alone."""
+
+    ansatz: Ansatz
+    parameters: Any
+
+    def __call__(self, r: Float[Array, "electrons dim"]) -> LogPsi:
+        """Logarithm of ψ at one configuration."""
+        return self.ansatz(r, self.parameters)

@@ -23,10 +23,17 @@ from qernel.layers import (
     RMSNorm,
     Softmax,
 )
-from qernel.orbitals import AbstractOrbitals, CuspJastrow, PairJastrow, log_sum_determinants
+from qernel.orbitals import (
+    AbstractOrbitals,
+    CuspJastrow,
+    PairJastrow,
+    log_sum_determinants,
+    log_sum_determinants_laplacian,
+)
+from qernel.propagation import Jet, PairJet, add, constant_features, own_jet
 
 from ._conditioner import Conditioner
-from ._contract import LogPsi
+from ._contract import Derivatives, LogPsi
 
 
 class QernelBlock(eqx.Module):
@@ -67,6 +74,16 @@ class QernelBlock(eqx.Module):
         h = h + self.attention(_modulated(self.attention_film, self.attention_norm(h), condition), pair_bias)
         return h, _modulated(self.experts_film, self.experts_norm(h), condition)
 
+    def propagate(self, h: Jet, condition: Float[Array, " condition"], pair_bias: PairJet | None = None) -> Jet:
+        """The block with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+
+        def modulated(film, x):
+            return x if film is None else film.propagate(x, condition)
+
+        attended = self.attention.propagate(modulated(self.attention_film, self.attention_norm.propagate(h)), pair_bias)
+        h = add(h, attended)
+        return add(h, self.experts.propagate(modulated(self.experts_film, self.experts_norm.propagate(h)), condition))
+
 
 def _modulated(film: FiLM | None, x: Array, condition: Array) -> Array:
     return x if film is None else film(x, condition)
@@ -82,11 +99,23 @@ class PairBias(eqx.Module):
 
     def __call__(self, waves: Float[Array, "electrons waves2"]) -> Float[Array, "heads electrons electrons"]:
         """Bias of every pair from the features $[\\cos G\\cdot r_i, \\sin G\\cdot r_i]$."""
-        cos, sin = jnp.split(waves[None], 2, axis=-1)
-        even, odd = jnp.split(self.weights.astype(waves.dtype)[:, None], 2, axis=-1)
-        # cos(a-b) = cos a cos b + sin a sin b and sin(a-b) = sin a cos b - cos a sin b, as one product a head.
-        left = jnp.concatenate([even * cos + odd * sin, even * sin - odd * cos], axis=-1)
-        return left @ waves.T
+        return self._product(waves, waves)
+
+    def propagate(self, waves: Jet) -> PairJet:
+        r"""The bias with derivatives; it depends on $r_i - r_j$ alone, so that $\partial_j b = -\partial_i b$."""
+        n, dim, features = waves.jacobian.shape
+        slope = self._product(waves.jacobian.reshape(n * dim, features), waves.value).reshape(-1, n, dim, n)
+        # The Laplacian in one of the electrons is as large as that in the other; b_ii is constant.
+        others = 1 - jnp.eye(n, dtype=slope.dtype)[None]
+        curvature = 2 * others * self._product(waves.value, waves.laplacian)
+        return PairJet(self(waves.value), slope, -slope, curvature)
+
+    def _product(self, left: Float[Array, "left waves2"], right: Float[Array, "right waves2"]) -> Array:
+        """cos(a-b) = cos a cos b + sin a sin b and sin(a-b) = sin a cos b - cos a sin b, as one product a head."""
+        cos, sin = jnp.split(left[None], 2, axis=-1)
+        even, odd = jnp.split(self.weights.astype(left.dtype)[:, None], 2, axis=-1)
+        rotated = jnp.concatenate([even * cos + odd * sin, even * sin - odd * cos], axis=-1)
+        return jnp.matmul(rotated, right.T, precision="highest")
 
 
 class Qernel(eqx.Module):
@@ -146,12 +175,81 @@ class Qernel(eqx.Module):
             total = total + self.pair(r, condition)
         return total
 
+    def derivatives(self, r: Float[Array, "electrons dim"], parameters: Any) -> Derivatives:
+        """log ψ with its gradient and Laplacian in one forward sweep with closed rules for every layer."""
+        condition = self.conditioner(parameters).astype(r.dtype)
+        matrices, jacobian, laplacian = self._matrix_jets(r, parameters, condition)
+        found = log_sum_determinants_laplacian(matrices, jacobian, laplacian, self.weights(condition))
+        log_magnitude, phase, gradient, curvature = found
+        gradient = gradient.reshape(r.shape)
+        for value, slope, second in self._jastrow_derivatives(r, parameters, condition):
+            log_magnitude = log_magnitude + value
+            gradient, curvature = gradient + slope.astype(gradient.dtype), curvature + second.astype(curvature.dtype)
+        return Derivatives(LogPsi(log_magnitude, phase, real=not self.complex), gradient, curvature)
+
+    def _jastrow_derivatives(self, r, parameters, condition):
+        if self.cusp is not None:
+            yield self.cusp.derivatives(r, coulomb_strength(parameters, r.dtype))
+        if self.pair is not None:
+            yield self.pair.derivatives(r, condition)
+
+    def _matrix_jets(self, r, parameters, condition):
+        """The matrices of `orbital_matrices`, and the real and imaginary parts of their derivatives: the Jacobian as
+        (parts, determinants, electrons, coordinates, orbitals), the Laplacian without the coordinates."""
+        n, dim = r.shape
+        waves = inputs = own_jet(self.embedding, r)
+        if self.electrons[1]:
+            inputs = constant_features(inputs, self._spins(r.dtype))
+        h = self.lift.propagate(inputs)
+        for block, bias in zip(self.blocks, self.pair_biases, strict=True):
+            h = block.propagate(h, condition, bias.propagate(waves))
+        dressing = self.dressing.propagate(h.dense())
+        split = lambda part: part.reshape(*part.shape[:-1], -1, self.determinants, n)
+        # parts, determinants, electrons, (coordinates,) orbitals
+        f, f1, f2 = (
+            jnp.moveaxis(split(part), (-3, -2), (0, 1))
+            for part in (dressing.value, dressing.jacobian, dressing.laplacian)
+        )
+        f = f + jnp.asarray([1.0, 0.0][: len(f)], r.dtype)[:, None, None, None]
+        own = jnp.eye(n, dtype=r.dtype)
+        # The derivatives in each electron's own coordinates: every (n + 1)-th of the n x n pairs of electrons.
+        f1_own = f1.reshape(*f1.shape[:2], n * n, dim, n)[:, :, :: n + 1]
+        repeats = self.determinants // len(self.references)
+        parts = []
+        for part in self._reference_jets(r, parameters):
+            # determinants, electrons, (coordinates,) orbitals
+            phi, phi1, phi2 = (jnp.repeat(x, repeats, axis=0)[None] for x in part)
+            slopes = (phi1 * f[:, :, :, None])[:, :, :, None] * own[None, None, :, :, None, None]
+            jacobian = phi[:, :, :, None] * f1 + slopes.reshape(f1.shape)
+            laplacian = phi2 * f + phi * f2
+            for axis in range(dim):
+                laplacian = laplacian + 2 * phi1[:, :, :, axis] * f1_own[:, :, :, axis]
+            parts.append((phi * f, jacobian, laplacian))
+        if len(parts) == 2:
+            (real, imaginary) = parts
+            parts = [jax.tree.map(lambda a, b: jnp.stack([a[0] - b[1], a[1] + b[0]]), real, imaginary)]
+        matrices, jacobian, laplacian = parts[0]
+        if self.complex:
+            return jax.lax.complex(matrices[0], matrices[1]), jacobian, laplacian
+        return matrices[0], jacobian, laplacian
+
+    def _reference_jets(self, r, parameters):
+        """Real and, if there is one, imaginary part of the reference orbitals with their own derivatives:
+        (references, electrons, orbitals), the same with `dim` before the orbitals, and the Laplacian."""
+        jets = [own_jet(lambda x, orbital=orbital: orbital(x, parameters), r) for orbital in self.references]
+        stacked = [jnp.stack(part) for part in zip(*((j.value, j.jacobian, j.laplacian) for j in jets), strict=True)]
+        yield tuple(jnp.real(part).astype(r.dtype) for part in stacked)
+        if jnp.iscomplexobj(stacked[0]):
+            yield tuple(jnp.imag(part).astype(r.dtype) for part in stacked)
+
+    def _spins(self, dtype: DTypeLike) -> Float[Array, "electrons 1"]:
+        return jnp.asarray(np.repeat([1.0, -1.0], self.electrons)[:, None], dtype)
+
     def _lifted(self, r: Float[Array, "electrons dim"]) -> tuple[Array, Array]:
         """Periodic features, and the features before the first block."""
         waves = inputs = self.embedding(r)
         if self.electrons[1]:
-            spins = jnp.asarray(np.repeat([1.0, -1.0], self.electrons)[:, None], r.dtype)
-            inputs = jnp.concatenate([inputs, spins], axis=-1)
+            inputs = jnp.concatenate([inputs, self._spins(r.dtype)], axis=-1)
         return waves, self.lift(inputs)
 
     def features(

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from qernel.layers import Frozen
 
-from ._contract import Ansatz, LogPsi
+from ._contract import Ansatz, AtParameters, LogPsi
 
 
 class Unconditioned(eqx.Module):
@@ -29,4 +29,9 @@ class Unconditioned(eqx.Module):
     def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> LogPsi:
         """Logarithm of ψ at one configuration `r`, whatever the parameters."""
         del parameters
-        return self.ansatz(r, self.parameters.module)
+        return self.fixed(r)
+
+    @property
+    def fixed(self) -> AtParameters:
+        """The wavefunction as a function of the positions alone."""
+        return AtParameters(self.ansatz, self.parameters.module)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from qernel.ansatz import Ansatz
+from qernel.ansatz import Ansatz, AtParameters
+from qernel.compilation import compiled
 from qernel.gradient import local_energy
 from qernel.hamiltonian import Hamiltonian
 from qernel.laplacian import ForwardLaplacian, HessianTrace
@@ -83,7 +84,7 @@ def _positions(hamiltonian, key, walkers, scale):
 
 
 def _log_psi(ansatz, parameters, r):
-    value = eqx.filter_jit(jax.vmap(lambda x: ansatz(x, parameters)))(r)
+    value = compiled(jax.vmap(lambda x: ansatz(x, parameters)))(r)
     return np.asarray(value.log_magnitude), np.asarray(value.phase)
 
 
@@ -121,7 +122,7 @@ def _boundary(ansatz, hamiltonian, parameters, r):
 
 
 def _energies(ansatz, hamiltonian, parameters, r):
-    energies = eqx.filter_jit(jax.vmap(lambda x: local_energy(ansatz, hamiltonian, x, parameters)))(r)
+    energies = compiled(jax.vmap(lambda x: local_energy(ansatz, hamiltonian, x, parameters)))(r)
     return energies, np.asarray(energies.total)
 
 
@@ -154,12 +155,12 @@ def laplacian_difference(ansatz: Ansatz, parameters: Any, r: Float[Array, "walke
     """Largest relative difference of the forward Laplacian and the trace of the Hessian at the walkers `r`."""
 
     def both(x):
-        forward = ForwardLaplacian()(lambda y: ansatz(y, parameters), x)
+        forward = ForwardLaplacian()(AtParameters(ansatz, parameters), x)
         # One chain of factorisations after the other: see training._step.
         x = jnp.where(jnp.isfinite(jnp.abs(forward.laplacian)), x, jnp.nan)
         return forward.laplacian, HessianTrace()(lambda y: ansatz(y, parameters), x).laplacian
 
-    fast, slow = (np.asarray(x) for x in eqx.filter_jit(jax.vmap(both))(r))
+    fast, slow = (np.asarray(x) for x in compiled(jax.vmap(both))(r))
     return float(np.max(np.abs(fast - slow) / (1 + np.abs(slow))))
 
 
@@ -168,7 +169,7 @@ def _smoothness(ansatz, hamiltonian, parameters, r, key, phases):
     sampler = Sampler(moves=10, wrap=wrap)
     batch = jax.tree.map(lambda x: x[None], parameters)
 
-    @eqx.filter_jit
+    @compiled
     def run(r, step_size, key):
         def log_density(x, parameters):
             return 2 * ansatz(x, parameters).log_magnitude

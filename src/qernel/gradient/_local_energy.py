@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
-from qernel.ansatz import Ansatz
+from qernel.ansatz import Ansatz, AtParameters
 from qernel.hamiltonian import Hamiltonian
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 
@@ -48,7 +48,7 @@ def local_energy(
     differentiate ([`ForwardLaplacian`][qernel.laplacian.ForwardLaplacian] by default).
     """
     laplacian = ForwardLaplacian() if laplacian is None else laplacian
-    derivatives = laplacian(lambda x: ansatz(x, parameters), r)
+    derivatives = laplacian(AtParameters(ansatz, parameters), r)
     prefactor = jnp.asarray(hamiltonian.kinetic.prefactor(parameters)).astype(r.dtype) / 2
     gradient = derivatives.gradient
     square = jnp.sum(gradient**2)

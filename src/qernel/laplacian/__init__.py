@@ -1,6 +1,6 @@
 """Gradient and Laplacian of log ψ: the forward Laplacian (default) and an exact slow reference."""
 
 from ._derivatives import AbstractLaplacian as AbstractLaplacian
-from ._derivatives import Derivatives as Derivatives
+from ._forward import FolxLaplacian as FolxLaplacian
 from ._forward import ForwardLaplacian as ForwardLaplacian
 from ._hessian import HessianTrace as HessianTrace

@@ -1,23 +1,12 @@
-"""What a Laplacian returns, and the contract of the choices."""
+"""The contract of the choices."""
 
 from abc import abstractmethod
 from collections.abc import Callable
 
 import equinox as eqx
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float
 
-from qernel.ansatz import LogPsi
-
-
-class Derivatives(eqx.Module):
-    r"""$\log\psi$ with its gradient and Laplacian in the electrons' positions.
-
-    `gradient` and `laplacian` are complex where the wavefunction is, real otherwise.
-    """
-
-    log_psi: LogPsi
-    gradient: Inexact[Array, "electrons dim"]
-    laplacian: Inexact[Array, ""]
+from qernel.ansatz import Derivatives, LogPsi
 
 
 class AbstractLaplacian(eqx.Module):

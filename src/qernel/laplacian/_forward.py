@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from qernel.ansatz import LogPsi
-from qernel.orbitals._determinants import log_sum_determinants_laplacian
+from qernel.ansatz import AtParameters, Derivatives, DifferentiableAnsatz, LogPsi, Unconditioned
+from qernel.orbitals import log_sum_determinants_laplacian
 
-from ._derivatives import AbstractLaplacian, Derivatives
+from ._derivatives import AbstractLaplacian
 
 
 def _determinant_rule(args: Any, kwargs: Any, sparsity_threshold: int) -> Any:
@@ -27,9 +27,11 @@ def _determinant_rule(args: Any, kwargs: Any, sparsity_threshold: int) -> Any:
         from qernel.orbitals import log_sum_determinants
 
         return list(log_sum_determinants(matrices, weights))
-    log_magnitude, phase, gradient, laplacian = log_sum_determinants_laplacian(
-        matrices.x, matrices.dense_jacobian, matrices.laplacian, weights
-    )
+    # (coordinates, determinants, n, n) -> (parts, determinants, n, coordinates, n)
+    parts = (jnp.real, jnp.imag) if jnp.iscomplexobj(matrices.x) else (jnp.real,)
+    jacobian = jnp.moveaxis(jnp.stack([part(matrices.dense_jacobian) for part in parts]), 1, 3)
+    second = jnp.stack([part(matrices.laplacian) for part in parts])
+    log_magnitude, phase, gradient, laplacian = log_sum_determinants_laplacian(matrices.x, jacobian, second, weights)
     log_magnitude = FwdLaplArray(log_magnitude, FwdJacobian.from_dense(gradient.real), laplacian.real)
     if not jnp.iscomplexobj(gradient):
         return [log_magnitude, phase]
@@ -39,8 +41,27 @@ def _determinant_rule(args: Any, kwargs: Any, sparsity_threshold: int) -> Any:
 class ForwardLaplacian(AbstractLaplacian):
     r"""One forward sweep that carries (value, Jacobian, Laplacian) through every operation.
 
-    Exact, like [`qernel.laplacian.HessianTrace`][], and several times faster. Any `eqx.Module` made of ordinary JAX
-    operations passes; `top_k` and gathers by a position-dependent index do not.
+    Exact, like [`qernel.laplacian.HessianTrace`][], and several times faster. An ansatz with a method `derivatives`
+    ([`DifferentiableAnsatz`][qernel.ansatz.DifferentiableAnsatz], [`Qernel`][qernel.ansatz.Qernel] among them) is asked
+    for them; any other goes through [`FolxLaplacian`][qernel.laplacian.FolxLaplacian].
+
+    **Source:** forward Laplacian, arXiv:2307.08214.
+    """
+
+    def __call__(
+        self, log_psi: Callable[[Float[Array, "electrons dim"]], LogPsi], r: Float[Array, "electrons dim"]
+    ) -> Derivatives:
+        if isinstance(log_psi, AtParameters) and isinstance(log_psi.ansatz, Unconditioned):
+            log_psi = log_psi.ansatz.fixed
+        if isinstance(log_psi, AtParameters) and isinstance(log_psi.ansatz, DifferentiableAnsatz):
+            return log_psi.ansatz.derivatives(r, log_psi.parameters)
+        return FolxLaplacian()(log_psi, r)
+
+
+class FolxLaplacian(AbstractLaplacian):
+    r"""The general forward Laplacian of the library folx, with closed rules for determinants and plane waves.
+
+    Any `eqx.Module` made of ordinary JAX operations passes; `top_k` and gathers by a position-dependent index do not.
 
     **Source:** forward Laplacian, arXiv:2307.08214; implementation: folx.
     """

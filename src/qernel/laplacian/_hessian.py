@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from qernel.ansatz import LogPsi
+from qernel.ansatz import Derivatives, LogPsi
 
-from ._derivatives import AbstractLaplacian, Derivatives
+from ._derivatives import AbstractLaplacian
 
 
 class HessianTrace(AbstractLaplacian):

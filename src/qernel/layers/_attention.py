@@ -6,6 +6,9 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from qernel.propagation import Jet, PairJet, linear
+
+from ._attention_jet import attend, attend_own
 from ._check import check_dtype, check_precision, check_sizes, check_width
 from ._start import normal
 
@@ -116,3 +119,33 @@ class GroupedQueryAttention(eqx.Module):
             mixed = mixed / jnp.sum(weights, axis=-1, keepdims=True)
             weight_out = self.weight_out.astype(x.dtype).reshape(kv, group, size, self.features)
             return jnp.einsum(f"{order[:3]}d,kgdf->if", mixed, weight_out, precision=self.precision)
+
+    def propagate(self, x: Jet, pair_bias: PairJet | None = None) -> Jet:
+        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        check_width("GroupedQueryAttention", "features", x.value, self.features)
+        n, kv, size = x.value.shape[0], self.key_value_heads, self.head_size
+        projected = linear(x, self.weight_in, precision=self.precision)
+
+        def heads(start, count):
+            """Some of the projections as (key/value heads, the electrons of each query head, ..., size)."""
+
+            def split(part):
+                part = part[..., start * size : (start + count) * size]
+                part = part.reshape(*part.shape[:-1], kv, count // kv, size)
+                part = jnp.moveaxis(part, (-3, -2), (0, 1))
+                return part.reshape(kv, n * count // kv, *part.shape[3:])
+
+            return split(projected.value), split(projected.jacobian), split(projected.laplacian)
+
+        queries, keys = heads(0, self.query_heads), heads(self.query_heads, kv)
+        keys = jax.tree.map(lambda part: part / math.sqrt(size), keys)
+        method = attend_own if x.own else attend
+        mixed = method(queries, keys, heads(self.query_heads + kv, kv), pair_bias, self.precision)
+
+        def together(part):
+            part = part.reshape(kv, -1, n, *part.shape[2:])
+            part = jnp.moveaxis(part, (0, 1), (-3, -2))
+            return part.reshape(*part.shape[:-3], -1)
+
+        value, jacobian, laplacian = map(together, mixed)
+        return linear(Jet(value, jacobian, laplacian), self.weight_out, precision=self.precision)

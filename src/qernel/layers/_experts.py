@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from qernel.propagation import Jet, add, elementwise, linear, multiply, propagate
+
 from ._check import along_last, check_dtype, check_precision, check_sizes, check_width
 from ._gate import AbstractGate, Softmax
 from ._router import AbstractRouter, ElectronRouter
@@ -107,6 +109,22 @@ class MixtureOfExperts(eqx.Module):
             else:
                 hidden = hidden * jnp.repeat(gates, self.hidden, axis=-1)
             return jnp.matmul(hidden, weight_out, precision=self.precision) + shift
+
+    def propagate(self, x: Jet, condition: Float[Array, " condition"] | None = None) -> Jet:
+        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        check_width("MixtureOfExperts", "features", x.value, self.features)
+        hidden = linear(x, self.weight_in, self.bias_in, precision=self.precision)
+        hidden = elementwise(self.activation, hidden)
+        logits = propagate(self.router, x, condition)
+        if not isinstance(logits, Jet):
+            gates = self.gate(logits).astype(x.value.dtype)
+            weight_out = self.weight_out.astype(x.value.dtype) * jnp.repeat(gates, self.hidden)[:, None]
+            shift = jnp.matmul(gates, self.bias_out.astype(gates.dtype), precision=self.precision)
+            return linear(hidden, weight_out, shift, precision=self.precision)
+        gates = propagate(self.gate, logits)
+        repeated = jax.tree.map(lambda part: jnp.repeat(part, self.hidden, axis=-1), gates)
+        mixed = linear(multiply(hidden, repeated), self.weight_out, precision=self.precision)
+        return add(mixed, linear(gates, self.bias_out, precision=self.precision))
 
     def _gates(
         self, x: Float[Array, "electrons features"], condition: Float[Array, " condition"] | None

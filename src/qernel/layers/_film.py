@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from qernel.propagation import Jet, scale_and_shift
+
 from ._check import along_last, check_dtype, check_precision, check_sizes, check_width
 from ._start import constant
 
@@ -64,3 +66,8 @@ class FiLM(eqx.Module):
         with jax.named_scope("qernel.layers.FiLM"):
             scale, shift = self.modulation(condition)
             return x * along_last(scale, x) + along_last(shift, x)
+
+    def propagate(self, x: Jet, condition: Float[Array, " condition"]) -> Jet:
+        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        check_width("FiLM", "features", x.value, self.features)
+        return scale_and_shift(x, *self.modulation(condition))

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from qernel.propagation import Jet, elementwise, multiply, softmax, sum_features
+
 from ._check import check_sizes
 
 
@@ -31,6 +33,10 @@ class Softmax(AbstractGate):
     def __call__(self, logits: Float[Array, "*electrons experts"]) -> Float[Array, "*electrons experts"]:
         with jax.named_scope("qernel.layers.Softmax"):
             return jax.nn.softmax(logits, axis=-1)
+
+    def propagate(self, logits: Jet) -> Jet:
+        """The gate with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        return softmax(logits)
 
 
 class SquaredReLU(AbstractGate):
@@ -63,6 +69,11 @@ class SquaredReLU(AbstractGate):
         with jax.named_scope("qernel.layers.SquaredReLU"):
             active = jnp.square(jnp.maximum(logits + self.offset, 0))
             return active / (jnp.sum(active, axis=-1, keepdims=True) + self.epsilon)
+
+    def propagate(self, logits: Jet) -> Jet:
+        """The gate with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        active = elementwise(lambda x: jnp.square(jnp.maximum(x + self.offset, 0)), logits)
+        return multiply(active, elementwise(lambda x: 1 / (x + self.epsilon), sum_features(active)))
 
 
 class TopK(AbstractGate):

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from qernel.propagation import Jet, linear
+
 from ._check import along_last, check_dtype, check_precision, check_sizes, check_width
 from ._start import constant, normal
 
@@ -58,3 +60,8 @@ class Linear(eqx.Module):
         with jax.named_scope("qernel.layers.Linear"):
             y = jnp.matmul(x, self.weight.astype(x.dtype), precision=self.precision)
             return y if self.bias is None else y + along_last(self.bias, y)
+
+    def propagate(self, x: Jet) -> Jet:
+        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        check_width("Linear", "an input", x.value, self.in_size)
+        return linear(x, self.weight, self.bias, precision=self.precision)

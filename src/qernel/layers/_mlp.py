@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from qernel.propagation import Jet, elementwise
+
 from ._linear import Linear
 
 
@@ -64,3 +66,10 @@ class MLP(eqx.Module):
                 x = self.activation(layer(x))
             x = self.layers[-1](x)
             return self.activation(x) if self.activate_last else x
+
+    def propagate(self, x: Jet) -> Jet:
+        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        for layer in self.layers[:-1]:
+            x = elementwise(self.activation, layer.propagate(x))
+        x = self.layers[-1].propagate(x)
+        return elementwise(self.activation, x) if self.activate_last else x

@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from qernel.propagation import Jet, scale_and_shift
+
 from ._check import along_last, check_dtype, check_sizes, check_width
 from ._start import constant
 
@@ -36,6 +38,11 @@ class RMSNorm(eqx.Module):
         check_width("RMSNorm", "features", x, self.features)
         with jax.named_scope("qernel.layers.RMSNorm"):
             return _unit(x, self.epsilon) * along_last(self.gain, x)
+
+    def propagate(self, x: Jet) -> Jet:
+        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        check_width("RMSNorm", "features", x.value, self.features)
+        return scale_and_shift(_unit_jet(x, self.epsilon), self.gain, jnp.zeros_like(self.gain))
 
 
 class LayerNorm(eqx.Module):
@@ -71,6 +78,12 @@ class LayerNorm(eqx.Module):
             centred = x - jnp.mean(x, axis=-1, keepdims=True)
             return _unit(centred, self.epsilon) * along_last(self.gain, x) + along_last(self.bias, x)
 
+    def propagate(self, x: Jet) -> Jet:
+        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        check_width("LayerNorm", "features", x.value, self.features)
+        centred = jax.tree.map(lambda part: part - jnp.mean(part, axis=-1, keepdims=True), x)
+        return scale_and_shift(_unit_jet(centred, self.epsilon), self.gain, self.bias)
+
 
 def _check_norm(owner: str, features: int, epsilon: float) -> None:
     check_sizes(owner, features=features)
@@ -80,3 +93,20 @@ def _check_norm(owner: str, features: int, epsilon: float) -> None:
 
 def _unit(x: Float[Array, "*batch features"], epsilon: float) -> Float[Array, "*batch features"]:
     return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + epsilon)
+
+
+def _unit_jet(x: Jet, epsilon: float) -> Jet:
+    r"""$u = s x$ with $s = (m + \epsilon)^{-1/2}$ and the mean square m of each row."""
+    size = x.value.shape[-1]
+    row = lambda part: jnp.sum(part, axis=-1, keepdims=True) / size
+    s = jax.lax.rsqrt(row(x.value**2) + epsilon)
+    # electrons, coordinates, 1
+    slope = -(s**3)[:, None] * row(x.value[:, None] * x.jacobian)
+    curvature = -(s**3) * row(jnp.sum(x.jacobian**2, axis=1) + x.value * x.laplacian)
+    curvature = curvature + 3 / s * jnp.sum(slope**2, axis=1)
+    return Jet(
+        s * x.value,
+        s[:, None] * x.jacobian + slope * x.value[:, None],
+        s * x.laplacian + curvature * x.value + 2 * jnp.sum(slope * x.jacobian, axis=1),
+        x.own,
+    )

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from qernel.propagation import Jet
+
 from ._check import along_last, check_width
 from ._linear import Linear
 
@@ -59,6 +61,10 @@ class ElectronRouter(AbstractRouter):
         with jax.named_scope("qernel.layers.ElectronRouter"):
             return self.linear(x)
 
+    def propagate(self, x: Jet, condition: Float[Array, " condition"] | None) -> Jet:
+        """The router with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        return self.linear.propagate(x)
+
 
 class ConditionRouter(AbstractRouter):
     r"""Routes by the condition alone, $\ell = c W + b$: all electrons of a Hamiltonian use the same mixture.
@@ -97,6 +103,10 @@ class ConditionRouter(AbstractRouter):
         check_width("ConditionRouter", "a condition", condition, self.linear.in_size)
         with jax.named_scope("qernel.layers.ConditionRouter"):
             return self.linear(condition)
+
+    def propagate(self, x: Jet, condition: Float[Array, " condition"] | None) -> Float[Array, " experts"]:
+        """The logits: there is nothing to differentiate."""
+        return self(x.value, condition)
 
 
 class JointRouter(AbstractRouter):
@@ -137,3 +147,8 @@ class JointRouter(AbstractRouter):
         check_width("JointRouter", "a condition", condition, self.condition.in_size)
         with jax.named_scope("qernel.layers.JointRouter"):
             return self.electron(x) + along_last(self.condition(condition), x)
+
+    def propagate(self, x: Jet, condition: Float[Array, " condition"] | None) -> Jet:
+        """The router with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        logits = self.electron.propagate(x)
+        return eqx.tree_at(lambda jet: jet.value, logits, self(x.value, condition))

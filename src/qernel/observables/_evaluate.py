@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from qernel.ansatz import Ansatz
+from qernel.compilation import compiled
 from qernel.gradient import local_energies
 from qernel.hamiltonian import Family
 from qernel.laplacian import AbstractLaplacian
@@ -153,12 +154,12 @@ def _sample(ansatz, family, sampler, positions, steps, key) -> Walkers:
     )
 
 
-@eqx.filter_jit
+@compiled
 def _burn_in_phase(ansatz, family, sampler, positions, steps, key) -> Walkers:
     return _sample(ansatz, family, sampler, positions, steps, key)
 
 
-@eqx.filter_jit
+@compiled
 def _measured_phase(
     ansatz, family, sampler, positions, steps, key, sums, vectors, laplacian, chunk, bins, groups
 ) -> tuple[Array, _Sums, _Phase]:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from qernel.ansatz import Ansatz
+from qernel.compilation import compiled
 from qernel.hamiltonian import Family
 
 from ._jackknife import jackknife
@@ -106,13 +107,13 @@ def trial_overlaps(
     return Overlaps(value, error, effective)
 
 
-@eqx.filter_jit
+@compiled
 def _of_all_pairs(ansatz, parameters, r) -> Complex[Array, "evaluated sampled walkers"]:
     # One Hamiltonian at a time: all pairs at once would be gigabytes.
     return jax.lax.map(lambda of_one: jax.vmap(jax.vmap(lambda x: _log_psi(ansatz, x, of_one)))(r), parameters)
 
 
-@eqx.filter_jit
+@compiled
 def _of_own(ansatz, parameters, r) -> Complex[Array, "hamiltonians walkers"]:
     return jax.vmap(jax.vmap(lambda x, of_one: _log_psi(ansatz, x, of_one), in_axes=(0, None)))(r, parameters)
 

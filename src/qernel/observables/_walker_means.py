@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from qernel.compilation import compiled
 from qernel.hamiltonian import Hamiltonian
 from qernel.lattice import Lattice
 
@@ -46,7 +46,7 @@ def walker_means(
     return jax.tree.map(lambda x: WalkerMeans(divide(x), counts.astype(np.int64)), sums)
 
 
-@eqx.filter_jit
+@compiled
 def _sums(observe, samples, key):
     def measure(r, number):
         finite = jnp.all(jnp.isfinite(r), axis=(1, 2))

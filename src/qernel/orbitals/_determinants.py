@@ -112,8 +112,8 @@ _named_log_sum = jax.jit(qernel_log_sum_determinants)
 
 def log_sum_determinants_laplacian(
     matrices: Inexact[Array, "determinants n n"],
-    jacobian: Inexact[Array, "coordinates determinants n n"],
-    laplacian: Inexact[Array, "determinants n n"],
+    jacobian: Float[Array, "parts determinants n coordinates n"],
+    laplacian: Float[Array, "parts determinants n n"],
     weights: Inexact[Array, " determinants"],
 ) -> tuple[Float[Array, ""], Float[Array, ""], Inexact[Array, " coordinates"], Inexact[Array, ""]]:
     r"""Log-modulus, phase, gradient and Laplacian of $\log\sum_d w_d\det\Phi_d$ by the chain rule.
@@ -123,15 +123,34 @@ def log_sum_determinants_laplacian(
     $$ \partial_k \log\psi = \sum_d p_d\,\mathrm{tr} M_{kd}, \qquad
        \nabla^2\log\psi = \sum_d p_d \Bigl[\mathrm{tr}(\Phi_d^{-1}\nabla^2\Phi_d)
        + \sum_k (\mathrm{tr} M_{kd})^2 - \mathrm{tr} M_{kd}^2\Bigr] - \sum_k (\partial_k\log\psi)^2 . $$
+
+    **Arguments:** `jacobian` and `laplacian` of the matrices, real and (for complex matrices) imaginary `parts`; the
+    coordinates lie between electrons and orbitals, so that all $M_{kd}$ are one product of real matrices.
     """
     inverse, sign, log_modulus = _factorise(matrices)
     log_magnitude, phase, shares, _ = _combine(sign, log_modulus, weights)
-    product = jnp.einsum("dij,kdjm->kdim", inverse, jacobian)
-    traces = jnp.trace(product, axis1=-2, axis2=-1)
-    curvature = (
-        jnp.einsum("dij,dji->d", inverse, laplacian)
-        + jnp.sum(traces**2, axis=0)
-        - jnp.einsum("kdim,kdmi->d", product, product)
-    )
-    gradient = jnp.sum(shares[None] * traces, axis=-1)
+    parts, determinants, n, coordinates, _ = jacobian.shape
+    # Real products only: [Re, -Im; Im, Re] times the parts below each other.
+    if parts == 1:
+        left = inverse
+    else:
+        left = jnp.block([[inverse.real, -inverse.imag], [inverse.imag, inverse.real]])
+    right = jnp.moveaxis(jacobian, 0, 1).reshape(determinants, parts * n, coordinates * n)
+    product = jnp.matmul(left, right, precision="highest").reshape(determinants, parts, n, coordinates, n)
+    own = jnp.eye(n, dtype=product.dtype)[None, None, :, None, :]
+    # determinants, parts, coordinates
+    traces = jnp.sum(product * own, axis=(2, 4))
+    turned = jnp.swapaxes(product, 2, 4)
+    if parts == 1:
+        traces, squares = traces[:, 0], jnp.sum(product * turned, axis=(1, 2, 3, 4))
+        second = jnp.sum(inverse * jnp.swapaxes(laplacian[0], 1, 2), axis=(1, 2))
+    else:
+        traces = jax.lax.complex(traces[:, 0], traces[:, 1])
+        squares = jax.lax.complex(
+            jnp.sum(product[:, 0] * turned[:, 0] - product[:, 1] * turned[:, 1], axis=(1, 2, 3)),
+            2 * jnp.sum(product[:, 0] * turned[:, 1], axis=(1, 2, 3)),
+        )
+        second = jnp.sum(inverse * jnp.swapaxes(jax.lax.complex(*laplacian), 1, 2), axis=(1, 2))
+    curvature = second + jnp.sum(traces**2, axis=1) - squares
+    gradient = jnp.sum(shares[:, None] * traces, axis=0)
     return log_magnitude, phase, gradient, jnp.sum(shares * curvature) - jnp.sum(gradient**2)

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from qernel.layers import MLP, FiLM, Linear
 
+from ._cos_sin import cos_sin
+
 
 def _pairs(electrons: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Indices i < j of all pairs and whether the pair has parallel spins."""
@@ -62,20 +64,29 @@ class CuspJastrow(eqx.Module):
 
     def __call__(self, r: Float[Array, "electrons dim"], strength: Float[Array, ""] | float = 1.0) -> Float[Array, ""]:
         """Logarithm of the factor; `strength` scales the slopes (mass over dielectric constant)."""
-        first, second, parallel = _pairs(self.electrons)
-        if len(first) == 0:
-            return jnp.zeros((), r.dtype)
-        slopes = jnp.asarray([cusp_slope(r.shape[1], bool(p)) for p in parallel], r.dtype)
-        ranges = jnp.exp(self.log_range.astype(r.dtype))
-        ranges = jnp.where(jnp.asarray(parallel), ranges[0], ranges[1])
-        displacement = r[first] - r[second]
-        if self.squared_distance is None:
-            squared = jnp.sum(displacement**2, axis=-1)
-        else:
-            squared = self.squared_distance(displacement)  # type: ignore[operator]
-        # Two electrons on one spot have probability zero; the floor only keeps derivatives finite there.
-        distance = jnp.sqrt(squared + jnp.finfo(r.dtype).tiny ** 0.5)
-        return -jnp.sum(slopes * strength * ranges * jnp.exp(-distance / ranges))
+        return _pair_sum(self._of_pairs(strength), r, self.electrons)
+
+    def derivatives(
+        self, r: Float[Array, "electrons dim"], strength: Float[Array, ""] | float = 1.0
+    ) -> tuple[Float[Array, ""], Float[Array, "electrons dim"], Float[Array, ""]]:
+        """The logarithm with its gradient and Laplacian."""
+        return _pair_sum_derivatives(self._of_pairs(strength), r, self.electrons)
+
+    def _of_pairs(self, strength):
+        def of_pairs(displacement, parallel):
+            dtype = displacement.dtype
+            slopes = [cusp_slope(displacement.shape[1], one) for one in (True, False)]
+            slope = jnp.where(parallel, *(jnp.asarray(x, dtype) for x in slopes)) * strength
+            length = jnp.where(parallel, *jnp.exp(self.log_range.astype(dtype)))
+            if self.squared_distance is None:
+                squared = jnp.sum(displacement**2, axis=-1)
+            else:
+                squared = self.squared_distance(displacement)  # type: ignore[operator]
+            # Two electrons on one spot have probability zero; the floor only keeps derivatives finite there.
+            distance = jnp.sqrt(squared + jnp.finfo(dtype).tiny ** 0.5)
+            return -slope * length * jnp.exp(-distance / length)
+
+        return of_pairs
 
 
 class PairJastrow(eqx.Module):
@@ -113,11 +124,50 @@ class PairJastrow(eqx.Module):
 
     def __call__(self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]) -> Float[Array, ""]:
         """Logarithm of the factor."""
-        first, second, parallel = _pairs(self.electrons)
-        if len(first) == 0:
-            return jnp.zeros((), r.dtype)
-        angles = jnp.matmul(r, jnp.asarray(self.waves, r.dtype).T, precision="highest")
-        features = jnp.cos(angles[first] - angles[second])
-        hidden = jax.nn.silu(self.film(self.hidden(features), condition.astype(r.dtype)))
-        channels = self.output(hidden)
-        return jnp.sum(jnp.where(parallel, channels[:, 0], channels[:, 1]))
+        return _pair_sum(self._of_pairs(condition), r, self.electrons)
+
+    def derivatives(
+        self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]
+    ) -> tuple[Float[Array, ""], Float[Array, "electrons dim"], Float[Array, ""]]:
+        """The logarithm with its gradient and Laplacian."""
+        return _pair_sum_derivatives(self._of_pairs(condition), r, self.electrons)
+
+    def _of_pairs(self, condition):
+        def of_pairs(displacement, parallel):
+            dtype = displacement.dtype
+            turns = jnp.matmul(displacement, jnp.asarray(self.waves, dtype).T / (2 * np.pi), precision="highest")
+            features, _ = cos_sin(turns)
+            hidden = jax.nn.silu(self.film(self.hidden(features), condition.astype(dtype)))
+            channels = self.output(hidden)
+            return jnp.where(parallel, channels[:, 0], channels[:, 1])
+
+        return of_pairs
+
+
+def _pair_sum(of_pairs, r, electrons):
+    """Σ_{i<j} u(r_i - r_j)."""
+    first, second, parallel = _pairs(electrons)
+    if len(first) == 0:
+        return jnp.zeros((), r.dtype)
+    return jnp.sum(of_pairs(r[first] - r[second], parallel))
+
+
+def _pair_sum_derivatives(of_pairs, r, electrons):
+    """Σ_{i<j} u(r_i - r_j) with its gradient and Laplacian: every pair has `dim` directions, however many electrons."""
+    first, second, parallel = _pairs(electrons)
+    if len(first) == 0:
+        return jnp.zeros((), r.dtype), jnp.zeros_like(r), jnp.zeros((), r.dtype)
+    displacement = r[first] - r[second]
+    of_displacement = lambda x: of_pairs(x, parallel)
+    slopes, curvature = [], jnp.zeros((), r.dtype)
+    for axis in jnp.eye(r.shape[1], dtype=r.dtype):
+        direction = jnp.broadcast_to(axis, displacement.shape)
+        slope_of = lambda x, t=direction: jax.jvp(of_displacement, (x,), (t,))[1]
+        slope, second_slope = jax.jvp(slope_of, (displacement,), (direction,))
+        slopes.append(slope)
+        # Both electrons of a pair move.
+        curvature = curvature + 2 * jnp.sum(second_slope)
+    incidence = np.zeros((len(r), len(first)))
+    incidence[first, np.arange(len(first))], incidence[second, np.arange(len(first))] = 1, -1
+    gradient = jnp.matmul(jnp.asarray(incidence, r.dtype), jnp.stack(slopes, axis=1), precision="highest")
+    return jnp.sum(of_displacement(displacement)), gradient, curvature

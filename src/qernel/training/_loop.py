@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from qernel.compilation import compiled
 from qernel.gradient import local_energies
 from qernel.hamiltonian import Family
 
@@ -129,7 +130,7 @@ def diagnose(state: TrainingState, family: Family, method: Method) -> str:
     return "local energies are finite, the update is not"
 
 
-@eqx.filter_jit
+@compiled
 def _measure(state: TrainingState, family: Family, method: Method) -> Any:
     positions = sample_phase(state, family, method).positions
     return local_energies(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from qernel.ansatz import AtParameters
 from qernel.hamiltonian import Hamiltonian
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian, HessianTrace
 
@@ -98,7 +99,7 @@ def _derivatives(ansatz: Any, method: AbstractLaplacian, r: Any, parameters: Any
 
     def of_walkers(arrays, r, parameters):
         ansatz, method = eqx.combine(arrays, static)
-        return jax.lax.map(lambda x: method(lambda y: ansatz(y, x[1]), x[0]), (r, parameters))
+        return jax.lax.map(lambda x: method(AtParameters(ansatz, x[1]), x[0]), (r, parameters))
 
     # Two walkers need no fast program, and a third of the time goes without one.
     return jax.jit(of_walkers, compiler_options={"xla_backend_optimization_level": 0})(arrays, r, parameters)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from qernel.compilation import compiled
 from qernel.gradient import LogDerivatives, clipped_residuals, local_energies
 from qernel.hamiltonian import Family
 from qernel.layers import trainable
@@ -35,7 +36,7 @@ def _all_finite(tree: Any) -> Array:
     return jnp.all(jnp.stack(leaves))
 
 
-@eqx.filter_jit
+@compiled
 def train_step(state: TrainingState, family: Family, method: Method) -> tuple[TrainingState, StepReport]:
     """One step of the training of one wavefunction for all Hamiltonians of a family.
 
@@ -84,7 +85,7 @@ def train_step(state: TrainingState, family: Family, method: Method) -> tuple[Tr
     return new, report
 
 
-@eqx.filter_jit
+@compiled
 def move_walkers(state: TrainingState, family: Family, method: Method, phases: int) -> TrainingState:
     """`phases` sampling phases with frozen parameters (burn-in); the step size adapts."""
 

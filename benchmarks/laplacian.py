@@ -1,0 +1,124 @@
+"""Local energy by three Laplacians against forward passes: `python benchmarks/laplacian.py [--electrons 6 12 24]`.
+
+One core. Sizes of the published program for this model: 4 layers of width 64, 4 query heads of 16 on 2 key/value heads,
+4 experts, 4 determinants; float32. The floor is 2N + 2 forward passes of the same network in one batch. Times a walker,
+medians of one run; each method has the fastest of the chunks tried. The last columns are the largest difference of the
+closed rules from folx: relative, in float32 and float64.
+"""
+
+import argparse
+import os
+import statistics
+import time
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--electrons", type=int, nargs="+", default=[6, 12, 24])
+parser.add_argument("--walkers", type=int, default=32)
+parser.add_argument("--chunks", type=int, nargs="+", default=[1, 2, 4, 8])
+parser.add_argument("--repeats", type=int, default=5)
+parser.add_argument("--real", action="store_true", help="real determinants in place of complex ones")
+parser.add_argument("--hessian", action="store_true", help="the trace of the Hessian as well")
+arguments = parser.parse_args()
+
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+import equinox as eqx  # noqa: E402
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+
+from qernel.compilation import compiled  # noqa: E402
+from qernel.gradient import local_energies  # noqa: E402
+from qernel.laplacian import FolxLaplacian, ForwardLaplacian, HessianTrace  # noqa: E402
+from qernel.presets import build, preset  # noqa: E402
+from qernel.training._step import log_density  # noqa: E402
+
+CELLS = {6: "3", 12: "[6, 3]", 24: "6", 54: "9", 96: "12", 150: "15"}
+
+
+def problem(electrons, precision="single"):
+    overrides = [
+        f"system.supercell={CELLS[electrons]}",
+        f"system.electrons=[{electrons}, 0]",
+        "system.depths_meV=[15]",
+        "ansatz.width=64",
+        "ansatz.layers=4",
+        "ansatz.query_heads=4",
+        "ansatz.head_size=16",
+        "ansatz.expert_width=16",
+        "ansatz.determinants=4",
+        f"ansatz.complex={'false' if arguments.real else 'true'}",
+        f"sampling.walkers={arguments.walkers}",
+        f'training.precision="{precision}"',
+        "evaluation.depths_meV=[15]",
+    ]
+    return build(preset("moire-6", *overrides))
+
+
+def seconds(function, *inputs):
+    """Median time of a call after the first, and what it returns."""
+    result = jax.block_until_ready(function(*inputs))
+    times = []
+    for _ in range(arguments.repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*inputs))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times), result
+
+
+@compiled
+def forward(ansatz, r, family):
+    return jax.vmap(lambda p, walkers: jax.vmap(lambda x: log_density(ansatz, x, p))(walkers))(family.parameters, r)
+
+
+@compiled
+def energies(ansatz, r, family, laplacian, chunk):
+    return local_energies(ansatz, family.hamiltonian, r, family.parameters, laplacian, chunk).kinetic
+
+
+def best(laplacian, built, r):
+    """The fastest chunk: time, chunk, energies."""
+    trials = []
+    for chunk in arguments.chunks:
+        if chunk <= arguments.walkers:
+            trials.append((*seconds(energies, built.ansatz, r, built.family, laplacian, chunk), chunk))
+    time_, result, chunk = min(trials, key=lambda trial: trial[0])
+    return time_ / arguments.walkers, chunk, result
+
+
+def difference(electrons, precision):
+    built = problem(electrons, precision)
+    r = built.positions[:, :4].astype(float if precision == "double" else jnp.float32)
+    fast, slow = (
+        energies(built.ansatz, r, built.family, method, 2) for method in (ForwardLaplacian(), FolxLaplacian())
+    )
+    return float(jnp.max(jnp.abs(fast - slow)) / jnp.max(jnp.abs(slow)))
+
+
+def measure(electrons):
+    built = problem(electrons)
+    r = built.positions
+    pass_time = seconds(forward, built.ansatz, r, built.family)[0] / arguments.walkers
+    floor = (2 * electrons + 2) * pass_time
+    methods = {"closed": ForwardLaplacian(), "folx": FolxLaplacian()}
+    if arguments.hessian:
+        methods["Hessian"] = HessianTrace()
+    times = {name: best(method, built, r) for name, method in methods.items()}
+    cells = [
+        f"{name} {t * 1e3:8.3f} ms (chunk {chunk}) {t / floor:5.2f} floors" for name, (t, chunk, _) in times.items()
+    ]
+    ratio = times["folx"][0] / times["closed"][0]
+    errors = " ".join(f"{difference(electrons, precision):.0e}" for precision in ("single", "double"))
+    print(
+        f"N {electrons:3d}  pass {pass_time * 1e3:6.3f} ms  {'  '.join(cells)}  folx/closed {ratio:.2f}  {errors}",
+        flush=True,
+    )
+
+
+with jax.enable_x64(True):
+    kind = "real" if arguments.real else "complex"
+    print(
+        f"{arguments.walkers} walkers, {kind} determinants, one core, jax {jax.__version__}, equinox {eqx.__version__}"
+    )
+    for number in arguments.electrons:
+        measure(number)

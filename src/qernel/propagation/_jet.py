@@ -1,0 +1,53 @@
+"""What is propagated: the features of every electron with their first and second derivatives."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+
+class Jet(eqx.Module):
+    r"""Features of every electron, $f_{ia}(r)$, with what a forward Laplacian carries along,
+
+    $$ \bigl(f_{ia},\ \partial_k f_{ia},\ \textstyle\sum_k \partial_k^2 f_{ia}\bigr), \qquad k = (m, d) , $$
+
+    over the coordinates d of every electron m. `own=True` says that row i depends on electron i alone: the axis
+    `coordinates` of the Jacobian then counts the coordinates of that electron only, and everything before the first
+    exchange of information between electrons costs `dim + 2` evaluations in place of `N dim + 2`.
+
+    The electrons lead, and the coordinates lie beside the features: so a linear layer is one matrix product over
+    electrons and coordinates, and a contraction over coordinates and features needs no transposition.
+
+    **Source:** forward Laplacian, arXiv:2307.08214.
+    """
+
+    value: Inexact[Array, "electrons features"]
+    jacobian: Inexact[Array, "electrons coordinates features"]
+    laplacian: Inexact[Array, "electrons features"]
+    own: bool = eqx.field(static=True, default=False)
+
+    def dense(self) -> "Jet":
+        """The same with the Jacobian in the coordinates of all electrons."""
+        if not self.own:
+            return self
+        n, dim, features = self.jacobian.shape
+        # electrons, electrons, 1, 1: zero but for the own coordinates
+        own = jnp.eye(n, dtype=self.jacobian.dtype)[:, :, None, None]
+        return Jet(self.value, (own * self.jacobian[:, None]).reshape(n, n * dim, features), self.laplacian)
+
+
+def own_jet(
+    function: Callable[[Float[Array, "electrons dim"]], Inexact[Array, "electrons features"]],
+    r: Float[Array, "electrons dim"],
+) -> Jet:
+    """The jet of a function of the positions whose row i depends on the position of electron i alone."""
+    value, slopes, laplacian = function(r), [], 0
+    for axis in jnp.eye(r.shape[1], dtype=r.dtype):
+        # Every electron moves along the axis at once: no row sees another one move.
+        direction = jnp.broadcast_to(axis, r.shape)
+        slope, curvature = jax.jvp(lambda x, t=direction: jax.jvp(function, (x,), (t,))[1], (r,), (direction,))
+        slopes.append(slope)
+        laplacian = laplacian + curvature
+    return Jet(value, jnp.stack(slopes, axis=1), jnp.asarray(laplacian), own=True)

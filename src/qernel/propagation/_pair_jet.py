@@ -1,0 +1,27 @@
+"""What is propagated of a function of two electrons."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class PairJet(eqx.Module):
+    r"""Functions $b_{hij}(r_i, r_j)$ of pairs of electrons with their derivatives.
+
+    `left` is the derivative in the coordinates of electron i, `right` in those of electron j (if i = j their sum is the
+    derivative); `laplacian` is the whole one, over the coordinates of all electrons.
+    """
+
+    value: Float[Array, "heads electrons electrons"]
+    left: Float[Array, "heads electrons dim electrons"]
+    right: Float[Array, "heads electrons dim electrons"]
+    laplacian: Float[Array, "heads electrons electrons"]
+
+    def jacobian(self) -> Float[Array, "heads electrons coordinates electrons"]:
+        """The derivative in the coordinates of all electrons, beside the second electron."""
+        heads, n, dim, _ = self.left.shape
+        eye = jnp.eye(n, dtype=self.left.dtype)
+        dense = (
+            eye[None, :, :, None, None] * self.left[:, :, None] + eye[None, None, :, None, :] * self.right[:, :, None]
+        )
+        return dense.reshape(heads, n, n * dim, n)
