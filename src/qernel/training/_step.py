@@ -58,12 +58,17 @@ def train_step(state: TrainingState, family: Family, method: Method) -> tuple[Tr
     update = method.optimiser.update(derivatives, residuals, finite, state.optimiser_state)
     good = _all_finite((update.trained, update.state))
 
-    def choose(new, old):
-        return jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
-
+    # Not a `where`: XLA would repeat the chain of tests, one for each array, in the kernel of every array.
+    kept, optimiser_state = jax.lax.cond(
+        good,
+        lambda new, old: new,
+        lambda new, old: old,
+        (update.trained, update.state),
+        (trained, state.optimiser_state),
+    )
     new = TrainingState(
-        ansatz=eqx.combine(choose(update.trained, trained), static),
-        optimiser_state=choose(update.state, state.optimiser_state),
+        ansatz=eqx.combine(kept, static),
+        optimiser_state=optimiser_state,
         positions=walkers.positions,
         step_size=walkers.step_size,
         key=state.key,
