@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from qernel.gradient import centred_gram
+from qernel.gradient import Factors, centred_gram
 from qernel.optimise import FirstOrder, StochasticReconfiguration, solve_positive
 
 
@@ -20,7 +20,8 @@ class FakeDerivatives:
         return self._scores
 
     def gram(self, mask):
-        return centred_gram([self._scores], mask)
+        one = jnp.ones((*mask.shape, 1, 1))
+        return centred_gram([Factors(self._scores[..., None, :], one)], mask)
 
     def products(self, valid):
         del valid

@@ -2,6 +2,7 @@
 
 from ._clip import EnergyStatistics as EnergyStatistics
 from ._clip import clipped_residuals as clipped_residuals
+from ._factors import Factors as Factors
 from ._gram import centred_gram as centred_gram
 from ._local_energy import LocalEnergy as LocalEnergy
 from ._local_energy import local_energies as local_energies

@@ -1,82 +1,101 @@
-"""Gram matrix of scores in the space of samples, summed over the arrays of parameters."""
+"""Gram matrix of scores in the space of samples, summed over blocks of parameters."""
 
 import itertools
+from collections import defaultdict
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-# Columns of one product: bounds the length of a single-precision sum, and keeps a block in a CPU's cache.
-COLUMNS = 8192
+from ._factors import Factors
+
+# Parameters of one product: the rows of a few hundred walkers then stay in a core's own cache.
+COLUMNS = 1024
 # Fewest rows of one product, and most blocks of rows: only those on and below the diagonal are computed.
 ROWS, ROW_BLOCKS = 96, 4
 
 
 def centred_gram(
-    scores: list[Float[Array, "hamiltonians walkers parts ..."]], mask: Bool[Array, "hamiltonians walkers"]
+    scores: list[Factors], mask: Bool[Array, "hamiltonians walkers"]
 ) -> tuple[Float[Array, "rows rows"], Bool[Array, "hamiltonians walkers"]]:
     r"""$\bar O\bar O^T$ with $\bar O = O - \langle O\rangle_h$, averages per Hamiltonian over the valid walkers.
 
-    Products in the scores' dtype, sums over blocks of parameters in the widest enabled one. Each block is centred
-    before its product, since the mean of a score can exceed its spread by orders of magnitude; rows that turn out
-    not to be finite in another block are taken out, and the rest centred again, at the end (centring forgets any
-    earlier choice of origin).
+    The scores of a block of parameters are made from their factors, centred and multiplied in their own dtype, and the
+    products of the blocks are summed in the widest enabled one: no more than a block is ever held. A block is centred
+    before its product, since the mean of a score can exceed its spread by orders of magnitude; what that leaves is
+    taken out at the end.
 
     **Returns:** the matrix, rows in the order (part, Hamiltonian, walker), zero where not valid; and the walkers that
-    are valid: in `mask`, all scores finite.
+    are valid: in `mask`, all scores finite, and their squares too.
     """
-    hamiltonians, walkers, parts = scores[0].shape[:3]
-    size = hamiltonians * walkers
+    parts = scores[0].left.shape[2]
     valid = mask
-    total = jnp.zeros((parts * size, parts * size), float)
-    for block in _blocks([leaf.reshape(hamiltonians, walkers, parts, -1) for leaf in scores]):
-        finite = mask & jnp.all(jnp.isfinite(block), axis=(2, 3))
-        valid = valid & finite
-        total = total + _symmetric_product(_centred_rows(block, finite)).astype(total.dtype)
-    weights = valid.astype(total.dtype)
-    weights = weights / jnp.maximum(jnp.sum(weights, axis=1, keepdims=True), 1)
+    for left, right in scores:
+        bound = jnp.sum(left**2, axis=(2, 3, 4)) * jnp.sum(right**2, axis=(2, 3))
+        valid = valid & jnp.isfinite(bound)
+    count = jnp.maximum(jnp.sum(valid, axis=1), 1)
+    cuts = _cuts(valid.size * parts)
+    total = [[jnp.zeros((b - a, d - c), float) for c, d in cuts if c <= a] for a, b in cuts]
+
+    def add(total, factors):
+        block = jnp.einsum("hwkta,hwtb->hwkab", *factors, precision="highest")
+        block = block - (jnp.sum(block, axis=1) / count.astype(block.dtype)[:, None, None, None])[:, None]
+        block = block.reshape(valid.size * parts, -1)
+        rows = [block[start:stop] for start, stop in cuts]
+        return [
+            [sum_ + jnp.matmul(a, b.T, precision="highest") for sum_, b in zip(sums, rows, strict=False)]
+            for sums, a in zip(total, rows, strict=True)
+        ], None
+
+    def zeroed(values):
+        return jnp.where(valid.reshape(*valid.shape, *(1,) * (values.ndim - 2)), values, 0)
+
+    for stack in _stacks([Factors(zeroed(left), zeroed(right)) for left, right in scores]):
+        total, _ = jax.lax.scan(add, total, stack)
+    blocks = range(len(cuts))
+    gram = jnp.block([[total[i][j] if j <= i else total[j][i].T for j in blocks] for i in blocks])
+    weights = valid.astype(gram.dtype) / count[:, None].astype(gram.dtype)
 
     def centre(matrix):
-        """Subtract each Hamiltonian's mean from its columns; zero the columns that are not valid."""
-        columns = matrix.reshape(-1, parts, hamiltonians, walkers)
+        """Subtract each Hamiltonian's mean from its columns, zero those that are not valid; part after part."""
+        columns = jnp.moveaxis(matrix.reshape(-1, *valid.shape, parts), -1, 1)
         columns = columns - jnp.einsum("rphw,hw->rph", columns, weights)[..., None]
         return jnp.where(valid, columns, 0).reshape(matrix.shape)
 
-    return centre(centre(total).T), valid
+    return centre(centre(gram).T), valid
 
 
-def _blocks(leaves):
-    """The same columns in blocks of about `COLUMNS`: small arrays together, large ones in pieces."""
-    small = [leaf for leaf in leaves if leaf.shape[-1] < COLUMNS // 8]
-    pieces = [jnp.concatenate(small, axis=-1)] if small else []
-    pieces += [leaf for leaf in leaves if leaf.shape[-1] >= COLUMNS // 8]
-    for piece in pieces:
-        for start in range(0, piece.shape[-1], COLUMNS):
-            yield piece[..., start : start + COLUMNS]
+def _cuts(size):
+    edges = np.linspace(0, size, 1 + max(1, min(size // ROWS, ROW_BLOCKS)), dtype=int)
+    return list(itertools.pairwise(edges.tolist()))
 
 
-def _centred_rows(block, finite):
-    """Rows minus their Hamiltonian's mean, zero where not finite, in pieces; part after part.
+def _stacks(scores):
+    """Blocks of about `COLUMNS` parameters, those of one shape stacked along a new first axis.
 
-    Each piece is written once, centred: cutting it from a centred whole would write everything twice.
+    Shapes that are rare are expanded, and together are scores like any other.
     """
-    hamiltonians, walkers, parts, columns = block.shape
-    size = hamiltonians * walkers
-    cuts = np.linspace(0, size, 1 + max(1, min(size // ROWS, ROW_BLOCKS // parts)), dtype=int)
-    keep = finite[..., None]
-    count = jnp.maximum(jnp.sum(keep, axis=1, keepdims=True), 1).astype(block.dtype)
-    pieces = []
-    for part in range(parts):
-        values = block[:, :, part]
-        mean = jnp.sum(jnp.where(keep, values, 0), axis=1, keepdims=True) / count
-        flat = [jnp.broadcast_to(x, values.shape).reshape(size, columns) for x in (keep, values, mean)]
-        for start, stop in itertools.pairwise(cuts):
-            kept, value, centre = (x[start:stop] for x in flat)
-            pieces.append(jnp.where(kept, value - centre, 0))
-    return pieces
+    stacks = defaultdict(list)
+    for factors in scores:
+        for piece in _pieces(factors):
+            stacks[*piece.left.shape, *piece.right.shape].append(piece)
+    common = [stack for stack in stacks.values() if len(stack) * _columns(stack[0]) >= 4 * COLUMNS]
+    rare = [piece for stack in stacks.values() if len(stack) * _columns(stack[0]) < 4 * COLUMNS for piece in stack]
+    if rare:
+        expanded = [jnp.einsum("hwkta,hwtb->hwkab", *piece, precision="highest") for piece in rare]
+        left = jnp.concatenate([block.reshape(*block.shape[:3], 1, -1) for block in expanded], axis=-1)
+        common.append(_pieces(Factors(left, jnp.ones((*left.shape[:2], 1, 1), left.dtype))))
+    return [jax.tree.map(lambda *pieces: jnp.stack(pieces), *stack) for stack in common]
 
 
-def _symmetric_product(rows):
-    """$A A^T$ of the stacked `rows`: the blocks above the diagonal are mirrored, not computed."""
-    lower = [[jnp.matmul(a, b.T, precision="highest") for b in rows[: i + 1]] for i, a in enumerate(rows)]
-    return jnp.block([[lower[i][j] if j <= i else lower[j][i].T for j in range(len(rows))] for i in range(len(rows))])
+def _columns(factors):
+    return factors.left.shape[-1] * factors.right.shape[-1]
+
+
+def _pieces(factors):
+    """Pieces of equal shape, the last one filled with zeros."""
+    size = factors.left.shape[-1]
+    width = -(-size // -(-_columns(factors) // COLUMNS))
+    left = jnp.pad(factors.left, [(0, 0)] * 4 + [(0, -size % width)])
+    return [Factors(left[..., start : start + width], factors.right) for start in range(0, size, width)]

@@ -1,6 +1,7 @@
 """Derivatives of log ψ in the trained parameters: sample-space Gram matrix, products, gradient."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
 from ._chunk import map_walkers
+from ._factors import factorised
 from ._gram import centred_gram
 
 
@@ -44,24 +46,25 @@ class LogDerivatives(eqx.Module):
         """Scores of log-modulus and, for complex ψ, phase: one array `(hamiltonians, walkers, parts, *shape)` for
         each trained array (`parts` is 1 or 2)."""
 
-        def one(parameters, r):
-            value, pullback = jax.vjp(lambda trained: self._outputs(trained, r, parameters), self.trained)
-            return jax.vmap(lambda seed: pullback(seed)[0])(jnp.eye(len(value), dtype=value.dtype))
+        return self._map(partial(self._scores, self.trained), self.positions)
 
-        return self._map(one, self.positions)
+    def _scores(self, trained, parameters, r):
+        """Scores of one walker."""
+        value, pullback = jax.vjp(lambda trained: self._outputs(trained, r, parameters), trained)
+        return jax.vmap(lambda seed: pullback(seed)[0])(jnp.eye(len(value), dtype=value.dtype))
 
     def gram(
         self, mask: Bool[Array, "hamiltonians walkers"]
     ) -> tuple[Float[Array, "rows rows"], Bool[Array, "hamiltonians walkers"]]:
         r"""Gram matrix $\bar O\bar O^T$ of the scores, centred per Hamiltonian over the walkers of `mask`.
 
-        Summed array by array: the scores of all parameters are never held at once (unless a `chunk` is set), nor
-        copied into one matrix.
+        Summed over blocks of parameters, each made from its factors: the scores are never held as a whole.
 
         **Returns:** the matrix, rows in the order (part, Hamiltonian, walker), and the walkers whose scores are all
         finite and in `mask`; the rows of the others are zero.
         """
-        return centred_gram(jax.tree.leaves(self.scores()), mask)
+        factors = factorised(self._scores)
+        return centred_gram(self._map(partial(factors, self.trained), self.positions), mask)
 
     def products(
         self, valid: Bool[Array, "hamiltonians walkers"]
