@@ -15,18 +15,14 @@ The last columns say how far the basis of the diagonalisation is from its limit,
 between the two largest bases.
 """
 
-import dataclasses
 import sys
 import time
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from qernel.ansatz import LogPsi, Qernel
+from qernel.ansatz import MomentumProjected
 from qernel.hamiltonian import Hamiltonian, moire_parameters
-from qernel.laplacian import HessianTrace
 from qernel.observables import density, evaluate, moire_supercell, results, structure_factor
 from qernel.presets import build, preset
 from qernel.reference import exact_diagonalisation
@@ -47,22 +43,6 @@ SETTINGS = (
 )
 
 
-class Projected(eqx.Module):
-    """Σ_t ψ(r + t) over the translations t of the moiré lattice: the part of a real ψ that has no total momentum."""
-
-    ansatz: Qernel
-    translations: tuple = eqx.field(static=True)
-
-    def __call__(self, r, parameters):
-        everywhere = r[None] + jnp.asarray(self.translations, r.dtype)[:, None]
-        values = jax.vmap(lambda x: self.ansatz(x, parameters))(everywhere)
-        largest = jax.lax.stop_gradient(jnp.max(values.log_magnitude))
-        signs = jnp.where(jnp.cos(jax.lax.stop_gradient(values.phase)) < 0, -1, 1).astype(r.dtype)
-        psi = jnp.sum(signs * jnp.exp(values.log_magnitude - largest))
-        phase = jnp.where(psi < 0, jnp.pi, 0).astype(r.dtype)
-        return LogPsi(largest + jnp.log(jnp.abs(psi)), phase, real=True)
-
-
 def trained(config, projected):
     """The problem, and evaluation and table of its frozen state."""
     problem = build(config)
@@ -70,15 +50,12 @@ def trained(config, projected):
     with jax.enable_x64(True):
         state = train_from(problem.state(), family, method, config.sampling.burn_in, config.training.steps)
         if projected:
-            translations = moire_supercell(family.hamiltonian).primitive_translations()
-            ansatz = Projected(state.ansatz, tuple(map(tuple, translations.tolist())))
-            # The forward Laplacian has no rule for wavefunctions batched inside of another one.
-            method = dataclasses.replace(method, laplacian=HessianTrace())
+            ansatz = MomentumProjected(state.ansatz, moire_supercell(family.hamiltonian))
             state = initial_state(ansatz, method, state.positions, key=problem.key)
             state = train_from(state, family, method, config.sampling.burn_in, config.training.steps // 4)
         positions = state.positions[:, np.arange(settings.walkers) % config.sampling.walkers]
         if projected:
-            positions = translated(positions, translations, family.hamiltonian.cell, jax.random.fold_in(problem.key, 2))
+            positions = ansatz.translated(positions, key=jax.random.fold_in(problem.key, 2))
         evaluation = evaluate(
             state.ansatz,
             family,
@@ -88,18 +65,8 @@ def trained(config, projected):
             step_size=state.step_size,
             burn_in=settings.burn_in,
             phases=settings.phases,
-            laplacian=method.laplacian,
         )
         return problem, evaluation, results(evaluation, family, problem.material)
-
-
-def translated(positions, translations, cell, key):
-    """Each walker moved by a random translation, under which a projected state does not change.
-
-    In a deep crystal walkers hardly ever change the registry in which the training left them by themselves.
-    """
-    chosen = jax.random.randint(key, positions.shape[:2], 0, len(translations))
-    return cell.wrap(positions + jnp.asarray(translations, positions.dtype)[chosen][:, :, None])
 
 
 def train_from(state, family, method, phases, steps):
@@ -172,7 +139,7 @@ def main(projected, overrides):
         "depth      E - exact  kinetic  moire  interaction (pulls)   gap   chi2: S(q)  folded density  density   basis"
     )
     cell = problem.family.hamiltonian.cell
-    vectors = np.round(cell.reciprocal_vectors(3.1 * np.linalg.norm(cell.reciprocal[0])) @ cell.matrix.T / (2 * np.pi))
+    vectors = np.round(cell.reciprocal_vectors(4.6 * np.linalg.norm(cell.reciprocal[0])) @ cell.matrix.T / (2 * np.pi))
     vectors = np.array([q for q in vectors.astype(int) if tuple(q) > (0, 0)])
     for row, depth in enumerate(DEPTHS):
         (coarse, gap), (state, _) = (exact(problem, depth, bands, vectors) for bands in BANDS)

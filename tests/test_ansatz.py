@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from families import plane_waves, random_positions, small_family, small_qernel
 
-from qernel.ansatz import AtParameters, LogPsi, Unconditioned, qernel
+from qernel.ansatz import AtParameters, LogPsi, MomentumProjected, Unconditioned, qernel
 from qernel.check import check_ansatz, laplacian_difference
 from qernel.laplacian import FolxLaplacian, ForwardLaplacian
 from qernel.layers import ConditionRouter, Frozen, SquaredReLU, TopK, trainable
+from qernel.observables import moire_supercell
 from qernel.orbitals import ExpandedOrbitals, PlaneWaves
 
 VARIANTS = {
@@ -174,3 +175,40 @@ def build(**changes):
 def test_bad_sizes_say_so(changes, message):
     with pytest.raises(ValueError, match=message):
         build(**changes)
+
+
+@pytest.mark.parametrize("number", [0, 1, 4])
+@pytest.mark.parametrize("complex", [False, True])
+def test_projection_has_its_momentum_and_the_right_laplacian(number, complex):
+    family = small_family()
+    supercell = moire_supercell(family.hamiltonian)
+    assert supercell is not None
+    momentum = supercell.momenta()[number]
+    projected = MomentumProjected(perturbed(small_qernel(family, complex=complex)), supercell, momentum)
+    parameters, r = family.select(1), random_positions(family, 2)[0]
+    assert laplacian_difference(projected, parameters, r) < 1e-9
+    at = AtParameters(projected, parameters)
+    for translation in supercell.primitive_translations()[1:4]:
+        here, there = at(r[0]), at(r[0] + jnp.asarray(translation)[None])
+        assert np.isclose(here.log_magnitude, there.log_magnitude, atol=1e-9)
+        turned = np.exp(1j * float(there.phase - here.phase - momentum @ translation))
+        assert np.isclose(turned, 1, atol=1e-7)
+    moved = projected.translated(r[None], key=jax.random.key(0))[0]
+    assert not np.allclose(moved, r)
+    for a, b in zip(r, moved, strict=True):
+        assert np.isclose(at(a).log_magnitude, at(b).log_magnitude, atol=1e-9)
+    if number == 0 and not complex:
+        assert at(r[0]).real
+        # A projection once more only counts the translations.
+        again = MomentumProjected(projected, supercell)(r[0], parameters)
+        assert np.isclose(again.log_magnitude, at(r[0]).log_magnitude + np.log(9), atol=1e-9)
+
+
+def test_projections_that_cannot_be():
+    family = small_family()
+    supercell = moire_supercell(family.hamiltonian)
+    assert supercell is not None
+    with pytest.raises(ValueError, match="is no momentum"):
+        MomentumProjected(small_qernel(family), supercell, np.array([0.01, 0.0]))
+    with pytest.raises(ValueError, match="no method `derivatives`"):
+        MomentumProjected(Spoilt(small_qernel(family), "cusp"), supercell)

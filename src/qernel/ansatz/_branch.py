@@ -7,20 +7,30 @@ import equinox as eqx
 import jax
 from jaxtyping import Array
 
-from qernel.layers import Linear
+from qernel.layers import Frozen, Linear
+from qernel.orbitals import AbstractOrbitals
 
+from ._contract import Ansatz
+from ._projected import MomentumProjected
 from ._qernel import Qernel
 
 
-def single_branch(ansatz: Qernel, reference: int) -> Qernel:
+def single_branch(ansatz: Ansatz, reference: int, orbitals: AbstractOrbitals | None = None) -> Ansatz:
     """The same wavefunction with the determinants of one of its sets of reference orbitals alone.
 
     Trained on, it stays in the phase of those orbitals: where the energies of two such branches cross, the ground state
     changes its phase. Everything else keeps its trained values; the weights of the determinants become equal at the
     start, since those of a phase that lost may have vanished.
 
+    **Arguments:** `reference`, the number of the set; `orbitals`, others to put in its place (the same on another grid
+    of Hamiltonians, say). Of a projected wavefunction the projected branch is returned.
+
     Raises `ValueError` if there is no such set.
     """
+    if isinstance(ansatz, MomentumProjected):
+        return eqx.tree_at(lambda a: a.ansatz, ansatz, single_branch(ansatz.ansatz, reference, orbitals))
+    if not isinstance(ansatz, Qernel):
+        raise ValueError(f"a {type(ansatz).__name__} has no branches: there is no set of reference orbitals in it")
     if not 0 <= reference < len(ansatz.references):
         raise ValueError(f"there is no set {reference} among the {len(ansatz.references)} sets of reference orbitals")
     share = ansatz.determinants // len(ansatz.references)
@@ -33,7 +43,7 @@ def single_branch(ansatz: Qernel, reference: int) -> Qernel:
 
     return dataclasses.replace(
         ansatz,
-        references=(ansatz.references[reference],),
+        references=(ansatz.references[reference] if orbitals is None else Frozen(orbitals),),
         dressing=_with_outputs(ansatz.dressing, of_branch),
         weight_head=_with_outputs(ansatz.weight_head, lambda outputs: 0 * outputs[..., kept]),
         initial_weights=(1.0,) * share,

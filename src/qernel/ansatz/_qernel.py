@@ -201,8 +201,17 @@ class Qernel(eqx.Module):
         if self.electrons[1]:
             inputs = constant_features(inputs, self._spins(r.dtype))
         h = self.lift.propagate(inputs)
-        for block, bias in zip(self.blocks, self.pair_biases, strict=True):
-            h = block.propagate(h, condition, bias.propagate(waves))
+
+        def layer(h, modules):
+            block, bias = modules
+            return block.propagate(h, condition, bias.propagate(waves)), None
+
+        layers = list(zip(self.blocks, self.pair_biases, strict=True))
+        if layers:
+            # The first is alone: what enters it depends on one electron only. The others are compiled once.
+            h, _ = layer(h, layers[0])
+        if len(layers) > 1:
+            h, _ = jax.lax.scan(layer, h, jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers[1:]))
         dressing = self.dressing.propagate(h.dense())
         split = lambda part: part.reshape(*part.shape[:-1], -1, self.determinants, n)
         # parts, determinants, electrons, (coordinates,) orbitals

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from qernel.ansatz import Qernel, single_branch
+from qernel.ansatz import MomentumProjected, Qernel, single_branch
 from qernel.observables import read_netcdf
 from qernel.presets import Config, Problem, build, load, to_toml
 from qernel.training import RunDirectory, TrainingState
@@ -50,11 +50,10 @@ def branch_of(
         directory = _fresh(path)
         with console.status(f"building the {phase} branch"):
             branch = build(config)
-        if own and isinstance(state.ansatz, Qernel):
-            ansatz = single_branch(state.ansatz, references.index(own[0]))
-            assert isinstance(branch.ansatz, Qernel)
+        if own and isinstance(state.ansatz, Qernel | MomentumProjected):
             # The branch's own orbitals: on its own grid of depths.
-            ansatz = dataclasses.replace(ansatz, references=branch.ansatz.references)
+            orbitals = _network(branch.ansatz).references[0].module
+            ansatz = single_branch(state.ansatz, references.index(own[0]), orbitals)
             branch = dataclasses.replace(branch, ansatz=ansatz, positions=_walkers(problem, state, depths_meV))
         directory.create(to_toml(config, provenance(command)))
         trained = start(branch, console)
@@ -63,6 +62,12 @@ def branch_of(
     dataset = evaluate_in(branch, trained, console)
     write(dataset, directory)
     return dataset
+
+
+def _network(ansatz: Any) -> Qernel:
+    network = ansatz.ansatz if isinstance(ansatz, MomentumProjected) else ansatz
+    assert isinstance(network, Qernel)
+    return network
 
 
 def _configuration(config: Config, reference: str, depths_meV: tuple[float, ...], steps: int) -> Config:

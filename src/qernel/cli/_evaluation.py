@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from qernel.ansatz import MomentumProjected
 from qernel.observables import Evaluation, add_momentum_distribution, evaluate, results, write_csv, write_netcdf
 from qernel.presets import Problem
 from qernel.sampling import Sampler
@@ -20,6 +21,7 @@ from qernel.training import RunDirectory, TrainingState, fitting_mesh, replicate
 # The evaluation draws from streams of its own: it repeats, and differs from the training's.
 _EVALUATION = 0x6576616C
 _MOMENTA = 0x6E286B29
+_REGISTRIES = 0x72656769
 
 
 def evaluate_in(
@@ -83,6 +85,9 @@ def measure_at(
         mesh = fitting_mesh(family.size, settings.walkers)
         positions = np.asarray(state.positions)[nearest]
         positions = positions[:, np.arange(settings.walkers) % positions.shape[1]]
+        if isinstance(state.ansatz, MomentumProjected):
+            key = jax.random.fold_in(problem.key, _REGISTRIES + stream)
+            positions = state.ansatz.translated(jnp.asarray(positions), key=key)
         evaluation = evaluate(
             replicate(state.ansatz, mesh),
             shard_family(family, mesh),

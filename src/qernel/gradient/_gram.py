@@ -44,7 +44,7 @@ def centred_gram(
         block = block.reshape(valid.size * parts, -1)
         rows = [block[start:stop] for start, stop in cuts]
         return [
-            [sum_ + jnp.matmul(a, b.T, precision="highest") for sum_, b in zip(sums, rows, strict=False)]
+            [sum_ + _product(a, b).astype(sum_.dtype) for sum_, b in zip(sums, rows, strict=False)]
             for sums, a in zip(total, rows, strict=True)
         ], None
 
@@ -64,6 +64,10 @@ def centred_gram(
         return jnp.where(valid, columns, 0).reshape(matrix.shape)
 
     return centre(centre(gram).T), valid
+
+
+def _product(a, b):
+    return jnp.matmul(a, b.T, precision="highest")
 
 
 def _cuts(size):

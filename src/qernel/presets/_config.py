@@ -119,6 +119,7 @@ class AnsatzConfig(Section):
     top_k: Count = 2
     film: bool = True
     conditioned: bool = True
+    projected: bool = False
     determinants: Count = 4
     complex: bool = False
     references: Annotated[tuple[Reference, ...], AfterValidator(_references)] = ("liquid", "crystal")
@@ -215,7 +216,7 @@ class Config(Section):
         """What must agree for a checkpoint to be of the same model, as plain data."""
         plain = self.model_dump(mode="json")
         # Checkpoints older than these settings know the default alone.
-        younger = ("ansatz", "film"), ("ansatz", "conditioned"), ("system", "depth_range_meV")
+        younger = ("ansatz", "film"), ("ansatz", "conditioned"), ("ansatz", "projected"), ("system", "depth_range_meV")
         for section, key in younger:
             if plain[section][key] == Config().model_dump(mode="json")[section][key]:
                 del plain[section][key]

@@ -10,10 +10,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from qernel.ansatz import Ansatz, Unconditioned, qernel
+from qernel.ansatz import Ansatz, MomentumProjected, Unconditioned, qernel
 from qernel.hamiltonian import Family
 from qernel.lattice import Lattice, PeriodicDistance
 from qernel.layers import ConditionRouter, ElectronRouter, JointRouter, Softmax, SquaredReLU, TopK
+from qernel.observables import moire_supercell
 from qernel.optimise import AbstractOptimiser, FirstOrder, StochasticReconfiguration
 from qernel.orbitals import PlaneWaves
 from qernel.reference import crystal_sites, default_cutoff
@@ -182,6 +183,10 @@ def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, k
         dressing_scale=a.dressing_scale,
         dtype=dtype,
     )
+    if a.projected:
+        supercell = moire_supercell(family.hamiltonian)
+        assert supercell is not None
+        ansatz = MomentumProjected(ansatz, supercell)
     if a.conditioned:
         return ansatz
     middle = jax.tree.map(lambda leaf: (leaf[0] + leaf[-1]) / 2, ends)
