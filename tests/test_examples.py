@@ -8,6 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from qernel.ansatz import DifferentiableAnsatz
+from qernel.check import laplacian_difference
+from qernel.hamiltonian import moire_family
+from qernel.units import Material
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -52,6 +57,17 @@ def test_an_ansatz_of_ones_own_trains(example, quick_to_compile, capsys):
     values = np.array(energies.split("]")[0].strip("[").split(), float)
     # Within a few meV of the exact energies from the start, thanks to the reference orbitals of both phases.
     assert step == "10" and np.all(np.abs(values - [-44.566, -92.561]) < 10)
+
+
+@pytest.mark.filterwarnings("ignore:open shell")
+def test_its_closed_derivatives_are_right(example, quick_to_compile):
+    with jax.enable_x64(True):
+        family = moire_family(Material(), 3, (6, 0), (0.0, 30.0))
+        ansatz = example("own_derivatives").Faster(example("compose_ansatz").two_phases(family, width=8))
+        assert isinstance(ansatz, DifferentiableAnsatz)
+        sites = jax.random.uniform(jax.random.key(0), (2, 6, 2))
+        r = sites @ jnp.asarray(family.hamiltonian.cell.matrix)
+        assert laplacian_difference(ansatz, family.select(1), r) < 1e-9
 
 
 @pytest.mark.filterwarnings("ignore:open shell")

@@ -7,6 +7,7 @@ from ._contract import AtParameters as AtParameters
 from ._contract import Derivatives as Derivatives
 from ._contract import DifferentiableAnsatz as DifferentiableAnsatz
 from ._contract import LogPsi as LogPsi
+from ._dressed import dressed_derivatives as dressed_derivatives
 from ._projected import MomentumProjected as MomentumProjected
 from ._qernel import (
     PairBias as PairBias,

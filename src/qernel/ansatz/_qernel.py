@@ -28,12 +28,12 @@ from qernel.orbitals import (
     CuspJastrow,
     PairJastrow,
     log_sum_determinants,
-    log_sum_determinants_laplacian,
 )
 from qernel.propagation import Jet, PairJet, add, constant_features, own_jet
 
 from ._conditioner import Conditioner
 from ._contract import Derivatives, LogPsi
+from ._dressed import dressed_derivatives
 
 
 class QernelBlock(eqx.Module):
@@ -178,25 +178,23 @@ class Qernel(eqx.Module):
     def derivatives(self, r: Float[Array, "electrons dim"], parameters: Any) -> Derivatives:
         """log ψ with its gradient and Laplacian in one forward sweep with closed rules for every layer."""
         condition = self.conditioner(parameters).astype(r.dtype)
-        matrices, jacobian, laplacian = self._matrix_jets(r, parameters, condition)
-        found = log_sum_determinants_laplacian(matrices, jacobian, laplacian, self.weights(condition))
-        log_magnitude, phase, gradient, curvature = found
-        gradient = gradient.reshape(r.shape)
-        for value, slope, second in self._jastrow_derivatives(r, parameters, condition):
-            log_magnitude = log_magnitude + value
-            gradient, curvature = gradient + slope.astype(gradient.dtype), curvature + second.astype(curvature.dtype)
-        return Derivatives(LogPsi(log_magnitude, phase, real=not self.complex), gradient, curvature)
-
-    def _jastrow_derivatives(self, r, parameters, condition):
+        jastrows = []
         if self.cusp is not None:
-            yield self.cusp.derivatives(r, coulomb_strength(parameters, r.dtype))
+            jastrows.append(self.cusp.derivatives(r, coulomb_strength(parameters, r.dtype)))
         if self.pair is not None:
-            yield self.pair.derivatives(r, condition)
+            jastrows.append(self.pair.derivatives(r, condition))
+        return dressed_derivatives(
+            self.dressing.propagate(self._feature_jet(r, condition).dense()),
+            self.references,
+            self.weights(condition),
+            r,
+            parameters,
+            complex=self.complex,
+            jastrows=jastrows,
+        )
 
-    def _matrix_jets(self, r, parameters, condition):
-        """The matrices of `orbital_matrices`, and the real and imaginary parts of their derivatives: the Jacobian as
-        (parts, determinants, electrons, coordinates, orbitals), the Laplacian without the coordinates."""
-        n, dim = r.shape
+    def _feature_jet(self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]) -> Jet:
+        """What `features` computes, with derivatives."""
         waves = inputs = own_jet(self.embedding, r)
         if self.electrons[1]:
             inputs = constant_features(inputs, self._spins(r.dtype))
@@ -212,44 +210,7 @@ class Qernel(eqx.Module):
             h, _ = layer(h, layers[0])
         if len(layers) > 1:
             h, _ = jax.lax.scan(layer, h, jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers[1:]))
-        dressing = self.dressing.propagate(h.dense())
-        split = lambda part: part.reshape(*part.shape[:-1], -1, self.determinants, n)
-        # parts, determinants, electrons, (coordinates,) orbitals
-        f, f1, f2 = (
-            jnp.moveaxis(split(part), (-3, -2), (0, 1))
-            for part in (dressing.value, dressing.jacobian, dressing.laplacian)
-        )
-        f = f + jnp.asarray([1.0, 0.0][: len(f)], r.dtype)[:, None, None, None]
-        own = jnp.eye(n, dtype=r.dtype)
-        # The derivatives in each electron's own coordinates: every (n + 1)-th of the n x n pairs of electrons.
-        f1_own = f1.reshape(*f1.shape[:2], n * n, dim, n)[:, :, :: n + 1]
-        repeats = self.determinants // len(self.references)
-        parts = []
-        for part in self._reference_jets(r, parameters):
-            # determinants, electrons, (coordinates,) orbitals
-            phi, phi1, phi2 = (jnp.repeat(x, repeats, axis=0)[None] for x in part)
-            slopes = (phi1 * f[:, :, :, None])[:, :, :, None] * own[None, None, :, :, None, None]
-            jacobian = phi[:, :, :, None] * f1 + slopes.reshape(f1.shape)
-            laplacian = phi2 * f + phi * f2
-            for axis in range(dim):
-                laplacian = laplacian + 2 * phi1[:, :, :, axis] * f1_own[:, :, :, axis]
-            parts.append((phi * f, jacobian, laplacian))
-        if len(parts) == 2:
-            (real, imaginary) = parts
-            parts = [jax.tree.map(lambda a, b: jnp.stack([a[0] - b[1], a[1] + b[0]]), real, imaginary)]
-        matrices, jacobian, laplacian = parts[0]
-        if self.complex:
-            return jax.lax.complex(matrices[0], matrices[1]), jacobian, laplacian
-        return matrices[0], jacobian, laplacian
-
-    def _reference_jets(self, r, parameters):
-        """Real and, if there is one, imaginary part of the reference orbitals with their own derivatives:
-        (references, electrons, orbitals), the same with `dim` before the orbitals, and the Laplacian."""
-        jets = [own_jet(lambda x, orbital=orbital: orbital(x, parameters), r) for orbital in self.references]
-        stacked = [jnp.stack(part) for part in zip(*((j.value, j.jacobian, j.laplacian) for j in jets), strict=True)]
-        yield tuple(jnp.real(part).astype(r.dtype) for part in stacked)
-        if jnp.iscomplexobj(stacked[0]):
-            yield tuple(jnp.imag(part).astype(r.dtype) for part in stacked)
+        return h
 
     def _spins(self, dtype: DTypeLike) -> Float[Array, "electrons 1"]:
         return jnp.asarray(np.repeat([1.0, -1.0], self.electrons)[:, None], dtype)
