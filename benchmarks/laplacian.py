@@ -26,33 +26,12 @@ if hasattr(os, "sched_setaffinity"):
 import equinox as eqx  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
+from published_sizes import problem  # noqa: E402
 
 from qernel.compilation import compiled  # noqa: E402
 from qernel.gradient import local_energies  # noqa: E402
 from qernel.laplacian import FolxLaplacian, ForwardLaplacian, HessianTrace  # noqa: E402
-from qernel.presets import build, preset  # noqa: E402
 from qernel.training._step import log_density  # noqa: E402
-
-CELLS = {6: "3", 12: "[6, 3]", 24: "6", 54: "9", 96: "12", 150: "15"}
-
-
-def problem(electrons, precision="single"):
-    overrides = [
-        f"system.supercell={CELLS[electrons]}",
-        f"system.electrons=[{electrons}, 0]",
-        "system.depths_meV=[15]",
-        "ansatz.width=64",
-        "ansatz.layers=4",
-        "ansatz.query_heads=4",
-        "ansatz.head_size=16",
-        "ansatz.expert_width=16",
-        "ansatz.determinants=4",
-        f"ansatz.complex={'false' if arguments.real else 'true'}",
-        f"sampling.walkers={arguments.walkers}",
-        f'training.precision="{precision}"',
-        "evaluation.depths_meV=[15]",
-    ]
-    return build(preset("moire-6", *overrides))
 
 
 def seconds(function, *inputs):
@@ -87,7 +66,7 @@ def best(laplacian, built, r):
 
 
 def difference(electrons, precision):
-    built = problem(electrons, precision)
+    built = problem(electrons, walkers=arguments.walkers, real=arguments.real, precision=precision)
     r = built.positions[:, :4].astype(float if precision == "double" else jnp.float32)
     fast, slow = (
         energies(built.ansatz, r, built.family, method, 2) for method in (ForwardLaplacian(), FolxLaplacian())
@@ -96,7 +75,7 @@ def difference(electrons, precision):
 
 
 def measure(electrons):
-    built = problem(electrons)
+    built = problem(electrons, walkers=arguments.walkers, real=arguments.real)
     r = built.positions
     pass_time = seconds(forward, built.ansatz, r, built.family)[0] / arguments.walkers
     floor = (2 * electrons + 2) * pass_time

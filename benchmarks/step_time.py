@@ -26,34 +26,13 @@ import equinox as eqx  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from jax.flatten_util import ravel_pytree  # noqa: E402
+from published_sizes import problem  # noqa: E402
 
 from qernel.compilation import compiled  # noqa: E402
 from qernel.gradient import LogDerivatives, clipped_residuals, local_energies  # noqa: E402
 from qernel.layers import trainable  # noqa: E402
-from qernel.presets import build, preset  # noqa: E402
 from qernel.training import train_step  # noqa: E402
 from qernel.training._step import log_density, sample_phase  # noqa: E402
-
-CELLS = {6: "3", 12: "[6, 3]", 24: "6", 54: "9"}
-
-
-def problem(electrons):
-    overrides = [
-        f"system.supercell={CELLS[electrons]}",
-        f"system.electrons=[{electrons}, 0]",
-        "system.depths_meV=[15]",
-        "ansatz.width=64",
-        "ansatz.layers=4",
-        "ansatz.query_heads=4",
-        "ansatz.head_size=16",
-        "ansatz.expert_width=16",
-        "ansatz.determinants=4",
-        f"ansatz.complex={'false' if arguments.real else 'true'}",
-        f"sampling.walkers={arguments.walkers}",
-        f"training.chunk={arguments.chunk or (8 if electrons < 12 else 2)}",
-        "evaluation.depths_meV=[15]",
-    ]
-    return build(preset("moire-6", *overrides))
 
 
 def seconds(function, *inputs):
@@ -71,7 +50,8 @@ def seconds(function, *inputs):
 
 
 def measure(electrons):
-    built = problem(electrons)
+    chunk = arguments.chunk or (8 if electrons < 12 else 2)
+    built = problem(electrons, walkers=arguments.walkers, real=arguments.real, chunk=chunk)
     family, method = built.family, built.method
     state = built.state()
     trained, static = eqx.partition(state.ansatz, trainable(state.ansatz))
