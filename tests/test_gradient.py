@@ -8,7 +8,7 @@ import pytest
 from families import random_positions, small_family, small_qernel
 from jax.flatten_util import ravel_pytree
 
-from qernel.gradient import LogDerivatives, _gram, clipped_residuals, local_energies
+from qernel.gradient import LogDerivatives, _factors, _gram, clipped_residuals, local_energies
 from qernel.layers import trainable
 
 
@@ -40,6 +40,25 @@ def test_gradient_is_twice_the_covariance_with_the_scores(is_complex):
     expected = 2 * np.real(np.einsum("hw,hwp->p", centred.conj(), o)) / e.size
     found = ravel_pytree(d.gradient(residuals))[0]
     assert np.allclose(found, expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_most_scores_are_factored_and_their_products_are_the_scores(is_complex):
+    d, family, _ = derivatives(is_complex)
+    arguments = d.trained, family.select(0), d.positions[0, 0]
+    factors = _factors.factorised(d._scores)(*arguments)
+    whole = jax.tree.leaves(d._scores(*arguments))
+    assert len(factors) == len(whole)
+    factored = 0
+    for (left, right), scores in zip(factors, whole, strict=True):
+        product = np.einsum("kta,tb->kab", left, right).reshape(len(scores), -1)
+        # The order of the parameters is free.
+        expected = np.asarray(scores).reshape(len(scores), -1)
+        assert product.shape == expected.shape
+        assert np.allclose(np.sort(product), np.sort(expected), rtol=1e-9, atol=1e-13)
+        assert np.allclose(product @ product.T, expected @ expected.T, rtol=1e-9)
+        factored += scores[0].size * (left.shape[1] > 1)
+    assert factored > 0.5 * sum(scores[0].size for scores in whole)
 
 
 @pytest.mark.parametrize("is_complex", [False, True])

@@ -30,7 +30,7 @@ class MomentumProjected(eqx.Module):
 
     **Raises:** `ValueError` if K is no momentum of the supercell, or the ansatz has no method `derivatives`.
 
-    **Source:** symmetry projection of neural quantum states, arXiv:2101.03910.
+    **Source:** quantum-number projection of neural wavefunctions, arXiv:2009.14777.
     """
 
     ansatz: DifferentiableAnsatz

@@ -22,7 +22,7 @@ def centred_gram(
     r"""$\bar O\bar O^T$ with $\bar O = O - \langle O\rangle_h$, averages per Hamiltonian over the valid walkers.
 
     The scores of a block of parameters are made from their factors, centred and multiplied in their own dtype, and the
-    products of the blocks are summed in the widest enabled one: no more than a block is ever held. A block is centred
+    products of the blocks are summed in the widest enabled one: no more than a block is ever made. A block is centred
     before its product, since the mean of a score can exceed its spread by orders of magnitude; what that leaves is
     taken out at the end.
 

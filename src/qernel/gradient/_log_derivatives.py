@@ -58,7 +58,8 @@ class LogDerivatives(eqx.Module):
     ) -> tuple[Float[Array, "rows rows"], Bool[Array, "hamiltonians walkers"]]:
         r"""Gram matrix $\bar O\bar O^T$ of the scores, centred per Hamiltonian over the walkers of `mask`.
 
-        Summed over blocks of parameters, each made from its factors: the scores are never held as a whole.
+        Summed over blocks of parameters, each made from its factors; only scores that are no sum of a few outer
+        products (of large systems, or of unusual layers) are held whole.
 
         **Returns:** the matrix, rows in the order (part, Hamiltonian, walker), and the walkers whose scores are all
         finite and in `mask`; the rows of the others are zero.

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from qernel.ansatz import AtParameters
+from qernel.compilation import compiler_options
 from qernel.hamiltonian import Hamiltonian
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian, HessianTrace
 
@@ -102,4 +103,5 @@ def _derivatives(ansatz: Any, method: AbstractLaplacian, r: Any, parameters: Any
         return jax.lax.map(lambda x: method(AtParameters(ansatz, x[1]), x[0]), (r, parameters))
 
     # Two walkers need no fast program, and a third of the time goes without one.
-    return jax.jit(of_walkers, compiler_options={"xla_backend_optimization_level": 0})(arrays, r, parameters)
+    options = {**compiler_options(), "xla_backend_optimization_level": "0"}
+    return jax.jit(of_walkers, compiler_options=options)(arrays, r, parameters)
