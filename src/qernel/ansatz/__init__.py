@@ -8,6 +8,8 @@ from ._contract import Derivatives as Derivatives
 from ._contract import DifferentiableAnsatz as DifferentiableAnsatz
 from ._contract import LogPsi as LogPsi
 from ._dressed import dressed_derivatives as dressed_derivatives
+from ._phases import CompetingPhases as CompetingPhases
+from ._phases import OnePhase as OnePhase
 from ._projected import MomentumProjected as MomentumProjected
 from ._qernel import (
     PairBias as PairBias,

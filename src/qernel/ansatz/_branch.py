@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -33,19 +34,29 @@ def single_branch(ansatz: Ansatz, reference: int, orbitals: AbstractOrbitals | N
         raise ValueError(f"a {type(ansatz).__name__} has no branches: there is no set of reference orbitals in it")
     if not 0 <= reference < len(ansatz.references):
         raise ValueError(f"there is no set {reference} among the {len(ansatz.references)} sets of reference orbitals")
-    share = ansatz.determinants // len(ansatz.references)
-    kept = slice(reference * share, (reference + 1) * share)
+    chosen = ansatz.references[reference] if orbitals is None else Frozen(orbitals)
+    branch = restricted(ansatz, reference, chosen)
+    return eqx.tree_at(lambda a: a.weight_head, branch, jax.tree.map(lambda x: 0 * x, branch.weight_head))
 
-    def of_branch(outputs: Array) -> Array:
-        # Real and imaginary parts, determinants, orbitals.
-        parts = outputs.reshape(*outputs.shape[:-1], -1, ansatz.determinants, sum(ansatz.electrons))
-        return parts[..., kept, :].reshape(*outputs.shape[:-1], -1)
+
+def restricted(ansatz: Qernel, reference: Any, orbitals: Frozen) -> Qernel:
+    """The determinants of one set of references alone, with `orbitals` for them; its number may be traced."""
+    sets = len(ansatz.references)
+    share = ansatz.determinants // sets
+
+    def of_dressing(outputs: Array) -> Array:
+        # Real and imaginary parts, sets, determinants, orbitals.
+        parts = outputs.reshape(*outputs.shape[:-1], -1, sets, share, sum(ansatz.electrons))
+        return parts[..., reference, :, :].reshape(*outputs.shape[:-1], -1)
+
+    def of_weights(outputs: Array) -> Array:
+        return outputs.reshape(*outputs.shape[:-1], sets, share)[..., reference, :]
 
     return dataclasses.replace(
         ansatz,
-        references=(ansatz.references[reference] if orbitals is None else Frozen(orbitals),),
-        dressing=_with_outputs(ansatz.dressing, of_branch),
-        weight_head=_with_outputs(ansatz.weight_head, lambda outputs: 0 * outputs[..., kept]),
+        references=(orbitals,),
+        dressing=_with_outputs(ansatz.dressing, of_dressing),
+        weight_head=_with_outputs(ansatz.weight_head, of_weights),
         initial_weights=(1.0,) * share,
         determinants=share,
     )
@@ -58,6 +69,7 @@ def _with_outputs(linear: Linear, chosen: Callable[[Array], Array]) -> Linear:
         linear.in_size,
         values[0].shape[-1],
         key=jax.random.key(0),
+        scale=0.0,
         bias=linear.bias is not None,
         dtype=linear.weight.dtype,
         precision=linear.precision,

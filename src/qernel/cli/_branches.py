@@ -45,7 +45,7 @@ def branch_of(
         if directory.results.is_file():
             return read_netcdf(directory.results)
         branch = build(config, references=False)
-        trained = restore(branch, directory, console, repair=True)
+        branch, trained = restore(branch, directory, console, repair=True)
     else:
         directory = _fresh(path)
         with console.status(f"building the {phase} branch"):
@@ -58,7 +58,7 @@ def branch_of(
         directory.create(to_toml(config, provenance(command)))
         trained = start(branch, console)
     console.print(f"{phase} branch: {len(depths_meV)} depths, {config.training.steps} steps -> {path}", soft_wrap=True)
-    trained = train_in(directory, branch, trained, console)
+    branch, trained = train_in(directory, branch, trained, console)
     dataset = evaluate_in(branch, trained, console)
     write(dataset, directory)
     return dataset

@@ -29,7 +29,7 @@ def run(source: str | None, overrides: list[str], out: Path | None, command: str
     directory.create(to_toml(config, provenance(command)))
     console.print(f"{summary(problem)} -> {directory.path}", soft_wrap=True)
     state = start(problem, console)
-    state = train_in(directory, problem, state, console)
+    problem, state = train_in(directory, problem, state, console)
     measure(directory, problem, state, console)
 
 
@@ -38,11 +38,11 @@ def resume(path: Path, overrides: list[str], command: str, console: Console) -> 
     directory = RunDirectory(path)
     config = configuration_of(directory, overrides)
     problem = built(config, console, references=False)
-    state = restore(problem, directory, console, repair=True)
+    problem, state = restore(problem, directory, console, repair=True)
     if overrides:
         write_atomically(directory.config, to_toml(config, provenance(command)))
     console.print(f"{summary(problem)}, from step {int(state.step)} -> {directory.path}", soft_wrap=True)
-    state = train_in(directory, problem, state, console)
+    problem, state = train_in(directory, problem, state, console)
     measure(directory, problem, state, console)
 
 
@@ -58,7 +58,7 @@ def evaluate(
     directory = RunDirectory(path)
     config = configuration_of(directory, overrides)
     problem = built(config, console, references=False)
-    state = restore(problem, directory, console, repair=False)
+    problem, state = restore(problem, directory, console, repair=False)
     target = directory if out is None else RunDirectory(out)
     if out is not None and target.path.resolve() != directory.path.resolve():
         target.path.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import datetime
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,17 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qernel.ansatz import MomentumProjected
-from qernel.observables import Evaluation, add_momentum_distribution, evaluate, results, write_csv, write_netcdf
+from qernel.ansatz import CompetingPhases, MomentumProjected
+from qernel.observables import (
+    Evaluation,
+    add_momentum_distribution,
+    add_phases,
+    evaluate,
+    lowest_phases,
+    results,
+    write_csv,
+    write_netcdf,
+)
 from qernel.presets import Problem
 from qernel.sampling import Sampler
 from qernel.training import RunDirectory, TrainingState, fitting_mesh, replicate, shard_family, shard_walkers
@@ -52,7 +62,7 @@ def evaluate_in(
         return add_momentum_distribution(
             dataset,
             evaluation,
-            problem.family_at(depths),
+            problem.family_at(depths, phases_of(problem, dataset)),
             state.ansatz,
             problem.material,
             key=jax.random.fold_in(problem.key, _MOMENTA),
@@ -69,13 +79,53 @@ def measure_at(
 ) -> tuple[Evaluation, Any]:
     """The evaluation of the frozen wavefunction at the given depths, and its labelled data set.
 
-    Another `stream` draws other random numbers.
+    Of separate phases those are measured that compete at a depth, and the one of lowest energy is returned; the data
+    set names it and holds the others' energies. Another `stream` draws other random numbers.
     """
+    config = problem.config
+    names = [name for name in problem.phases or ("",) if problem.competes(depths_meV, name).any()]
+    rows = [np.flatnonzero(problem.competes(depths_meV, name)) for name in names]
+    evaluations = []
+    for number, name in enumerate(names):
+        report = None if progress is None else partial(_share, progress, number, len(names))
+        depths = tuple(depths_meV[row] for row in rows[number])
+        evaluations.append(_evaluation(problem, state, depths, name, stream * len(names) + number, report))
+    family = problem.family_at(depths_meV)
+    with jax.enable_x64(True), warnings.catch_warnings():
+        # The verdict says the same in its place.
+        warnings.simplefilter("ignore", UserWarning)
+        if not problem.phases:
+            evaluation = evaluations[0]
+            dataset = results(evaluation, family, problem.material)
+        else:
+            evaluation, chosen = lowest_phases(evaluations, rows)
+            tables = [
+                results(found, problem.family_at(tuple(depths_meV[row] for row in row_)), problem.material)
+                for found, row_ in zip(evaluations, rows, strict=True)
+            ]
+            dataset = results(evaluation, family, problem.material)
+            dataset = add_phases(dataset, tables, rows, names, chosen)
+    dataset.attrs["steps"] = int(state.step)
+    dataset.attrs["trained_depths_meV"] = list(config.system.depths_meV)
+    dataset.attrs.update(moves=config.evaluation.moves, burn_in=config.evaluation.burn_in)
+    dataset.attrs["finished"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return evaluation, dataset
+
+
+def _evaluation(
+    problem: Problem,
+    state: TrainingState,
+    depths_meV: tuple[float, ...],
+    phase: str,
+    stream: int,
+    progress: Callable[[int, int], None] | None,
+) -> Evaluation:
+    """The frozen wavefunction of one phase at the given depths."""
     config, settings = problem.config, problem.config.evaluation
-    trained = np.array(config.system.depths_meV)
     with jax.enable_x64(True):
-        family = problem.family_at(depths_meV)
-        nearest = np.array([int(np.argmin(np.abs(trained - depth))) for depth in depths_meV])
+        numbers = [problem.phases.index(phase)] * len(depths_meV) if problem.phases else None
+        family = problem.family_at(depths_meV, numbers)
+        nearest = problem.nearest_rows(depths_meV, phase)
         cell = family.hamiltonian.cell
         sampler = Sampler(
             moves=settings.moves,
@@ -85,10 +135,11 @@ def measure_at(
         mesh = fitting_mesh(family.size, settings.walkers)
         positions = np.asarray(state.positions)[nearest]
         positions = positions[:, np.arange(settings.walkers) % positions.shape[1]]
-        if isinstance(state.ansatz, MomentumProjected):
+        ansatz = state.ansatz.ansatz if isinstance(state.ansatz, CompetingPhases) else state.ansatz
+        if isinstance(ansatz, MomentumProjected):
             key = jax.random.fold_in(problem.key, _REGISTRIES + stream)
-            positions = state.ansatz.translated(jnp.asarray(positions), key=key)
-        evaluation = evaluate(
+            positions = ansatz.translated(jnp.asarray(positions), key=key)
+        return evaluate(
             replicate(state.ansatz, mesh),
             shard_family(family, mesh),
             shard_walkers(jnp.asarray(positions), mesh),
@@ -101,15 +152,15 @@ def measure_at(
             chunk=settings.chunk or None,
             progress=progress,
         )
-        with warnings.catch_warnings():
-            # The verdict says the same in its place.
-            warnings.simplefilter("ignore", UserWarning)
-            dataset = results(evaluation, family, problem.material)
-    dataset.attrs["steps"] = int(state.step)
-    dataset.attrs["trained_depths_meV"] = list(config.system.depths_meV)
-    dataset.attrs.update(moves=settings.moves, burn_in=settings.burn_in)
-    dataset.attrs["finished"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return evaluation, dataset
+
+
+def _share(progress: Callable[[int, int], None], number: int, count: int, done: int, total: int) -> None:
+    progress(number * total + done, count * total)
+
+
+def phases_of(problem: Problem, dataset: Any) -> list[int] | None:
+    """The number of each row's phase, None without separate ones."""
+    return [problem.phases.index(name) for name in dataset["phase"].values.tolist()] if problem.phases else None
 
 
 def evaluation_progress(console: Console) -> Progress:

@@ -16,6 +16,8 @@ _WINDOW = 20
 class TrainingProgress:
     """Energies per electron at up to four depths as running means over 20 steps, acceptance, time left.
 
+    Of several phases, one after the other at each depth, the lowest is shown.
+
     The error is that of the running mean, from the spread of its steps: a sign of life, not a result.
     """
 
@@ -27,6 +29,7 @@ class TrainingProgress:
         self.depths = depths_meV
         self.energies: collections.deque[np.ndarray] = collections.deque(maxlen=_WINDOW)
         self.acceptance = np.zeros(len(depths_meV))
+        self.rows = slice(None)
         self.times: collections.deque[float] = collections.deque(maxlen=50)
         self.bad = 0
         self.printed = 0.0
@@ -45,9 +48,13 @@ class TrainingProgress:
             self.live.stop()
 
     def update(self, step: int, energies: np.ndarray, acceptance: np.ndarray, bad: int) -> None:
-        """One step more: energies in meV per electron and acceptances, each by depth."""
-        self.step, self.acceptance, self.bad = step, acceptance, self.bad + bad
+        """One step more: energies in meV per electron and acceptances, each by depth (and phase)."""
+        self.step, self.bad = step, self.bad + bad
         self.energies.append(np.asarray(energies, np.float64))
+        means = np.stack(self.energies).mean(axis=0).reshape(len(self.depths), -1)
+        lowest = np.nanargmin(np.where(np.isnan(means), np.inf, means), axis=1)
+        self.rows = np.arange(len(self.depths)) * means.shape[1] + lowest
+        self.acceptance = np.asarray(acceptance)[self.rows]
         self.times.append(time.monotonic())
         if self.live is not None:
             self.live.update(self._table())
@@ -63,7 +70,7 @@ class TrainingProgress:
         return first_or_last or self.step % share == 0 or time.monotonic() - self.printed > 30
 
     def _means(self) -> tuple[np.ndarray, np.ndarray]:
-        values = np.stack(self.energies)
+        values = np.stack(self.energies)[:, self.rows]
         error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.zeros(len(self.depths))
         return values.mean(axis=0), error
 

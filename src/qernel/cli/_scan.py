@@ -8,14 +8,14 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from qernel.ansatz import Qernel, SlaterDeterminant
+from qernel.ansatz import CompetingPhases, Qernel, SlaterDeterminant
 from qernel.hamiltonian import Family
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, steepest_stretch, trial_overlaps
 from qernel.presets import Problem, reference_orbitals
 from qernel.reference import crystal_sites
 from qernel.training import TrainingState
 
-from ._evaluation import evaluation_progress, measure_at
+from ._evaluation import evaluation_progress, measure_at, phases_of
 
 # Depths that are measured at once: one compiled program for the whole scan.
 BATCH = 4
@@ -76,7 +76,8 @@ class Scan:
         samples = evaluation.samples
         assert samples is not None
         with jax.enable_x64(True):
-            self._add_fidelities(dataset, self._problem.family_at(depths), samples)
+            family = self._problem.family_at(depths, phases_of(self._problem, dataset))
+            self._add_fidelities(dataset, family, samples)
         self._parts.append(dataset)
         thinned = samples[:, :, :: max(1, samples.shape[2] // _RECORDS)]
         self._samples.update(zip(depths, thinned, strict=True))
@@ -88,7 +89,7 @@ class Scan:
             # Errors of fewer than eight walkers are NaN, which says it in the table.
             warnings.filterwarnings("ignore", "an error bar needs")
             chi = fidelity_susceptibility(ansatz, family, samples)
-            usage = expert_usage(ansatz, family, samples) if isinstance(ansatz, Qernel) else None
+            usage = expert_usage(ansatz, family, samples) if isinstance(ansatz, Qernel | CompetingPhases) else None
         text = "Var(d log psi / d V0)"
         _add(dataset, "fidelity_susceptibility", chi.value / unit**2, chi.error / unit**2, text, "1/meV^2")
         if usage is not None:
@@ -132,7 +133,8 @@ class Scan:
         with jax.enable_x64(True), self._console.status("overlaps between all depths"), warnings.catch_warnings():
             # Said by the effective samples beside.
             warnings.simplefilter("ignore", UserWarning)
-            found = family_overlaps(self._state.ansatz, self._problem.family_at(depths), samples)
+            family = self._problem.family_at(depths, phases_of(self._problem, rows))
+            found = family_overlaps(self._state.ansatz, family, samples)
         axes = ("depth", "other_depth")
         rows["other_depth_meV"] = ("other_depth", rows["depth_meV"].values, {"units": "meV"})
         rows["fidelity"] = (axes, found.value, {"units": "1", "long_name": "|<psi(V0)|psi(V0')>|^2"})
@@ -149,11 +151,12 @@ def _add(dataset: Any, name: str, value: np.ndarray, error: np.ndarray, text: st
 
 def _trial_states(problem: Problem, state: TrainingState) -> dict[str, SlaterDeterminant]:
     """One determinant of each of the model's sets of reference orbitals, and of Gaussians on the crystal's sites."""
-    if not isinstance(state.ansatz, Qernel):
+    network = state.ansatz.network if isinstance(state.ansatz, CompetingPhases) else state.ansatz
+    if not isinstance(network, Qernel):
         return {}
     config, electrons = problem.config, problem.electrons
     names = config.ansatz.references
-    states = dict(zip(names, (reference.module for reference in state.ansatz.references), strict=True))
+    states = dict(zip(names, (reference.module for reference in network.references), strict=True))
     if "gaussians" not in states:
         with jax.enable_x64(True):
             sites = crystal_sites(problem.family.hamiltonian, problem.family.select(-1))

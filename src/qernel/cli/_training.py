@@ -1,7 +1,8 @@
 """Train inside a run directory: checkpoints, metrics, progress, interruption, faults."""
 
+import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from qernel.training import (
     CheckpointWriter,
     MetricsWriter,
     RunDirectory,
+    StepReport,
     TrainingFault,
     TrainingState,
     burn_in,
@@ -20,6 +22,8 @@ from qernel.training import (
     checkpoint_steps,
     fitting_mesh,
     load_checkpoint,
+    read_metrics,
+    retire_phases,
     set_damaged_aside,
     step_failed,
     train,
@@ -51,8 +55,13 @@ def start(problem: Problem, console: Console) -> TrainingState:
         return burn_in(problem.state(), problem.family, problem.method, sampling.burn_in, mesh=mesh)
 
 
-def restore(problem: Problem, directory: RunDirectory, console: Console, *, repair: bool) -> TrainingState:
-    """The newest whole checkpoint of a run; damaged ones are named, and set aside if the run is to go on."""
+def restore(
+    problem: Problem, directory: RunDirectory, console: Console, *, repair: bool
+) -> tuple[Problem, TrainingState]:
+    """The newest whole checkpoint of a run, and the problem with the phases that still compete in it.
+
+    Damaged checkpoints are named, and set aside if the run is to go on.
+    """
     damaged: list[int] = []
 
     def on_damage(step: int, reason: str) -> None:
@@ -69,28 +78,36 @@ def restore(problem: Problem, directory: RunDirectory, console: Console, *, repa
         )
     for step in damaged if repair else ():
         set_damaged_aside(directory.checkpoints, step)
-    return state
+    if problem.phases:
+        step = str(int(state.step))
+        recorded = [row["phase"] for row in read_metrics(directory.metrics) if row["step"] == step]
+        # None are recorded before the first step.
+        problem = problem.with_phases(recorded) if recorded else problem
+    return problem, state
 
 
-def train_in(directory: RunDirectory, problem: Problem, state: TrainingState, console: Console) -> TrainingState:
-    """Train to the configured number of steps.
+def train_in(
+    directory: RunDirectory, problem: Problem, state: TrainingState, console: Console
+) -> tuple[Problem, TrainingState]:
+    """Train to the configured number of steps; returns the problem with the phases that competed to the end.
 
     **Raises:** `Interrupted` after Ctrl-C, `RuntimeError` for a fault; the last good state is saved first.
     """
     config = problem.config
     first, last = int(state.step), config.training.steps
     settings = config.training
-    mesh = fitting_mesh(problem.family.size, config.sampling.walkers)
     if first >= last:
         with CheckpointWriter(directory.checkpoints, keep=settings.keep, identity=config.identity()) as writer:
             writer.save(first, state)
-        return state
-    depths, scale = config.system.depths_meV, problem.material.hartree_meV / problem.electrons
+        return problem, state
+    depths, phases = zip(*problem.rows, strict=True)
+    scale = problem.material.hartree_meV / problem.electrons
     with (
         CheckpointWriter(directory.checkpoints, keep=settings.keep, identity=config.identity()) as writer,
         MetricsWriter(
             directory.metrics,
             depths,
+            phases=phases,
             hartree_meV=problem.material.hartree_meV,
             electrons=problem.electrons,
             after_step=first,
@@ -99,17 +116,11 @@ def train_in(directory: RunDirectory, problem: Problem, state: TrainingState, co
     ):
         writer.save(first, state)
         try:
-            with TrainingProgress(console, depths, first, last) as progress:
-                steps = train(
-                    state,
-                    problem.family,
-                    problem.method,
-                    last - first,
-                    mesh=mesh,
-                    patience=settings.patience,
-                )
-                for number, (state, report) in enumerate(steps, first + 1):
+            with TrainingProgress(console, config.system.depths_meV, first, last) as progress:
+                steps = _steps(directory, problem, state, last)
+                for number, (problem, state, report) in enumerate(steps, first + 1):
                     report = jax.device_get(report)
+                    metrics.phases = tuple(name for _, name in problem.rows)
                     metrics.write(number, report)
                     statistics = report.statistics
                     progress.update(
@@ -136,7 +147,36 @@ def train_in(directory: RunDirectory, problem: Problem, state: TrainingState, co
                 f"{fault}; the last good state is the checkpoint of step {saved[-1]}, and "
                 f"'qernel doctor {directory.path}' replays the fault"
             ) from None
-    return state
+    return problem, state
+
+
+def _steps(
+    directory: RunDirectory, problem: Problem, state: TrainingState, last: int
+) -> Iterator[tuple[Problem, TrainingState, StepReport]]:
+    """The steps up to `last`, with those phases retired on the way that cannot win."""
+    config = problem.config
+    mesh = fitting_mesh(problem.family.size, config.sampling.walkers)
+    decision = round(config.training.competition * last) if problem.phases else last
+    for end in sorted({decision, last}):
+        count, patience = max(0, end - int(state.step)), config.training.patience
+        for new, report in train(state, problem.family, problem.method, count, mesh=mesh, patience=patience):
+            state = new
+            yield problem, state, report
+        if int(state.step) == decision < last:
+            problem, state = _retire(directory, problem, state)
+
+
+def _retire(directory: RunDirectory, problem: Problem, state: TrainingState) -> tuple[Problem, TrainingState]:
+    """Leave to the phases that are much the higher ones, over the last third of the steps, no walkers."""
+    late: dict[str, list[float]] = {}
+    for row in read_metrics(directory.metrics):
+        if 2 * int(state.step) < 3 * int(row["step"]) <= 3 * int(state.step):
+            late.setdefault(row["step"], []).append(float(row["energy"]))
+    energies = np.nanmean(np.array(list(late.values())), axis=0)
+    state, family = retire_phases(
+        state, problem.family, energies, phases=len(problem.phases), margin=problem.config.training.margin_meV
+    )
+    return dataclasses.replace(problem, family=family), state
 
 
 def interrupted_message(directory: RunDirectory, signal: str) -> str:

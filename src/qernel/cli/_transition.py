@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from qernel.observables import TransitionFinding, branch_crossing, find_transition, transition, write_netcdf
+from qernel.observables import (
+    TransitionFinding,
+    branch_crossing,
+    competitors,
+    find_transition,
+    transition,
+    write_netcdf,
+)
 from qernel.training import RunDirectory, write_atomically
 
 from ._branches import branch_of
@@ -46,7 +53,7 @@ def find(
             f"{path} holds one wavefunction for all depths (ansatz.conditioned = false): nothing in it changes"
         )
     problem = built(config, console, references=False)
-    state = restore(problem, directory, console, repair=False)
+    problem, state = restore(problem, directory, console, repair=False)
     target = RunDirectory(path if out is None else out)
     target.path.mkdir(parents=True, exist_ok=True)
     console.print(f"{summary(problem)}, trained for {int(state.step)} steps", soft_wrap=True)
@@ -54,8 +61,11 @@ def find(
         scan = Scan(problem, state, console)
         scan.measure(np.round(np.linspace(low, high, points), 4).tolist())
         scan.refine((high - low) / 60 if resolution_meV is None else resolution_meV)
-        data = None
-        if branches:
+        data, names = None, ("liquid", "crystal")
+        if problem.phases:
+            # The model holds its branches already.
+            data, names = competitors(scan.dataset) or (None, names)
+        elif branches:
             depths = _branch_depths(scan.dataset, low, high)
             scan.measure(list(depths))
             data = tuple(
@@ -65,7 +75,7 @@ def find(
         rows = scan.overlaps()
     except KeyboardInterrupt:
         raise Interrupted(f"stopped while looking for the transition; go on with: qernel transition {path}") from None
-    finding = find_transition(rows, data)
+    finding = find_transition(rows, data, names)
     write_netcdf(rows, target.path / "transition.nc")
     write_atomically(target.path / "transition.json", json.dumps(_plain(finding, data, command), indent=2) + "\n")
     for sentence in finding.sentences:

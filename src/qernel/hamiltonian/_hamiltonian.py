@@ -5,6 +5,7 @@ import jax
 from jaxtyping import Array, Float, PyTree
 
 from ..lattice import Lattice
+from ._in_phase import without_phase
 from ._kinetic import Kinetic
 from ._potential import AbstractPotential
 
@@ -63,7 +64,7 @@ class Hamiltonian(eqx.Module):
         energies = {}
         for name, potential in self.potentials.items():
             with jax.named_scope(f"qernel.hamiltonian.{name}"):
-                energies[name] = potential(r, parameters)
+                energies[name] = potential(r, without_phase(parameters))
         return energies
 
 

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from ._in_phase import without_phase
+
 
 class Kinetic(eqx.Module):
     """Kinetic energy T = -(1/2m) Σ_i ∇_i², in any dimension.
@@ -40,6 +42,6 @@ class Kinetic(eqx.Module):
     def prefactor(self, parameters: PyTree) -> Float[Array, ""]:
         """1/m, at the widest enabled dtype or that of the parameters."""
         if self.inverse_mass is not None:
-            return jnp.asarray(self.inverse_mass(parameters))
+            return jnp.asarray(self.inverse_mass(without_phase(parameters)))
         assert self.mass is not None
         return jnp.asarray(1.0 / self.mass, dtype=float)

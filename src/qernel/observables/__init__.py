@@ -52,6 +52,11 @@ from ._scaling import scaling_rows as scaling_rows
 from ._scaling import scaling_table as scaling_table
 from ._scaling import scaling_verdict as scaling_verdict
 from ._scaling import size_transition as size_transition
+from ._separate_phases import add_phases as add_phases
+from ._separate_phases import competitors as competitors
+from ._separate_phases import lowest_phases as lowest_phases
+from ._separate_phases import phase_crossing as phase_crossing
+from ._separate_phases import separate_phases as separate_phases
 from ._statistics import SeriesStatistics as SeriesStatistics
 from ._statistics import error_of_mean as error_of_mean
 from ._statistics import series_statistics as series_statistics

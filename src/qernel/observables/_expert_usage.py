@@ -5,7 +5,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Float
 
-from qernel.ansatz import Qernel
+from qernel.ansatz import CompetingPhases, Qernel
 from qernel.hamiltonian import Family
 
 from ._estimate import Estimate
@@ -13,7 +13,9 @@ from ._walker_means import walker_means
 
 
 def expert_usage(
-    ansatz: Qernel, family: Family, samples: Float[np.ndarray, "hamiltonians walkers records electrons dim"]
+    ansatz: Qernel | CompetingPhases,
+    family: Family,
+    samples: Float[np.ndarray, "hamiltonians walkers records electrons dim"],
 ) -> Estimate:
     """Mean gate of every expert over electrons and samples, of the shape (hamiltonians, layers, experts).
 

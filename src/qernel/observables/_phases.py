@@ -6,6 +6,7 @@ import numpy as np
 
 from qernel.lattice import Lattice
 
+from ._separate_phases import phase_crossing
 from ._table import with_error
 from ._transition import Transition, steepest_stretch
 from ._wave_vectors import zone_corners
@@ -41,14 +42,15 @@ def phase_sentences(dataset: "xarray.Dataset", advice: list[str]) -> list[str]:
     name, suffix = ("V0", " meV") if axis == "depth_meV" else (axis, "" if unit == "1" else f" {unit}")
     x = dataset[axis].values
     jump = transition(dataset)
+    sentences = _competition(dataset, name, suffix)
     if jump is None:
-        return _without_transition(dataset, x, order, name, suffix, advice)
+        return [*sentences, *_without_transition(dataset, x, order, name, suffix, advice)]
     rising = jump.jump > 0
     below, above = x <= jump.low, x >= jump.high
     first, second = (below, above) if rising else (above, below)
     words = ("up to", "from") if rising else ("from", "up to")
     edges = (jump.low, jump.high) if rising else (jump.high, jump.low)
-    sentences = [
+    sentences += [
         f"Liquid {words[0]} {name} = {edges[0]:g}{suffix} (S(K) {_range(order[first])}), crystal {words[1]} "
         f"{edges[1]:g}{suffix} (S(K) {_range(order[second])})."
     ]
@@ -65,6 +67,28 @@ def phase_sentences(dataset: "xarray.Dataset", advice: list[str]) -> list[str]:
     if jump.steps == 1:
         advice.append(f"evaluate near {jump.centre:g}{suffix} to locate the transition closer")
     return sentences
+
+
+def _competition(dataset: "xarray.Dataset", name: str, suffix: str) -> list[str]:
+    """Which of the phases that were trained separately is the ground state, and where their energies cross."""
+    if "phase" not in dataset:
+        return []
+    found = phase_crossing(dataset)
+    lowest = sorted(set(dataset["phase"].values.tolist()))
+    if found is None:
+        return [f"The {lowest[0]} has the lower energy everywhere."] if len(lowest) == 1 else []
+    crossing, (first, second) = found
+    if not crossing.crosses:
+        return [
+            f"The lowest phase changes from {first} to {second}, but the two are not different states there: no "
+            "crossing of levels."
+        ]
+    units = str(dataset["energy"].attrs["units"])
+    return [
+        f"First-order transition: the energies of the {first} and of the {second} cross at {name} = "
+        f"{with_error(crossing.location, crossing.error)}{suffix}, where their slopes differ by "
+        f"{with_error(abs(crossing.kink), crossing.kink_error)} {units} per{suffix or ' unit'}."
+    ]
 
 
 def _range(values: np.ndarray) -> str:

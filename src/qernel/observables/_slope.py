@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from qernel.hamiltonian import Family
+from qernel.hamiltonian import Family, without_phase
 
 
 def has_slope(family: Family) -> bool:
@@ -20,6 +20,7 @@ def has_slope(family: Family) -> bool:
 
 
 def _named(parameters: Any, name: str) -> Any:
+    parameters = without_phase(parameters)
     if isinstance(parameters, dict):
         return parameters.get(name)
     return getattr(parameters, name, None)

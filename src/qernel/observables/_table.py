@@ -28,7 +28,8 @@ def columns(dataset: "xarray.Dataset") -> list[str]:
 
     For a moiré family: depth_meV, energy, kinetic, kinetic_from_gradient, moire, interaction, each with its
     `_error`, variance, v_score, structure_factor_K, acceptance, autocorrelation_time, effective_samples,
-    r_hat. Parameters other than the depth come last if they vary.
+    r_hat. Parameters other than the depth come last if they vary, and after them the energy of each phase and the
+    name of the lowest, if the phases are separate.
     """
     potentials = np.atleast_1d(dataset.attrs["potentials"]).tolist()
     names = [_coordinate(dataset)]
@@ -36,7 +37,10 @@ def columns(dataset: "xarray.Dataset") -> list[str]:
         names += [term, f"{term}_error"]
     names += _AFTER
     others = ("phase_degrees", "effective_mass", "dielectric", "lattice_constant_nm")
-    return names + [name for name in others if name in dataset.coords and np.ptp(dataset[name].values) > 0]
+    names += [name for name in others if name in dataset.coords and np.ptp(dataset[name].values) > 0]
+    for phase in np.atleast_1d(dataset.attrs.get("phase_names", [])).tolist():
+        names += [f"energy_{phase}", f"energy_{phase}_error"]
+    return names + (["phase"] if "phase" in dataset else [])
 
 
 def _coordinate(dataset: "xarray.Dataset") -> str:
@@ -52,9 +56,9 @@ def write_csv(dataset: "xarray.Dataset", path: str | os.PathLike) -> Path:
     writer = csv.writer(text, lineterminator="\n")
     names = columns(dataset)
     writer.writerow(names)
-    values = [np.asarray(dataset[name].values, np.float64) for name in names]
+    values = [dataset[name].values.tolist() for name in names]
     for row in zip(*values, strict=True):
-        writer.writerow([f"{value:.10g}" for value in row])
+        writer.writerow([value if isinstance(value, str) else f"{value:.10g}" for value in row])
     return _replace(Path(path), lambda temporary: temporary.write_text(text.getvalue()))
 
 
@@ -88,7 +92,9 @@ def format_table(dataset: "xarray.Dataset") -> str:
     """The table for a terminal: energies with errors in the last digits, and the diagnostics that matter."""
     potentials = np.atleast_1d(dataset.attrs["potentials"]).tolist()
     terms = ["energy", "kinetic", *potentials]
+    phases = dataset["phase"].values.tolist() if "phase" in dataset else None
     header = [_coordinate(dataset), *terms, "S(K)", "V-score", "accept", "tau", "ESS", "R-hat"]
+    header += ["phase"] if phases else []
     lines = [header]
     for index in range(dataset["energy"].size):
         value = lambda name, i=index: float(dataset[name].values[i])
@@ -102,6 +108,7 @@ def format_table(dataset: "xarray.Dataset") -> str:
                 f"{value('autocorrelation_time'):.1f}",
                 f"{value('effective_samples'):.0f}",
                 f"{value('r_hat'):.3f}",
+                *([phases[index]] if phases else []),
             ]
         )
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]

@@ -19,6 +19,7 @@ COLUMNS = (
     "step_norm",
     "distance",
 )
+_BAD = COLUMNS.index("bad_walkers")
 
 
 class TrainingRecord(eqx.Module):
@@ -26,7 +27,7 @@ class TrainingRecord(eqx.Module):
 
     Energies per electron, in the unit of the results (meV for moiré families), variance in its square.
     `label` tells the Hamiltonians apart (their depth in meV). `step_norm` and `distance`, of the update and
-    of the wavefunction, are those of the step.
+    of the wavefunction, are those of the step. `phase` names the phase of each column, if there are several.
     """
 
     step: Int[np.ndarray, " steps"]
@@ -38,6 +39,7 @@ class TrainingRecord(eqx.Module):
     bad_walkers: Float[np.ndarray, "steps hamiltonians"]
     step_norm: Float[np.ndarray, " steps"]
     distance: Float[np.ndarray, " steps"]
+    phase: tuple[str, ...] = ()
 
     def late_change(self, share: float = 0.2) -> tuple[Float[np.ndarray, " h"], Float[np.ndarray, " h"]]:
         """Change of each energy across the last `share` of the steps, by a linear fit, and its error.
@@ -64,7 +66,7 @@ def read_training(path: str | os.PathLike) -> TrainingRecord:
     """Read a run's `metrics.csv` (a row for each step and Hamiltonian).
 
     Where a resumed run has written a step twice, the last row counts. A last line that a kill cut short is
-    left out.
+    left out. Of several phases the one that ends lowest is kept at each depth, with the bad walkers of all.
 
     Raises `ValueError` if there is no file, no row, or a column is missing.
     """
@@ -75,19 +77,38 @@ def read_training(path: str | os.PathLike) -> TrainingRecord:
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
             raise ValueError(f"{path} has no column {', '.join(missing)}")
-        rows = [values for row in reader if (values := _numbers(row)) is not None]
+        rows: dict[tuple[str, float, float], list[list[float]]] = {}
+        for row in reader:
+            if (values := _numbers(row)) is not None:
+                phase = row.get("phase") or ""
+                # Several members of a family may be in one phase; a row that was written twice is one row.
+                key = (phase, values[0], values[1])
+                rows[key] = [*(rows.get(key, []) if phase else []), values]
     if not rows:
         raise ValueError(f"{path} has no rows yet")
-    table = np.array(rows)
-    step, row = np.unique(table[:, 0].astype(np.int64), return_inverse=True)
-    label, column = np.unique(table[:, 1], return_inverse=True)
-    arrays = np.full((len(COLUMNS), len(step), len(label)), np.nan)
-    for index in range(2, len(COLUMNS)):
-        # Assignment keeps the last of repeated rows.
-        arrays[index, row, column] = table[:, index]
+    names = list(dict.fromkeys(phase for phase, *_ in rows))
+    step, row = np.unique([int(number) for _, number, _ in rows], return_inverse=True)
+    label, column = np.unique([depth for *_, depth in rows], return_inverse=True)
+    phase = np.array([names.index(name) for name, *_ in rows])
+    arrays = np.full((len(COLUMNS), len(names), len(step), len(label)), np.nan)
+    arrays[:, phase, row, column] = np.stack([np.mean(values, axis=0) for values in rows.values()], axis=1)
+    arrays[_BAD, phase, row, column] = [sum(values[_BAD] for values in found) for found in rows.values()]
     with np.errstate(invalid="ignore"):
-        per_step = [_first_finite(arrays[index]) for index in (7, 8)]
-    return TrainingRecord(step, label, *arrays[2:7], *per_step)
+        per_step = [_first_finite(np.concatenate(list(arrays[index]), axis=1)) for index in (7, 8)]
+    lowest = _lowest(arrays[2])
+    of_phase = [arrays[index][lowest, :, np.arange(len(label))].T for index in range(2, 7)]
+    measured = np.isfinite(arrays[_BAD]).any(axis=0)
+    of_phase[_BAD - 2] = np.where(measured, np.nansum(arrays[_BAD], axis=0), np.nan)
+    phases = tuple(names[index] for index in lowest) if names != [""] else ()
+    return TrainingRecord(step, label, *of_phase, *per_step, phases)  # pyright: ignore[reportCallIssue]
+
+
+def _lowest(energy: Float[np.ndarray, "phases steps labels"]) -> Int[np.ndarray, " labels"]:
+    """The phase of lowest mean energy over the last fifth of the steps."""
+    late = energy[:, -max(1, energy.shape[1] // 5) :]
+    known = np.isfinite(late)
+    total = np.sum(np.where(known, late, 0.0), axis=1) / np.maximum(known.sum(axis=1), 1)
+    return np.argmin(np.where(known.any(axis=1), total, np.inf), axis=0)
 
 
 def _numbers(row: dict[str, str | None]) -> list[float] | None:

@@ -4,14 +4,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qernel.observables import KnownValues, known_values
+from qernel.observables import KnownValues, known_values, separate_phases
 
 from ._style import (
     BLACK,
     BLUE,
+    OF_PHASE,
     OF_TERM,
     ORANGE,
     OTHERS,
+    SKY,
     TRANSITION_LABEL,
     axis_text,
     energy_unit,
@@ -29,20 +31,24 @@ _NAMES = {"energy": "total", "moire": "moiré potential"}
 
 
 def energy_figure(dataset: "xarray.Dataset") -> "Figure":
-    """Total energy and terms; below, the energy relative to Hartree-Fock and to exact values where known."""
+    """Total energy and terms; below, how far separate phases lie above the lowest one, and the energy relative to
+    Hartree-Fock and to exact values where known."""
     known = known_values(dataset)
     order = in_order(dataset)
     x = dataset[str(dataset.attrs["axis"])].values[order]
     to_mean_field = known is not None and bool(np.isfinite(known.hartree_fock_at(x)).any())
     to_exact = known is not None and bool(np.isfinite(known.exact_at(x)[0]).any())
-    ratios = [3.0] + [1.5] * to_mean_field + [1.5] * to_exact
+    phases = separate_phases(dataset)
+    ratios = [3.0] + [1.5] * bool(phases) + [1.5] * to_mean_field + [1.5] * to_exact
     figure = new_figure(6.4, 1.2 + 1.15 * sum(ratios))
     axes = np.atleast_1d(figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios))
     for panel in axes:
         shade_transition(panel, dataset, label=panel is axes[0])
     _terms(axes[0], dataset, known, x, order)
+    if phases:
+        _above_lowest(axes[1], dataset, phases)
     if known is not None and to_mean_field:
-        _below_mean_field(axes[1], dataset, known, x, order)
+        _below_mean_field(axes[1 + bool(phases)], dataset, known, x, order)
     if known is not None and to_exact:
         _above_exact(axes[-1], dataset, known, x, order)
     axes[-1].set_xlabel(axis_text(dataset))
@@ -72,6 +78,21 @@ def _terms(axes: "Axes", dataset, known: KnownValues | None, x, order) -> None:
     # Measured quantities first, then what they are compared with.
     first = sorted(range(len(labels)), key=lambda i: labels[i] in ("exact diagonalisation", TRANSITION_LABEL))
     axes.legend([handles[i] for i in first], [labels[i] for i in first], ncols=2, loc="lower left")
+
+
+def _above_lowest(axes: "Axes", dataset, phases: "dict[str, xarray.Dataset]") -> None:
+    """Every phase where it was measured, less the lowest one there."""
+    axis, others = str(dataset.attrs["axis"]), iter(OTHERS)
+    lowest = dict(zip(dataset[axis].values.tolist(), dataset["energy"].values, strict=True))
+    for name, phase in phases.items():
+        order = np.argsort(phase[axis].values)
+        x = phase[axis].values[order]
+        energy, error = _values(phase, "energy", order)
+        above = energy - np.array([lowest[place] for place in x.tolist()])
+        colour = OF_PHASE.get(name) or next(others, SKY)
+        axes.errorbar(x, above, error, color=colour, marker="o", label=name.replace("_", " "))
+    axes.set_ylabel(f"above the lowest\n({energy_unit(dataset).split()[0]})")
+    axes.legend(loc="upper center")
 
 
 def _below_mean_field(axes: "Axes", dataset, known: KnownValues, x, order) -> None:

@@ -23,6 +23,7 @@ BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
     "#CC79A7",
 )
 OF_TERM = {"energy": BLACK, "kinetic": RED, "moire": GREEN, "interaction": BLUE}
+OF_PHASE = {"liquid": BLUE, "crystal": RED}
 OTHERS = (ORANGE, SKY, PURPLE)
 TRANSITION_LABEL = r"$S(K)$ jumps"
 

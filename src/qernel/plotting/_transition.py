@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qernel.observables import branch_crossing, read_netcdf, slope_check
+from qernel.observables import branch_crossing, competitors, read_netcdf, separate_phases, slope_check
 
-from ._style import BLACK, BLUE, GREEN, ORANGE, OTHERS, PURPLE, RED, SKY, STYLE, energy_unit, new_figure
+from ._style import BLACK, BLUE, GREEN, OF_PHASE, ORANGE, OTHERS, PURPLE, RED, SKY, STYLE, energy_unit, new_figure
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_OF_PHASE = {"liquid": BLUE, "crystal": RED}
 
 
 def draw_transition(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> Path:
@@ -31,9 +29,11 @@ def draw_transition(run_dir: str | os.PathLike, out: str | os.PathLike | None = 
     if not finding.is_file():
         raise ValueError(f"{folder} holds no transition.json: run 'qernel transition {folder}' first")
     rows = read_netcdf(folder / "transition.nc")
-    found = [folder / "branches" / phase / "results.nc" for phase in _OF_PHASE]
     plain = json.loads(finding.read_text())
-    branches = (read_netcdf(found[0]), read_netcdf(found[1])) if "branches" in plain else None
+    branches = None
+    if "branches" in plain and "phase" not in rows:
+        liquid, crystal = (read_netcdf(folder / "branches" / phase / "results.nc") for phase in OF_PHASE)
+        branches = (liquid, crystal)
     target = folder / "figures" if out is None else Path(out)
     target.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
@@ -48,16 +48,20 @@ def transition_figure(
 ) -> "Figure":
     """Order parameter, interaction energy, branches and slope; susceptibility, overlaps, trial states and experts.
 
-    `rows` is the scan, `finding` what `transition.json` holds, `branches` the data sets of liquid and crystal.
+    `rows` is the scan, `finding` what `transition.json` holds, `branches` the data sets of liquid and crystal, which a
+    scan of separate phases holds itself.
     """
+    apart = separate_phases(rows) or dict(zip(OF_PHASE, branches or (), strict=False))
+    if found := competitors(rows):
+        branches, _ = found
     figure = new_figure(13.5, 6.2)
     panels = figure.subplots(2, 4)
     x = rows["depth_meV"].values
     order, interaction, energy, slope, susceptibility, overlaps, trials, experts = panels.ravel()
-    _with_branches(order, rows, branches, "structure_factor_K")
+    _with_branches(order, rows, apart, "structure_factor_K")
     order.set_ylabel("structure factor S(K)")
     order.legend()
-    _with_branches(interaction, rows, branches, "interaction")
+    _with_branches(interaction, rows, apart, "interaction")
     unit = energy_unit(rows).split(" ")[0]
     interaction.set_ylabel(f"interaction per electron ({unit})")
     _energies(energy, rows, branches)
@@ -84,8 +88,9 @@ def _mark(axes: "Axes", finding: dict[str, Any]) -> None:
 
 
 def _with_branches(axes: "Axes", rows, branches, name: str) -> None:
-    for (phase, colour), branch in zip(_OF_PHASE.items(), branches or (), strict=False):
-        _points(axes, branch, name, color=colour, label=f"{phase} branch", marker="s", mfc="none", lw=0.9, ls="--")
+    for phase, branch in branches.items():
+        style: dict[str, Any] = {"color": OF_PHASE.get(phase, SKY), "marker": "s", "mfc": "none", "lw": 0.9, "ls": "--"}
+        _points(axes, branch, name, label=f"{phase} branch", **style)
     _points(axes, rows, name, color=BLACK, label="model", marker="o")
 
 

@@ -123,6 +123,7 @@ class AnsatzConfig(Section):
     determinants: Count = 4
     complex: bool = False
     references: Annotated[tuple[Reference, ...], AfterValidator(_references)] = ("liquid", "crystal")
+    phases: Literal["sum", "separate"] = "sum"
     start: Literal["both", "liquid", "crystal"] = "both"
     condition_size: Count = 16
     dressing_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
@@ -144,6 +145,14 @@ class AnsatzConfig(Section):
             )
         if self.gate == "top_k" and self.top_k > self.experts:
             raise ValueError(f"top_k cannot pick {self.top_k} of {self.experts} experts")
+        if self.phases == "separate":
+            if len(self.references) < 2:
+                raise ValueError(f"phases = 'separate' needs two sets of references, got {list(self.references)}")
+            if self.start != "both" or not self.conditioned:
+                raise ValueError(
+                    "phases = 'separate' starts from all of its phases and conditions the network on them: "
+                    "leave start = 'both' and conditioned = true"
+                )
         start = {"both": set(self.references), "liquid": {"liquid", "plane_waves"}}.get(
             self.start, {"crystal", "gaussians"}
         )
@@ -177,7 +186,11 @@ class OptimiserConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Length, seed, precision and safety of the training. A chunk of 0: all walkers of a depth at once."""
+    """Length, seed, precision and safety of the training. A chunk of 0: all walkers of a depth at once.
+
+    Separate phases compete everywhere during the first share `competition` of the steps, and afterwards only where
+    their energies differ by less than `margin_meV` per electron.
+    """
 
     steps: Annotated[int, Field(ge=0)] = 200
     seed: Annotated[int, Field(ge=0)] = 0
@@ -186,6 +199,8 @@ class TrainingConfig(Section):
     score_chunk: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Count = 25
     keep: Count = 3
+    competition: Annotated[float, Field(gt=0, le=1)] = 0.3
+    margin_meV: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     patience: Count = 10
 
 
@@ -216,7 +231,10 @@ class Config(Section):
         """What must agree for a checkpoint to be of the same model, as plain data."""
         plain = self.model_dump(mode="json")
         # Checkpoints older than these settings know the default alone.
-        younger = ("ansatz", "film"), ("ansatz", "conditioned"), ("ansatz", "projected"), ("system", "depth_range_meV")
+        younger = (
+            *(("ansatz", key) for key in ("film", "conditioned", "projected", "phases")),
+            ("system", "depth_range_meV"),
+        )
         for section, key in younger:
             if plain[section][key] == Config().model_dump(mode="json")[section][key]:
                 del plain[section][key]

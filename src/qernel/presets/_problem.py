@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,8 +11,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from qernel.ansatz import Ansatz, MomentumProjected, Unconditioned, qernel
-from qernel.hamiltonian import Family
+from qernel.ansatz import Ansatz, CompetingPhases, MomentumProjected, Unconditioned, qernel
+from qernel.hamiltonian import Family, InPhase, in_phases
 from qernel.lattice import Lattice, PeriodicDistance
 from qernel.layers import ConditionRouter, ElectronRouter, JointRouter, Softmax, SquaredReLU, TopK
 from qernel.observables import moire_supercell
@@ -43,10 +44,10 @@ class Problem:
     """Everything that a configuration stands for: pass the parts to `qernel.training`.
 
     - `config`, `material`: what it was built from, and its units.
-    - `family`: the Hamiltonians that are trained.
+    - `family`: the Hamiltonians that are trained, each in every phase if the phases are separate.
     - `ansatz`: the wavefunction with its starting parameters.
     - `method`: sampler, optimiser and the rest.
-    - `positions`: starting walkers, half uniform, half near the crystal.
+    - `positions`: starting walkers, half uniform, half near the crystal; of separate phases each in its own.
     - `key`: the random key of the run.
     """
 
@@ -63,15 +64,55 @@ class Problem:
         """Number of electrons."""
         return sum(self.config.system.electrons)
 
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Names of the separate phases, in the order of their numbers; none if one sum holds them."""
+        return self.config.ansatz.references if self.config.ansatz.phases == "separate" else ()
+
+    @property
+    def rows(self) -> tuple[tuple[float, str], ...]:
+        """Depth in meV and phase (an empty name without separate ones) of each member of `family`."""
+        depths = self.config.system.depths_meV
+        if not self.phases:
+            return tuple((depth, "") for depth in depths)
+        numbers = np.round(np.asarray(self.family.parameters.number)).astype(int)
+        return tuple(zip(np.repeat(depths, len(self.phases)).tolist(), (self.phases[n] for n in numbers), strict=True))
+
+    def with_phases(self, names: Sequence[str]) -> "Problem":
+        """The same with another phase in each member of `family`, after some have retired."""
+        with jax.enable_x64(True):
+            numbers = jnp.asarray([self.phases.index(name) for name in names], float)
+            parameters = InPhase(self.family.parameters.parameters, numbers)
+        return dataclasses.replace(self, family=dataclasses.replace(self.family, parameters=parameters))
+
+    def nearest_rows(self, depths_meV: Sequence[float], phase: str = "") -> np.ndarray:
+        """The member of `family` in this phase whose depth is nearest, for each depth."""
+        rows = [row for row, (_, name) in enumerate(self.rows) if name == phase]
+        trained = np.array([self.rows[row][0] for row in rows])
+        return np.array(rows)[np.argmin(np.abs(trained[None] - np.asarray(depths_meV)[:, None]), axis=1)]
+
+    def competes(self, depths_meV: Sequence[float], phase: str) -> np.ndarray:
+        """Where this phase is trained: between the nearest trained depths, on either side, at which it is not."""
+        depths = np.array(self.config.system.depths_meV)
+        trained = np.array([(depth, phase) in self.rows for depth in depths])
+        places = np.clip(depths_meV, depths[0], depths[-1])
+        below = np.clip(np.searchsorted(depths, places, side="right") - 1, 0, len(depths) - 1)
+        above = np.clip(np.searchsorted(depths, places, side="left"), 0, len(depths) - 1)
+        return trained[below] | trained[above]
+
     def state(self) -> TrainingState:
         """The state before the first step; the walkers still need their burn-in."""
         with jax.enable_x64(True):
             return initial_state(self.ansatz, self.method, self.positions, key=self.key)
 
-    def family_at(self, depths_meV: tuple[float, ...]) -> Family:
-        """The same Hamiltonian at other depths."""
+    def family_at(self, depths_meV: tuple[float, ...], phases: Sequence[int] | None = None) -> Family:
+        """The same Hamiltonian at other depths; `phases`, the number of one at each depth if they are separate."""
         with jax.enable_x64(True):
-            return family_of(self.config.system, self.material, depths_meV)
+            family = family_of(self.config.system, self.material, depths_meV)
+            if phases is None:
+                return family
+            numbers = jnp.asarray(np.asarray(phases), float)
+            return dataclasses.replace(family, parameters=InPhase(family.parameters, numbers))
 
 
 def build(config: Config, *, references: bool = True) -> Problem:
@@ -91,11 +132,16 @@ def build(config: Config, *, references: bool = True) -> Problem:
         keys = jax.random.split(key, 3)
         sites = crystal_sites(family.hamiltonian, family.select(-1)) if references else None
         dtype = jnp.float32 if config.training.precision == "single" else jnp.float64
+        ansatz = _ansatz(config, material, family, sites, key=keys[0], dtype=dtype)
+        crystal = None
+        if isinstance(ansatz, CompetingPhases):
+            crystal = np.tile([_PHASE[name] == "crystal" for name in config.ansatz.references], family.size)
+            family = dataclasses.replace(family, parameters=in_phases(family.parameters, ansatz.phases))
         return Problem(
             config=config,
             material=material,
             family=family,
-            ansatz=_ansatz(config, material, family, sites, key=keys[0], dtype=dtype),
+            ansatz=ansatz,
             method=method(config, family),
             positions=initial_positions(
                 family.hamiltonian,
@@ -103,6 +149,7 @@ def build(config: Config, *, references: bool = True) -> Problem:
                 config.sampling.walkers,
                 key=keys[1],
                 sites=sites,
+                crystal=crystal,
                 dtype=dtype,
             ),
             key=keys[2],
@@ -158,7 +205,7 @@ def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, k
     gates = {"softmax": Softmax, "squared_relu": SquaredReLU, "top_k": lambda: TopK(a.top_k)}
     ends = family_of(system, material, tuple(sorted(set(system.depth_range)))).parameters
     ansatz = qernel(
-        ends,
+        in_phases(ends, len(a.references)) if a.phases == "separate" else ends,
         system.electrons,
         shells(cell, a.feature_shells),
         tuple(reference_orbitals(name, config, material, sites) for name in a.references),
@@ -187,16 +234,21 @@ def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, k
         supercell = moire_supercell(family.hamiltonian)
         assert supercell is not None
         ansatz = MomentumProjected(ansatz, supercell)
+    if a.phases == "separate":
+        return CompetingPhases(ansatz)
     if a.conditioned:
         return ansatz
     middle = jax.tree.map(lambda leaf: (leaf[0] + leaf[-1]) / 2, ends)
     return Unconditioned(ansatz, middle)
 
 
+# The phase that each set of reference orbitals stands for.
+_PHASE = {"liquid": "liquid", "plane_waves": "liquid", "crystal": "crystal", "gaussians": "crystal"}
+
+
 def _starting_weights(a: AnsatzConfig) -> tuple[float, ...]:
-    phase = {"liquid": "liquid", "plane_waves": "liquid", "crystal": "crystal", "gaussians": "crystal"}
     share = a.determinants // len(a.references)
-    weights = [1.0 if a.start in ("both", phase[name]) else 0.3 for name in a.references]
+    weights = [1.0 if a.start in ("both", _PHASE[name]) else 0.3 for name in a.references]
     return tuple(weight for weight in weights for _ in range(share))
 
 

@@ -16,6 +16,7 @@ from ._mesh import replicate as replicate
 from ._mesh import shard_family as shard_family
 from ._mesh import shard_state as shard_state
 from ._mesh import shard_walkers as shard_walkers
+from ._phases import retire_phases as retire_phases
 from ._run_directory import METRICS as METRICS
 from ._run_directory import MetricsWriter as MetricsWriter
 from ._run_directory import RunDirectory as RunDirectory

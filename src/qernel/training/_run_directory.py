@@ -22,6 +22,7 @@ METRICS = (
     "bad_walkers",
     "step_norm",
     "distance",
+    "phase",
 )
 
 
@@ -107,7 +108,7 @@ class MetricsWriter:
     **Arguments:**
 
     - `path`: of the table. Rows after `after_step` are dropped first: a resumed run repeats those steps.
-    - `depths_meV`: one for each Hamiltonian.
+    - `depths_meV`: one for each Hamiltonian; `phases`, the name of its phase, if there are several.
     - `hartree_meV`, `electrons`: for the units.
     """
 
@@ -116,15 +117,17 @@ class MetricsWriter:
         path: str | Path,
         depths_meV: Iterable[float],
         *,
+        phases: Iterable[str] | None = None,
         hartree_meV: float,
         electrons: int,
         after_step: int = 0,
     ):
         self.path = Path(path)
         self.depths = tuple(float(depth) for depth in depths_meV)
+        self.phases = ("",) * len(self.depths) if phases is None else tuple(phases)
         self.scale = hartree_meV / electrons
         rows = [row for row in read_metrics(self.path) if int(row["step"]) <= after_step]
-        lines = [",".join(METRICS)] + [",".join(row[name] for name in METRICS) for row in rows]
+        lines = [",".join(METRICS)] + [",".join(row.get(name, "") for name in METRICS) for row in rows]
         write_atomically(self.path, "\n".join(lines) + "\n")
         self._file = self.path.open("a", encoding="utf-8", newline="")
 
@@ -138,7 +141,7 @@ class MetricsWriter:
         """Append the rows of one step."""
         report = jax.device_get(report)
         statistics, scale = report.statistics, self.scale
-        for i, depth in enumerate(self.depths):
+        for i, (depth, phase) in enumerate(zip(self.depths, self.phases, strict=True)):
             row: dict[str, Any] = {
                 "step": step,
                 "depth_meV": f"{depth:g}",
@@ -149,6 +152,7 @@ class MetricsWriter:
                 "bad_walkers": int(statistics.bad[i]),
                 "step_norm": f"{np.asarray(report.step_norm):.6g}",
                 "distance": f"{np.asarray(report.distance):.6g}",
+                "phase": phase,
             }
             self._file.write(",".join(str(row[name]) for name in METRICS) + "\n")
         self._file.flush()
@@ -161,5 +165,5 @@ def read_metrics(path: str | Path) -> Iterator[dict[str, str]]:
     text = Path(path).read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
     for row in csv.DictReader(whole.splitlines()):
-        if all(row.get(name) for name in METRICS):
+        if all(row.get(name) for name in METRICS[:-1]):
             yield row

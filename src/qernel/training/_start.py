@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from qernel.ansatz import AtParameters
 from qernel.compilation import compiler_options
@@ -22,17 +22,20 @@ def initial_positions(
     key: PRNGKeyArray,
     sites: Float[ArrayLike, "electrons dim"] | None = None,
     width: float | None = None,
+    crystal: Bool[ArrayLike, " hamiltonians"] | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "hamiltonians walkers electrons dim"]:
     """Starting walkers in a periodic cell: half of them uniform, half near the sites of a crystal.
 
-    Both phases are then within reach of every Hamiltonian, whatever the wavefunction turns out to prefer.
+    Both phases are then within reach of every Hamiltonian, whatever the wavefunction turns out to prefer. Of a large
+    cell that is known to be in one phase all walkers should start in it: a liquid's do not find the crystal.
 
     **Arguments:**
 
     - `sites`: one site for each electron, spin up first, such as those of `qernel.reference.crystal_sites`;
       without them all walkers are uniform.
     - `width`: standard deviation about the sites, unit of length (default: 0.2 mean spacings).
+    - `crystal`: for each Hamiltonian, whether all of its walkers start near the sites, or all uniform.
 
     **Raises:** `ValueError` for open boundaries or wrong numbers.
     """
@@ -52,8 +55,9 @@ def initial_positions(
         raise ValueError(f"{electrons} electrons in {dim} dimensions need as many sites, got {centres.shape}")
     spread = 0.2 * (cell.volume / electrons) ** (1 / dim) if width is None else width
     near = centres[None, None] + spread * jax.random.normal(key_crystal, shape, dtype)
-    crystal = (jnp.arange(walkers) % 2 == 1)[None, :, None, None]
-    return jnp.where(crystal, cell.wrap(near), uniform)
+    odd = jnp.arange(walkers)[None] % 2 == 1
+    chosen = odd if crystal is None else jnp.asarray(crystal)[:, None]
+    return jnp.where(chosen[..., None, None], cell.wrap(near), uniform)
 
 
 class LaplacianCheck(eqx.Module):
