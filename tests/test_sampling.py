@@ -55,6 +55,16 @@ def test_a_chain_depends_on_its_number_alone(key):
     assert len(np.unique(np.asarray(all_.positions)[0, :, 0, 0])) == 8
 
 
+@pytest.mark.parametrize("chunk", [1, 3, 4, 100])
+@pytest.mark.parametrize("hamiltonians", [1, 2])
+def test_chunks_change_no_number(chunk, hamiltonians, key):
+    start = jax.random.normal(key, (hamiltonians, 8, 3, 2), jnp.float64)
+    widths = jnp.arange(1.0, 1 + hamiltonians)
+    whole, parts = (Sampler(moves=3, chunk=c)(gaussian, widths, start, widths, key) for c in (None, chunk))
+    assert np.allclose(whole.positions, parts.positions, rtol=0, atol=1e-13)
+    assert np.allclose(whole.acceptance, parts.acceptance) and np.array_equal(whole.stuck, parts.stuck)
+
+
 def test_positions_are_wrapped_and_stuck_walkers_counted(key):
     sampler = Sampler(moves=2, wrap=lambda r: r % 1.0)
     start = jnp.full((1, 4, 1, 1), 0.5)
@@ -76,7 +86,7 @@ def test_diagnostics_know_white_noise_and_a_split_chain():
     assert r_hat(noise + np.arange(8)[:, None]) > 1.5
 
 
-@pytest.mark.parametrize("bad", [dict(moves=0), dict(target_acceptance=1.5)])
+@pytest.mark.parametrize("bad", [dict(moves=0), dict(target_acceptance=1.5), dict(chunk=0)])
 def test_bad_settings_say_so(bad):
     with pytest.raises(ValueError):
         Sampler(**bad)

@@ -130,6 +130,7 @@ def _evaluation(
         sampler = Sampler(
             moves=settings.moves,
             target_acceptance=config.sampling.target_acceptance,
+            chunk=config.sampling.chunk or None,
             wrap=None if cell is None else cell.wrap,
         )
         mesh = fitting_mesh(family.size, settings.walkers)

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from qernel.ansatz import Ansatz, AtParameters
+from qernel.chunks import map_walkers
 from qernel.hamiltonian import Hamiltonian
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
-
-from ._chunk import map_walkers
 
 
 class LocalEnergy(eqx.Module):

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
-from ._chunk import map_walkers
+from qernel.chunks import map_walkers
+
 from ._factors import factorised
 from ._gram import centred_gram
 

@@ -164,12 +164,16 @@ class AnsatzConfig(Section):
 
 
 class SamplingConfig(Section):
-    """The Markov chains of the training: `walkers` for each depth, `moves` for each step."""
+    """The Markov chains of the training: `walkers` for each depth, `moves` for each step.
+
+    `chunk` walkers of a depth are moved at once, here and in the evaluation; 0: all of them.
+    """
 
     walkers: Count = 64
     moves: Count = 10
     burn_in: Annotated[int, Field(ge=0)] = 20
     target_acceptance: Fraction = 0.5
+    chunk: Annotated[int, Field(ge=0)] = 0
 
 
 class OptimiserConfig(Section):

@@ -177,7 +177,12 @@ def method(config: Config, family: Family) -> Method:
     assert cell is not None
     sampling = config.sampling
     return Method(
-        sampler=Sampler(moves=sampling.moves, target_acceptance=sampling.target_acceptance, wrap=cell.wrap),
+        sampler=Sampler(
+            moves=sampling.moves,
+            target_acceptance=sampling.target_acceptance,
+            chunk=sampling.chunk or None,
+            wrap=cell.wrap,
+        ),
         optimiser=_optimiser(config.optimiser),
         clip=config.optimiser.clip,
         chunk=config.training.chunk or None,

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from qernel.chunks import map_walkers
+
 if TYPE_CHECKING:
     from blackjax.base import SamplingAlgorithm
 
@@ -51,6 +53,7 @@ class Sampler(eqx.Module):
     - `moves` kernel steps make one sampling phase.
     - after each phase, per Hamiltonian, $\log\sigma \leftarrow \log\sigma + g\,(a - a^*)$ with the mean acceptance a,
       the target $a^*$ = `target_acceptance` and gain g = `gain`; `gain=0` freezes the step.
+    - `chunk` walkers of each Hamiltonian are moved at once (all of them by default); small chunks fit a CPU's cache.
     - `wrap` maps positions back into the cell after each phase (None: open boundaries).
 
     The density is closed over inside the traced function, so that it may depend on traced network parameters with no
@@ -63,11 +66,14 @@ class Sampler(eqx.Module):
     moves: int = eqx.field(static=True, default=10)
     target_acceptance: float = eqx.field(static=True, default=0.5)
     gain: float = eqx.field(static=True, default=0.3)
+    chunk: int | None = eqx.field(static=True, default=None)
     wrap: Callable | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if self.moves < 1:
             raise ValueError(f"a sampling phase needs at least one move, got moves={self.moves}")
+        if self.chunk is not None and self.chunk < 1:
+            raise ValueError(f"a chunk needs at least one walker, got {self.chunk}")
         if not 0 < self.target_acceptance < 1:
             raise ValueError(f"target_acceptance must lie between 0 and 1, got {self.target_acceptance}")
 
@@ -88,29 +94,22 @@ class Sampler(eqx.Module):
         numbers = jnp.arange(shape[0] * shape[1]).reshape(shape)
         keys = jax.vmap(jax.vmap(lambda number: jax.random.fold_in(key, number)))(numbers)
 
-        def over_walkers(function, *in_axes):
-            return jax.vmap(jax.vmap(function, in_axes=(None, None, *in_axes)), in_axes=(0, 0, *in_axes))
-
-        def initialise(parameters, step, position):
-            return self.algorithm(lambda r: log_density(r, parameters), step).init(position)
-
-        def move(parameters, step, state, key, number):
+        def chain(of_hamiltonian, position, key):
+            """The moves of one walker."""
+            parameters, step = of_hamiltonian
             algorithm = self.algorithm(lambda r: log_density(r, parameters), step)
-            state, info = algorithm.step(jax.random.fold_in(key, number), state)
-            rate = jnp.nan_to_num(jnp.asarray(info.acceptance_rate, float))
-            return state, rate
 
-        def scan_body(carry, number):
-            states, total, moved = carry
-            new, rate = jax.vmap(jax.vmap(move, in_axes=(None, None, 0, 0, None)), in_axes=(0, 0, 0, 0, None))(
-                parameters, step_size, states, keys, number
-            )
-            changed = jnp.any(new.position != states.position, axis=(2, 3))
-            return (new, total + rate, moved | changed), None
+            def move(carry, number):
+                state, total, moved = carry
+                new, info = algorithm.step(jax.random.fold_in(key, number), state)
+                rate = jnp.nan_to_num(jnp.asarray(info.acceptance_rate, float))
+                return (new, total + rate, moved | jnp.any(new.position != state.position)), None
 
-        states = over_walkers(initialise, 0)(parameters, step_size, positions)
-        start = (states, jnp.zeros(shape, float), jnp.zeros(shape, bool))
-        (states, total, moved), _ = jax.lax.scan(scan_body, start, jnp.arange(self.moves))
+            start = (algorithm.init(position), jnp.zeros((), float), jnp.zeros((), bool))
+            return jax.lax.scan(move, start, jnp.arange(self.moves))[0]
+
+        of_hamiltonians = (parameters, step_size)
+        states, total, moved = map_walkers(chain, of_hamiltonians, (positions, keys), shape[1], self.chunk)
         acceptance = jnp.mean(total, axis=1) / self.moves
         factor = jnp.exp(self.gain * (acceptance - self.target_acceptance)).astype(step_size.dtype)
         final = states.position if self.wrap is None else self.wrap(states.position)

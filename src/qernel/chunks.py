@@ -1,4 +1,4 @@
-"""Walkers in chunks."""
+"""Functions of one walker at all walkers, so many at once as memory or a cache holds."""
 
 from collections.abc import Callable
 from typing import Any
