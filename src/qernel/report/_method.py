@@ -40,12 +40,18 @@ def ingredients(config: Config) -> list[tuple[str, str]]:
         conditioning = "none: one wavefunction for the whole family"
     start = "equal weights at the start" if a.start == "both" else f"most of the weight on the {a.start} at the start"
     number = "complex" if a.complex else "real"
+    phases = "one sum of all determinants"
+    if a.phases == "separate":
+        names = " and ".join(name.replace("_", " ") for name in a.references)
+        start = "shared evenly among the phases"
+        phases = f"{names}, each a state of its own that conditions the network; the lowest is the ground state"
     return [
         ("Trained parameters", f"{trained_parameters(config):,}".replace(",", "\u202f")),
         ("Blocks", f"{a.layers} of width {a.width}"),
         ("Attention", f"{a.query_heads} query heads on {a.key_value_heads} key-value heads of size {a.head_size}"),
         ("Experts", f"{a.experts} of width {a.expert_width}, weighted by {gate}, {_ROUTERS[a.router]}"),
         ("Conditioning on λ", conditioning),
+        ("Phases", phases),
         ("Determinants", f"{a.determinants}, {number}, {start}"),
         ("Reference orbitals", "; ".join(_REFERENCES[name] for name in a.references)),
         ("Jastrow factor", _jastrow(config)),
@@ -73,8 +79,9 @@ def training_facts(record: Record) -> list[tuple[str, str]]:
     if config is None:
         return found
     o, s = config.optimiser, config.sampling
+    phases = f" in each of {len(config.ansatz.references)} phases" if config.ansatz.phases == "separate" else ""
     found += [
-        ("Walkers", f"{s.walkers} at each of {len(config.system.depths_meV)} depths, together in every step"),
+        ("Walkers", f"{s.walkers} at each of {len(config.system.depths_meV)} depths{phases}, together in every step"),
         ("Moves per step", f"{s.moves} by random-walk Metropolis, step size tuned to {s.target_acceptance:.0%}"),
         ("Burn-in before training", f"{s.burn_in} × {s.moves} moves"),
         ("Learning rate", f"{o.learning_rate:g}/(1 + t/{o.decay:g}) at step t"),
