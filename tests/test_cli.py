@@ -197,7 +197,7 @@ def test_a_fault_ends_the_run_and_is_replayed(run, qernel, monkeypatch):
 def test_every_preset_is_valid_and_listed(qernel):
     listed = qernel("presets").out.splitlines()
     assert [line.split()[0] for line in listed] == list(preset_names())
-    assert preset_names()[:2] == ("moire-6", "moire-6-accurate")
+    assert preset_names()[:3] == ("moire-6", "moire-6-accurate", "moire-6-phases")
     for name in preset_names():
         config = preset(name)
         assert config.description
