@@ -92,7 +92,7 @@ def _above_lowest(axes: "Axes", dataset, phases: "dict[str, xarray.Dataset]") ->
         colour = OF_PHASE.get(name) or next(others, SKY)
         axes.errorbar(x, above, error, color=colour, marker="o", label=name.replace("_", " "))
     axes.set_ylabel(f"above the lowest\n({energy_unit(dataset).split()[0]})")
-    axes.legend(loc="upper center")
+    axes.legend(loc="upper left")
 
 
 def _below_mean_field(axes: "Axes", dataset, known: KnownValues, x, order) -> None:
