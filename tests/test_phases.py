@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import shutil
 
 import equinox as eqx
 import jax
@@ -219,8 +220,12 @@ def measured(crossing=16.4, rows=((0, 1, 2, 3, 4, 5), (2, 3, 4, 5, 6, 7))):
     ]
     lowest, chosen = lowest_phases(evaluations, rows)
     family = family_of(depths)
-    tables = [results(e, family_of(depths[found]), MATERIAL) for e, found in zip(evaluations, rows, strict=True)]
-    dataset = add_phases(results(lowest, family, MATERIAL), tables, rows, ("liquid", "crystal"), chosen)
+    names = ("liquid", "crystal")
+    tables = {
+        name: (found, results(evaluation, family_of(depths[found]), MATERIAL))
+        for name, found, evaluation in zip(names, rows, evaluations, strict=True)
+    }
+    dataset = add_phases(results(lowest, family, MATERIAL), tables, [names[number] for number in chosen], names)
     dataset.attrs.update(steps=100, trained_depths_meV=depths.tolist())
     return dataset, chosen, evaluations
 
@@ -260,6 +265,17 @@ def test_the_crossing_of_two_phases_and_what_is_said_of_it():
     figure = energy_figure(dataset)
     labels = [text for axes in figure.axes for text in axes.get_legend_handles_labels()[1]]
     assert "liquid" in labels and "crystal" in labels
+    figure.canvas.draw()
+
+
+def test_a_phase_that_was_nowhere_measured_is_unknown():
+    family = family_of([0.0, 10.0])
+    evaluation = evaluation_of(family)
+    table = results(evaluation, family, MATERIAL)
+    dataset = add_phases(table, {"liquid": (np.arange(2), table)}, ["liquid"] * 2, ("liquid", "crystal"))
+    assert np.isnan(dataset["energy_crystal"].values).all() and np.isnan(dataset["energy_crystal_error"].values).all()
+    assert separate_phases(dataset)["crystal"]["energy"].size == 0 and phase_crossing(dataset) is None
+    figure = energy_figure(dataset)
     figure.canvas.draw()
 
 
@@ -319,6 +335,13 @@ def test_a_run_resumes_into_the_same_phases(finished, tmp_path, capsys):
     capsys.readouterr()
     assert call("evaluate", shorter, "--depth", 7.5, "--out", tmp_path / "other") == 0
     assert "phase" in capsys.readouterr().out
+
+
+def test_a_run_that_has_lost_the_record_of_its_phases(finished, tmp_path, capsys):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / "metrics.csv").unlink()
+    assert call("evaluate", copy) != 0
+    assert "does not say which phases were trained at step 8" in capsys.readouterr().err
 
 
 def test_the_transition_needs_no_other_branches(finished, tmp_path):

@@ -99,12 +99,12 @@ def measure_at(
             dataset = results(evaluation, family, problem.material)
         else:
             evaluation, chosen = lowest_phases(evaluations, rows)
-            tables = [
-                results(found, problem.family_at(tuple(depths_meV[row] for row in row_)), problem.material)
-                for found, row_ in zip(evaluations, rows, strict=True)
-            ]
+            tables = {}
+            for name, found, of_phase in zip(names, rows, evaluations, strict=True):
+                depths = tuple(depths_meV[row] for row in found)
+                tables[name] = found, results(of_phase, problem.family_at(depths), problem.material)
             dataset = results(evaluation, family, problem.material)
-            dataset = add_phases(dataset, tables, rows, names, chosen)
+            dataset = add_phases(dataset, tables, [names[number] for number in chosen], problem.phases)
     dataset.attrs["steps"] = int(state.step)
     dataset.attrs["trained_depths_meV"] = list(config.system.depths_meV)
     dataset.attrs.update(moves=config.evaluation.moves, burn_in=config.evaluation.burn_in)

@@ -78,11 +78,12 @@ def restore(
         )
     for step in damaged if repair else ():
         set_damaged_aside(directory.checkpoints, step)
-    if problem.phases:
+    if problem.phases and int(state.step):
         step = str(int(state.step))
         recorded = [row["phase"] for row in read_metrics(directory.metrics) if row["step"] == step]
-        # None are recorded before the first step.
-        problem = problem.with_phases(recorded) if recorded else problem
+        if len(recorded) != problem.family.size:
+            raise ValueError(f"{directory.metrics} does not say which phases were trained at step {step}")
+        problem = problem.with_phases(recorded)
     return problem, state
 
 

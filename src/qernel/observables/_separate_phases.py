@@ -1,7 +1,7 @@
 """The ground state among phases that were measured separately."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import jax
@@ -47,21 +47,26 @@ def lowest_phases(
 
 def add_phases(
     dataset: "xarray.Dataset",
-    phases: Sequence["xarray.Dataset"],
-    rows: Sequence[Int[np.ndarray, " _"]],
+    phases: Mapping[str, tuple[Int[np.ndarray, " _"], "xarray.Dataset"]],
+    lowest: Sequence[str],
     names: Sequence[str],
-    chosen: Int[np.ndarray, " hamiltonians"],
 ) -> "xarray.Dataset":
     """Name the phase of every row, and add what was measured of all phases: `energy_liquid`, `energy_liquid_error`
-    and so on; NaN where a phase was not measured."""
+    and so on; NaN where a phase was not measured.
+
+    **Arguments:** `phases`, the rows where each phase was measured, and its table of them; `lowest`, the name of the
+    phase of every row; `names`, of all phases.
+    """
     dimension = dataset["energy"].dims[0]
-    lowest = np.array([names[number] for number in chosen])
-    added = {"phase": (dimension, lowest, {"long_name": "phase of lowest energy"})}
-    for name, phase, found in zip(names, phases, rows, strict=True):
-        for variable in (v for kept in _KEPT for v in (kept, f"{kept}_error") if v in phase):
+    added = {"phase": (dimension, np.array(lowest), {"long_name": "phase of lowest energy"})}
+    kept = [variable for name in _KEPT for variable in (name, f"{name}_error") if variable in dataset]
+    for name in names:
+        for variable in kept:
             values = np.full(len(lowest), np.nan)
-            values[found] = phase[variable].values
-            added[_of_phase(variable, name)] = (dimension, values, phase[variable].attrs)
+            if name in phases:
+                rows, phase = phases[name]
+                values[rows] = phase[variable].values
+            added[_of_phase(variable, name)] = (dimension, values, dataset[variable].attrs)
     dataset = dataset.assign(added)
     dataset.attrs["phase_names"] = list(names)
     return dataset
