@@ -15,6 +15,7 @@ from tiny_problem import TINY, tiny_config, tiny_problem
 
 from qernel.ansatz import AtParameters, CompetingPhases, MomentumProjected, SlaterDeterminant
 from qernel.cli import main
+from qernel.cli._training import in_recorded_phases
 from qernel.gradient import local_energies
 from qernel.hamiltonian import Family, InPhase, in_phases
 from qernel.laplacian import ForwardLaplacian, HessianTrace
@@ -35,7 +36,7 @@ from qernel.observables import (
 from qernel.orbitals import ExpandedOrbitals
 from qernel.plotting import energy_figure
 from qernel.presets import ConfigurationError
-from qernel.training import initial_positions, retire_phases
+from qernel.training import RunDirectory, initial_positions, retire_phases
 
 SEPARATE = (
     *TINY,
@@ -335,6 +336,23 @@ def test_a_run_resumes_into_the_same_phases(finished, tmp_path, capsys):
     capsys.readouterr()
     assert call("evaluate", shorter, "--depth", 7.5, "--out", tmp_path / "other") == 0
     assert "phase" in capsys.readouterr().out
+
+
+def test_a_state_between_two_steps_belongs_to_the_phases_of_the_next_one(finished):
+    """As that of a fault in the first step after phases have retired."""
+    rows = metrics(finished)
+    early, late = ([row["phase"] for row in rows if row["step"] == step] for step in ("4", "5"))
+    problem, directory = tiny_problem(*SEPARATE), RunDirectory(finished)
+    phases = lambda *steps: [name for _, name in in_recorded_phases(problem, directory, *steps).rows]
+    assert phases(5, 4) == late and phases(4) == early and phases(99, 5) == late
+    assert phases(1, 0) == ["plane_waves", "gaussians"] * 3
+
+
+def test_an_ablation_puts_separate_phases_into_one_sum(tmp_path, capsys):
+    command = ("ablate", "moire-6", *SEPARATE, "training.steps=2", "--seeds", 1, "--only", "plane-waves")
+    assert call(*command, "--out", tmp_path / "ablation") == 0
+    assert "in one sum here" in capsys.readouterr().out
+    assert (tmp_path / "ablation" / "ablation.csv").is_file()
 
 
 def test_a_run_that_has_lost_the_record_of_its_phases(finished, tmp_path, capsys):

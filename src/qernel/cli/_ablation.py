@@ -80,6 +80,10 @@ def ablate(
 ) -> None:
     """Train every variant with every seed that is not on disk yet, then compare them all."""
     name = source or DEFAULT_PRESET
+    if load(name, overrides).ansatz.phases == "separate":
+        # Variants without a phase have nothing that could compete.
+        console.print("all variants hold their phases in one sum here (ansatz.phases = 'sum')")
+        overrides = [*overrides, "ansatz.phases='sum'"]
     config = load(name, overrides)
     wanted = chosen_variants(config, only)
     folder = default_directory(f"ablation-{Path(name).stem}") if out is None else out

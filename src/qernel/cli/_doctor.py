@@ -91,6 +91,7 @@ def replay(path: Path, console: Console) -> None:
     )
 
     from ._commands import built, configuration_of
+    from ._training import in_recorded_phases
 
     directory = RunDirectory(path)
     config = configuration_of(directory, [])
@@ -100,6 +101,8 @@ def replay(path: Path, console: Console) -> None:
     problem = built(config, console, references=False)
     with jax.enable_x64(True):
         state = load_checkpoint(directory.fault, problem.state(), identity=config.identity())
+        # The failing step may be the first one after phases have retired.
+        problem = in_recorded_phases(problem, directory, int(state.step) + 1, int(state.step))
         # Placed as in the training, so that the same program runs.
         mesh = fitting_mesh(problem.family.size, config.sampling.walkers)
         state, family = shard_state(state, mesh), shard_family(problem.family, mesh)

@@ -78,13 +78,23 @@ def restore(
         )
     for step in damaged if repair else ():
         set_damaged_aside(directory.checkpoints, step)
-    if problem.phases and int(state.step):
-        step = str(int(state.step))
-        recorded = [row["phase"] for row in read_metrics(directory.metrics) if row["step"] == step]
-        if len(recorded) != problem.family.size:
-            raise ValueError(f"{directory.metrics} does not say which phases were trained at step {step}")
-        problem = problem.with_phases(recorded)
-    return problem, state
+    return in_recorded_phases(problem, directory, int(state.step)), state
+
+
+def in_recorded_phases(problem: Problem, directory: RunDirectory, *steps: int) -> Problem:
+    """The problem with the phases that were trained at the first of these steps that is on record.
+
+    Raises `ValueError` if none is.
+    """
+    if not problem.phases or steps[-1] == 0:
+        return problem
+    recorded: dict[int, list[str]] = {}
+    for row in read_metrics(directory.metrics):
+        recorded.setdefault(int(row["step"]), []).append(row["phase"])
+    names = next((recorded[step] for step in steps if len(recorded.get(step, ())) == problem.family.size), None)
+    if names is None:
+        raise ValueError(f"{directory.metrics} does not say which phases were trained at step {steps[-1]}")
+    return problem.with_phases(names)
 
 
 def train_in(

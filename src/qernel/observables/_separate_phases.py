@@ -25,6 +25,8 @@ def lowest_phases(
 ) -> tuple[Evaluation, Int[np.ndarray, " hamiltonians"]]:
     """The measurements of the phase of lowest energy at each Hamiltonian, and its number.
 
+    Where two energies agree within their errors σ, the lower estimate is too low by up to σ/√π on average.
+
     **Arguments:** `evaluations`, one of each phase; `rows`, the numbers of the Hamiltonians that each was measured at,
     which together are all of them.
     """
