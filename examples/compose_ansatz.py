@@ -10,7 +10,7 @@ from qernel.lattice import PeriodicDistance
 from qernel.layers import FiLM, Frozen, GroupedQueryAttention, Linear, PeriodicEmbedding
 from qernel.orbitals import CuspJastrow, InterpolatedOrbitals, PlaneWaves, log_sum_determinants
 from qernel.reference import crystal_branch, liquid_branch, potential_depth
-from qernel.sampling import Sampler
+from qernel.sampling import Sampler, langevin
 from qernel.training import Method, burn_in, initial_positions, initial_state, train
 from qernel.units import Material
 
@@ -64,7 +64,7 @@ def two_phases(family, width=32):
 def main(steps=300, walkers=64, depths=(0, 5, 10, 15, 20, 25, 30)):
     material = Material()
     family = moire_family(material, 3, (6, 0), depths)
-    method = Method(sampler=Sampler(wrap=family.hamiltonian.cell.wrap))
+    method = Method(sampler=Sampler(langevin, moves=5, target_acceptance=0.7, wrap=family.hamiltonian.cell.wrap))
     positions = initial_positions(family.hamiltonian, family.size, walkers, key=jax.random.key(1))
     start = initial_state(two_phases(family), method, positions, key=jax.random.key(2))
     for state, report in train(burn_in(start, family, method, 20), family, method, steps):

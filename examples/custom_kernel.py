@@ -1,4 +1,4 @@
-"""A sampling kernel of one's own in BlackJAX form: Langevin moves whose drift is limited near the nodes."""
+"""A sampling kernel of one's own in BlackJAX form: a random walk that tries a smaller move where a large one failed."""
 
 from typing import Any, NamedTuple
 
@@ -10,36 +10,36 @@ from qernel.sampling import Sampler
 
 
 # --8<-- [start:kernel]
-class LangevinState(NamedTuple):
+class State(NamedTuple):
     position: Any
     logdensity: Any
-    drift: Any
 
 
-class LangevinInfo(NamedTuple):
+class Info(NamedTuple):
     acceptance_rate: Any
 
 
-def langevin(log_density, step_size):
-    """r' = r + v̄τ + √τ ξ with τ = step_size², and v = ∇log|ψ| limited to v̄ = 2v / (1 + √(1 + 2v²τ))."""
+def delayed_rejection(log_density, step_size, shorter=0.3):
+    """First r' = r + σξ; if that is rejected, r'' = r + 0.3 σξ' with a test that accounts for the first."""
 
     def init(position, rng_key=None):
-        value, gradient = jax.value_and_grad(log_density)(position)
-        velocity = jnp.nan_to_num(gradient / 2)  # log_density is 2 log|ψ|
-        square = jnp.sum(velocity**2, axis=-1, keepdims=True)
-        limit = 2 / (1 + jnp.sqrt(1 + 2 * square * step_size**2))
-        return LangevinState(position, value, velocity * limit * step_size**2)
+        return State(position, log_density(position))
 
     def step(rng_key, state):
-        noise_key, accept_key = jax.random.split(rng_key)
-        noise = step_size * jax.random.normal(noise_key, state.position.shape, state.position.dtype)
-        new = init(state.position + state.drift + noise)
-        # Metropolis-Hastings: the way back needs another noise, from the drift at the new position.
-        back = state.position - new.position - new.drift
-        ratio = new.logdensity - state.logdensity + jnp.sum(noise**2 - back**2) / (2 * step_size**2)
-        accept = jnp.log(jax.random.uniform(accept_key, (), ratio.dtype)) < ratio
-        state = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, state)
-        return state, LangevinInfo(jnp.exp(jnp.minimum(ratio, 0)))
+        keys = jax.random.split(rng_key, 4)
+        walk = lambda key: step_size * jax.random.normal(key, state.position.shape, state.position.dtype)
+        one, two = init(state.position + walk(keys[0])), init(state.position + shorter * walk(keys[1]))
+        first = jnp.exp(jnp.minimum(one.logdensity - state.logdensity, 0))
+        # From r'' the same first move would have had to be tried, and rejected, too.
+        back = jnp.exp(jnp.minimum(one.logdensity - two.logdensity, 0))
+        distance = lambda other: jnp.sum((one.position - other.position) ** 2) / (2 * step_size**2)
+        ratio = two.logdensity - state.logdensity + distance(state) - distance(two)
+        second = jnp.exp(ratio) * (1 - back) / jnp.maximum(1 - first, 1e-30)
+        accept = [
+            jax.random.uniform(key, (), first.dtype) < p for key, p in zip(keys[2:], (first, second), strict=True)
+        ]
+        state = jax.tree.map(lambda a, b, old: jnp.where(accept[0], a, jnp.where(accept[1], b, old)), one, two, state)
+        return state, Info(first)
 
     return SamplingAlgorithm(init, step)
     # --8<-- [end:kernel]
@@ -51,8 +51,8 @@ def with_node(r, parameters):
     return jnp.sum(2 * jnp.log(jnp.abs(r)) - r**2)
 
 
-def main(phases=200, walkers=512, algorithm=langevin, log_density=with_node):
-    sampler = Sampler(algorithm, moves=10, target_acceptance=0.7)
+def main(phases=200, walkers=512, log_density=with_node):
+    sampler = Sampler(delayed_rejection, moves=10, target_acceptance=0.3)
 
     @jax.jit
     def run(positions, key):

@@ -100,22 +100,3 @@ def test_a_kernel_of_ones_own_keeps_its_target(example, target, exact):
     _, mean, error = module.main(phases=200, walkers=512, log_density=density)
     assert error < 0.01 * exact
     assert abs(mean - exact) < 4 * error
-
-
-def mala(log_density, step_size):
-    import blackjax
-
-    return blackjax.mala(log_density, step_size**2 / 2)
-
-
-def test_the_kernel_does_not_stick_at_nodes(example):
-    """A drift without limit throws walkers from a node to places from which they cannot return."""
-    module = example("custom_kernel")
-    stuck = {}
-    for algorithm in (module.langevin, mala):
-        positions, _, _ = module.main(phases=100, walkers=512, algorithm=algorithm)
-        moved = np.any(np.diff(np.asarray(positions)[50:, 0, :, 0, 0], axis=0) != 0, axis=0)
-        stuck[algorithm] = int(np.sum(~moved))
-    assert stuck[module.langevin] == 0
-    # Else the target would not show the difference.
-    assert stuck[mala] > 5

@@ -1,12 +1,27 @@
 """Kernels keep their target; chains do not depend on the layout; the step size adapts."""
 
 import blackjax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from families import random_positions, small_family, small_qernel
 
-from qernel.sampling import Sampler, effective_samples, r_hat, random_walk
+from qernel.ansatz import LogDensity, SlaterDeterminant, log_density
+from qernel.orbitals import plane_wave_orbitals
+from qernel.presets import SpinBlocks
+from qernel.sampling import (
+    BlockWalk,
+    Sampler,
+    UpdatableDensity,
+    effective_samples,
+    efficiency,
+    langevin,
+    r_hat,
+    random_walk,
+    single_electron,
+)
 
 
 def gaussian(r, parameters):
@@ -17,7 +32,14 @@ def barker(log_density, step_size):
     return blackjax.barker_proposal(log_density, step_size)
 
 
-KERNELS = {"random walk": random_walk, "Barker": barker, "MALA": lambda f, s: blackjax.mala(f, s)}
+KERNELS = {
+    "random walk": random_walk,
+    "block": BlockWalk(1),
+    "single electron": single_electron,
+    "Langevin": langevin,
+    "Barker": barker,
+    "MALA": lambda f, s: blackjax.mala(f, s),
+}
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -90,3 +112,146 @@ def test_diagnostics_know_white_noise_and_a_split_chain():
 def test_bad_settings_say_so(bad):
     with pytest.raises(ValueError):
         Sampler(**bad)
+
+
+def test_a_block_has_electrons():
+    with pytest.raises(ValueError, match="at least one"):
+        BlockWalk(0)
+    with pytest.raises(ValueError, match="cannot be chosen from 2"):
+        Sampler(BlockWalk(3))(gaussian, jnp.ones(1), jnp.zeros((1, 1, 2, 2)), jnp.ones(1), jax.random.key(0))
+
+
+def node(r, parameters):
+    """The first excited state of an oscillator, ψ = x exp(-x²/2): ⟨x²⟩ = 3/2."""
+    return jnp.sum(2 * jnp.log(jnp.abs(r)) - r**2)
+
+
+def of_langevin(log_density, step_size):
+    return blackjax.mala(log_density, step_size**2 / 2)
+
+
+def test_the_limited_drift_does_not_stick_at_nodes(key):
+    """A drift without limit throws walkers from a node to places from which they cannot return."""
+    start = jax.random.normal(key, (1, 512, 1, 1))
+    stuck, squares = {}, {}
+    for algorithm in (langevin, of_langevin):
+        sampler = Sampler(algorithm, target_acceptance=0.7)
+
+        @jax.jit
+        def run(key, sampler=sampler):
+            def phase(carry, number):
+                walkers = sampler(node, jnp.zeros(1), *carry, jax.random.fold_in(key, number))
+                return (walkers.positions, walkers.step_size), walkers.positions
+
+            return jax.lax.scan(phase, (start, jnp.ones(1)), jnp.arange(100))[1]
+
+        positions = np.asarray(run(key))[50:, 0, :, 0, 0]
+        stuck[algorithm] = int(np.sum(~np.any(np.diff(positions, axis=0) != 0, axis=0)))
+        squares[algorithm] = (positions**2).mean(axis=0)
+    assert stuck[langevin] == 0
+    # Else the target would not show the difference.
+    assert stuck[of_langevin] > 5
+    mean, error = squares[langevin].mean(), squares[langevin].std() / 512**0.5
+    assert error < 0.03 and abs(mean - 1.5) < 4 * error
+
+
+def slater(electrons):
+    family = small_family(electrons)
+    orbitals = plane_wave_orbitals(family.hamiltonian.cell, sum(electrons))
+    return family, SlaterDeterminant(orbitals, sum(electrons))
+
+
+def slater_jastrow(electrons, **options):
+    family = small_family(electrons)
+    ansatz = small_qernel(family, layers=0, **options)
+    # Jastrow factors and FiLM start as the identity.
+    return family, jax.tree.map(lambda x: x + 0.1 if eqx.is_inexact_array(x) else x, ansatz)
+
+
+def blocks():
+    family = small_family((3, 2))
+    up, down = (plane_wave_orbitals(family.hamiltonian.cell, count) for count in family.hamiltonian.electrons)
+    return family, SlaterDeterminant(SpinBlocks(up, down), 5)
+
+
+UPDATABLE = {
+    "Slater determinant": lambda: slater((3, 0)),
+    "Slater-Jastrow": lambda: slater_jastrow((4, 0)),
+    "both spins, complex": lambda: slater_jastrow((3, 2), complex=True),
+    "blocks of spins": blocks,
+}
+
+
+@pytest.mark.filterwarnings("ignore:open shell")
+@pytest.mark.parametrize("name", UPDATABLE)
+def test_updates_follow_the_whole_density(name):
+    """Thirty moves of one electron each, and the same by whole evaluations."""
+    family, ansatz = UPDATABLE[name]()
+    density, parameters = log_density(ansatz), family.select(1)
+    assert isinstance(density, UpdatableDensity)
+    r = random_positions(family, 1)[0, 0]
+    value, cache = density.begin(r, parameters)
+    assert np.isclose(value, density(r, parameters), rtol=1e-12)
+    moved = eqx.filter_jit(density.moved)
+    for number in range(30):
+        electron = jnp.asarray(number % len(r))
+        position = r[electron] + 0.7 * jax.random.normal(jax.random.key(number), (2,), r.dtype)
+        value, cache = moved(cache, r, electron, position, parameters)
+        r = r.at[electron].set(position)
+        assert np.isclose(value, density(r, parameters), rtol=0, atol=1e-8), number
+
+
+@pytest.mark.filterwarnings("ignore:open shell")
+def test_a_sweep_is_the_same_with_and_without_updates(key):
+    family, ansatz = slater_jastrow((4, 0))
+    start, width = random_positions(family, 4), jnp.full(3, 1.5)
+    sampler = Sampler(single_electron, moves=3, wrap=family.hamiltonian.cell.wrap)
+    fast, slow = (
+        sampler(density, family.parameters, start, width, key) for density in (log_density(ansatz), LogDensity(ansatz))
+    )
+    assert np.allclose(fast.positions, slow.positions, rtol=0, atol=1e-10)
+    assert np.allclose(fast.log_density, slow.log_density, rtol=0, atol=1e-9)
+    assert np.all(fast.acceptance > 0.05) and np.all(fast.acceptance < 1)
+
+
+def test_efficiency_counts_independent_samples(key):
+    """Moves of a tenth of the width need about a hundred times as many; ⟨r²⟩ and the density are one observable."""
+    measured = {}
+    for acceptance, step in ((0.5, 1.0), (0.95, 0.1)):
+        sampler = Sampler(moves=5, target_acceptance=acceptance, gain=0.0)
+        measured[step] = efficiency(
+            sampler,
+            gaussian,
+            jnp.ones(2),
+            jax.random.normal(key, (2, 32, 1, 1)),
+            lambda r, _: jnp.sum(r**2, keepdims=True)[0],
+            key=key,
+            step_size=step,
+            burn_in=2,
+            phases=100,
+        )
+    far, near = measured[1.0], measured[0.1]
+    assert far.effective.shape == (2, 2) and np.allclose(far.effective[:, 0], far.effective[:, 1], rtol=1e-3)
+    assert np.all(far.effective[:, 0] > 800) and np.all(near.effective[:, 0] < 300)
+    assert np.allclose(far.per_second, far.effective.min(axis=1) * 2 / far.seconds)
+    with pytest.raises(ValueError, match="four phases"):
+        efficiency(
+            Sampler(), gaussian, jnp.ones(1), jnp.zeros((1, 2, 1, 1)), gaussian, key=key, step_size=1.0, phases=2
+        )
+
+
+def test_attention_has_no_updates():
+    assert not isinstance(log_density(small_qernel(small_family())), UpdatableDensity)
+
+
+def test_a_singular_determinant_leaves_the_others_in_the_sum():
+    """Two electrons on one spot have no first determinant; the second is none of theirs."""
+    from qernel.orbitals import RowUpdates, log_sum_determinants
+
+    matrices = jax.random.normal(jax.random.key(3), (2, 4, 4), jnp.float64)
+    row = jnp.stack([matrices[0, 1], matrices[1, 2] + 1.0])
+    changed = RowUpdates.begin(matrices).replaced(jnp.asarray(0), row)
+    weights = jnp.ones(2)
+    exact = log_sum_determinants(matrices.at[:, 0].set(row), weights)
+    assert np.isclose(changed.log_sum(weights)[0], exact[0], rtol=1e-10)
+    assert np.all(np.isfinite(changed.inverse))

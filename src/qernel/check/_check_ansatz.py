@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from qernel.ansatz import Ansatz, AtParameters
+from qernel.ansatz import Ansatz, AtParameters, log_density
 from qernel.compilation import compiled
 from qernel.gradient import local_energy
 from qernel.hamiltonian import Hamiltonian
@@ -171,12 +171,9 @@ def _smoothness(ansatz, hamiltonian, parameters, r, key, phases):
 
     @compiled
     def run(r, step_size, key):
-        def log_density(x, parameters):
-            return 2 * ansatz(x, parameters).log_magnitude
-
         def phase(carry, number):
             positions, width = carry
-            walkers = sampler(log_density, batch, positions, width, jax.random.fold_in(key, number))
+            walkers = sampler(log_density(ansatz), batch, positions, width, jax.random.fold_in(key, number))
             energies = jax.vmap(lambda x: local_energy(ansatz, hamiltonian, x, parameters))(walkers.positions[0])
             return (walkers.positions, walkers.step_size), (
                 energies.kinetic.real,

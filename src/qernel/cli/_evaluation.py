@@ -1,5 +1,6 @@
 """Evaluate a trained state at any depths, write the results, say what they mean."""
 
+import dataclasses
 import datetime
 import warnings
 from collections.abc import Callable
@@ -25,7 +26,6 @@ from qernel.observables import (
     write_netcdf,
 )
 from qernel.presets import Problem
-from qernel.sampling import Sampler
 from qernel.training import RunDirectory, TrainingState, fitting_mesh, replicate, shard_family, shard_walkers
 
 # The evaluation draws from streams of its own: it repeats, and differs from the training's.
@@ -107,7 +107,8 @@ def measure_at(
             dataset = add_phases(dataset, tables, [names[number] for number in chosen], problem.phases)
     dataset.attrs["steps"] = int(state.step)
     dataset.attrs["trained_depths_meV"] = list(config.system.depths_meV)
-    dataset.attrs.update(moves=config.evaluation.moves, burn_in=config.evaluation.burn_in)
+    settings = config.evaluation
+    dataset.attrs.update(kernel=config.sampling.kernel, moves=settings.moves, burn_in=settings.burn_in)
     dataset.attrs["finished"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return evaluation, dataset
 
@@ -121,18 +122,11 @@ def _evaluation(
     progress: Callable[[int, int], None] | None,
 ) -> Evaluation:
     """The frozen wavefunction of one phase at the given depths."""
-    config, settings = problem.config, problem.config.evaluation
+    settings = problem.config.evaluation
     with jax.enable_x64(True):
         numbers = [problem.phases.index(phase)] * len(depths_meV) if problem.phases else None
         family = problem.family_at(depths_meV, numbers)
         nearest = problem.nearest_rows(depths_meV, phase)
-        cell = family.hamiltonian.cell
-        sampler = Sampler(
-            moves=settings.moves,
-            target_acceptance=config.sampling.target_acceptance,
-            chunk=config.sampling.chunk or None,
-            wrap=None if cell is None else cell.wrap,
-        )
         mesh = fitting_mesh(family.size, settings.walkers)
         positions = np.asarray(state.positions)[nearest]
         positions = positions[:, np.arange(settings.walkers) % positions.shape[1]]
@@ -144,7 +138,7 @@ def _evaluation(
             replicate(state.ansatz, mesh),
             shard_family(family, mesh),
             shard_walkers(jnp.asarray(positions), mesh),
-            sampler=sampler,
+            sampler=dataclasses.replace(problem.method.sampler, moves=settings.moves),
             key=jax.random.fold_in(problem.key, _EVALUATION + stream),
             step_size=jnp.asarray(np.asarray(state.step_size)[nearest]),
             burn_in=settings.burn_in,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from qernel.ansatz import Ansatz
+from qernel.ansatz import Ansatz, log_density
 from qernel.compilation import compiled
 from qernel.gradient import local_energies
 from qernel.hamiltonian import Family
@@ -146,7 +146,7 @@ def _fold(key: PRNGKeyArray, phase: int) -> PRNGKeyArray:
 
 def _sample(ansatz, family, sampler, positions, steps, key) -> Walkers:
     return sampler(
-        lambda r, parameters: 2 * ansatz(r, parameters).log_magnitude,
+        log_density(ansatz),
         family.parameters,
         positions,
         steps,

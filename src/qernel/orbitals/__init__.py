@@ -12,3 +12,4 @@ from ._plane_wave_orbitals import plane_wave_orbitals as plane_wave_orbitals
 from ._plane_waves import PlaneWaves as PlaneWaves
 from ._plane_waves import from_exponentials as from_exponentials
 from ._plane_waves import to_exponentials as to_exponentials
+from ._row_update import RowUpdates as RowUpdates

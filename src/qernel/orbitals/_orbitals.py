@@ -1,7 +1,7 @@
 import abc
 
 import equinox as eqx
-from jaxtyping import Array, Float, Num, PyTree
+from jaxtyping import Array, Float, Int, Num, PyTree
 
 
 class AbstractOrbitals(eqx.Module):
@@ -21,3 +21,9 @@ class AbstractOrbitals(eqx.Module):
         - `r`: positions of one walker, in effective Bohr radii.
         - `parameters`: the Hamiltonian's parameters.
         """
+
+    def of_electron(
+        self, position: Float[Array, " dim"], electron: Int[Array, ""], parameters: PyTree
+    ) -> Num[Array, " orbitals"]:
+        """The row of one electron at `position`; orbitals that differ between electrons override it."""
+        return self(position[None], parameters)[0]

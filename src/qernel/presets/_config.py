@@ -7,7 +7,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 Square = tuple[tuple[int, int], tuple[int, int]]
 
 
@@ -164,16 +163,23 @@ class AnsatzConfig(Section):
 
 
 class SamplingConfig(Section):
-    """The Markov chains of the training: `walkers` for each depth, `moves` for each step.
+    """The Markov chains: `walkers` for each depth, `moves` for each step of the training.
 
-    `chunk` walkers of a depth are moved at once, here and in the evaluation; 0: all of them.
+    The evaluation uses the same `kernel`. A `target_acceptance` of 0: what suits the kernel. `chunk` walkers of a depth
+    are moved at once, here and in the evaluation; 0: all of them.
     """
 
+    kernel: Literal["langevin", "random_walk", "single_electron"] = "langevin"
     walkers: Count = 64
-    moves: Count = 10
+    moves: Count = 5
     burn_in: Annotated[int, Field(ge=0)] = 20
-    target_acceptance: Fraction = 0.5
+    target_acceptance: Annotated[float, Field(ge=0, lt=1)] = 0.0
     chunk: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def acceptance(self) -> float:
+        """The acceptance to which the step size is adapted."""
+        return self.target_acceptance or {"langevin": 0.7}.get(self.kernel, 0.5)
 
 
 class OptimiserConfig(Section):
@@ -213,7 +219,7 @@ class EvaluationConfig(Section):
 
     depths_meV: Depths = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0)
     walkers: Count = 64
-    moves: Count = 20
+    moves: Count = 10
     phases: Annotated[int, Field(ge=4)] = 40
     burn_in: Annotated[int, Field(ge=0)] = 20
     chunk: Annotated[int, Field(ge=0)] = 0

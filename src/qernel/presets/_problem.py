@@ -19,11 +19,11 @@ from qernel.observables import moire_supercell
 from qernel.optimise import AbstractOptimiser, FirstOrder, StochasticReconfiguration
 from qernel.orbitals import PlaneWaves
 from qernel.reference import crystal_sites, default_cutoff
-from qernel.sampling import Sampler
+from qernel.sampling import Sampler, langevin, random_walk, single_electron
 from qernel.training import Method, TrainingState, initial_positions, initial_state
 from qernel.units import Material
 
-from ._config import AnsatzConfig, Config, OptimiserConfig
+from ._config import AnsatzConfig, Config, OptimiserConfig, SamplingConfig
 from ._references import family_of, reference_orbitals
 
 
@@ -173,20 +173,27 @@ def _check_orbitals(config: Config, family: Family) -> None:
 
 def method(config: Config, family: Family) -> Method:
     """Sampler, optimiser and chunk of a configuration."""
-    cell = family.hamiltonian.cell
-    assert cell is not None
-    sampling = config.sampling
     return Method(
-        sampler=Sampler(
-            moves=sampling.moves,
-            target_acceptance=sampling.target_acceptance,
-            chunk=sampling.chunk or None,
-            wrap=cell.wrap,
-        ),
+        sampler=_sampler(config.sampling, family),
         optimiser=_optimiser(config.optimiser),
         clip=config.optimiser.clip,
         chunk=config.training.chunk or None,
         score_chunk=config.training.score_chunk or None,
+    )
+
+
+_KERNELS = {"langevin": langevin, "random_walk": random_walk, "single_electron": single_electron}
+
+
+def _sampler(config: SamplingConfig, family: Family) -> Sampler:
+    cell = family.hamiltonian.cell
+    assert cell is not None
+    return Sampler(
+        _KERNELS[config.kernel],
+        moves=config.moves,
+        target_acceptance=config.acceptance,
+        chunk=config.chunk or None,
+        wrap=cell.wrap,
     )
 
 

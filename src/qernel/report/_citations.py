@@ -27,6 +27,7 @@ _ALL = (
     Citation("minsr", "A. Chen, M. Heyl, Efficient optimization of deep neural quantum states", "2302.01941"),
     Citation("spring", "G. Goldshlager, N. Abrahamsen, L. Lin, A Kaczmarz-inspired approach (SPRING)", "2401.10190"),
     Citation("metropolis", "N. Metropolis et al., J. Chem. Phys. 21, 1087 (1953)"),
+    Citation("umrigar", "C. J. Umrigar, M. P. Nightingale, K. J. Runge, J. Chem. Phys. 99, 2865 (1993)"),
     Citation("geyer", "C. J. Geyer, Practical Markov chain Monte Carlo, Statist. Sci. 7, 473 (1992)"),
     Citation("wolff", "U. Wolff, Monte Carlo errors with less errors", "hep-lat/0306017"),
     Citation(
@@ -45,7 +46,7 @@ def citations(record: Record) -> list[Citation]:
     """The sources that apply to a run, in order of their numbers on the page."""
     network = {"qernel", "psiformer", "film", "gqa"}
     spring = {"minsr", "spring"}
-    left_out = set()
+    left_out = set() if record.dataset.attrs.get("kernel") == "langevin" else {"umrigar"}
     if record.config is None:
         left_out |= (network | spring) - {"qernel"}
     elif record.config.optimiser.name != "spring":

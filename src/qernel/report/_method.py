@@ -19,6 +19,13 @@ _ROUTERS = {
 }
 
 
+KERNELS = {
+    "langevin": "Langevin moves with a limited drift",
+    "random_walk": "random-walk Metropolis",
+    "single_electron": "Metropolis sweeps of single-electron moves",
+}
+
+
 def trained_parameters(config: Config) -> int:
     """Number of trained parameters of the wavefunction that a configuration describes."""
     import equinox as eqx
@@ -82,7 +89,7 @@ def training_facts(record: Record) -> list[tuple[str, str]]:
     phases = f" in each of {len(config.ansatz.references)} phases" if config.ansatz.phases == "separate" else ""
     found += [
         ("Walkers", f"{s.walkers} at each of {len(config.system.depths_meV)} depths{phases}, together in every step"),
-        ("Moves per step", f"{s.moves} by random-walk Metropolis, step size tuned to {s.target_acceptance:.0%}"),
+        ("Moves per step", f"{s.moves} ({KERNELS[s.kernel]}), step size tuned to an acceptance of {s.acceptance:.0%}"),
         ("Burn-in before training", f"{s.burn_in} × {s.moves} moves"),
         ("Learning rate", f"{o.learning_rate:g}/(1 + t/{o.decay:g}) at step t"),
     ]
@@ -96,6 +103,11 @@ def training_facts(record: Record) -> list[tuple[str, str]]:
         found.append(("Optimiser", f"Adam, β₁ = {o.momentum:g}"))
     found.append(("Clipping", f"local energies at {o.clip:g} mean deviations, in the gradient only"))
     return found
+
+
+def kernel(record: Record) -> str:
+    """How walkers were moved in the measurement; older results, which do not say, are of a random walk."""
+    return KERNELS[record.dataset.attrs.get("kernel", "random_walk")]
 
 
 def measurement_facts(record: Record) -> list[tuple[str, str]]:

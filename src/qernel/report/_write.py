@@ -21,7 +21,7 @@ from ._citations import Citation, citations
 from ._doubts import checked, doubts, unchecked
 from ._figures import SECTIONS, Figure, figures
 from ._further import further
-from ._method import ingredients, measurement_facts, training_facts
+from ._method import ingredients, kernel, measurement_facts, training_facts
 from ._provenance import provenance_facts
 from ._record import Record, read_record
 from ._system import boundary, facts, title, words
@@ -82,6 +82,7 @@ def _content(record: Record, drawn: dict[str, Figure], csv: str) -> dict[str, An
         "ingredients": [] if record.config is None else ingredients(record.config),
         "training_facts": training_facts(record),
         "measurement_facts": measurement_facts(record),
+        "kernel": kernel(record),
         "energies": energy_table(record),
         "order": order_table(record),
         "diagnostics": diagnostics_table(record),

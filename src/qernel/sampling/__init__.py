@@ -1,7 +1,15 @@
 """Markov chains of many walkers through BlackJAX kernels. Knows nothing but a log-density."""
 
+from ._density import DensityOfHamiltonian as DensityOfHamiltonian
+from ._density import UpdatableDensity as UpdatableDensity
 from ._diagnostics import effective_samples as effective_samples
 from ._diagnostics import r_hat as r_hat
+from ._efficiency import Efficiency as Efficiency
+from ._efficiency import efficiency as efficiency
+from ._kernels import BlockWalk as BlockWalk
+from ._kernels import Kernel as Kernel
+from ._kernels import langevin as langevin
+from ._kernels import random_walk as random_walk
 from ._sampler import Sampler as Sampler
 from ._sampler import Walkers as Walkers
-from ._sampler import random_walk as random_walk
+from ._single_electron import single_electron as single_electron

@@ -1,7 +1,7 @@
 """Many walkers through any BlackJAX kernel."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,26 +10,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from qernel.chunks import map_walkers
 
-if TYPE_CHECKING:
-    from blackjax.base import SamplingAlgorithm
-
-LogDensity = Callable[[Float[Array, "electrons dim"]], Float[Array, ""]]
-
-
-def random_walk(log_density: LogDensity, step_size: Float[Array, ""]) -> "SamplingAlgorithm":
-    r"""Random-walk Metropolis that moves all electrons at once, $r' = r + \sigma\xi$ with $\xi\sim N(0, 1)$.
-
-    BlackJAX's `additive_step_random_walk`; `step_size` σ in the unit of length.
-
-    **Source:** N. Metropolis et al., J. Chem. Phys. 21, 1087 (1953).
-    """
-    # Importing BlackJAX starts a backend, which importing qernel must not do.
-    import blackjax
-
-    def propose(key, position):
-        return step_size.astype(position.dtype) * jax.random.normal(key, position.shape, position.dtype)
-
-    return blackjax.additive_step_random_walk(log_density, propose)
+from ._density import DensityOfHamiltonian
+from ._kernels import random_walk
 
 
 class Walkers(eqx.Module):
@@ -97,7 +79,7 @@ class Sampler(eqx.Module):
         def chain(of_hamiltonian, position, key):
             """The moves of one walker."""
             parameters, step = of_hamiltonian
-            algorithm = self.algorithm(lambda r: log_density(r, parameters), step)
+            algorithm = self.algorithm(DensityOfHamiltonian(log_density, parameters), step)
 
             def move(carry, number):
                 state, total, moved = carry

@@ -5,8 +5,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
+from qernel.ansatz import log_density
 from qernel.compilation import compiled
 from qernel.gradient import LogDerivatives, clipped_residuals, local_energies
 from qernel.hamiltonian import Family
@@ -15,15 +16,10 @@ from qernel.layers import trainable
 from ._state import Method, StepReport, TrainingState
 
 
-def log_density(ansatz: Any, r: Float[Array, "electrons dim"], parameters: Any) -> Float[Array, ""]:
-    r"""$\log|\psi|^2 = 2\,\mathrm{Re}\log\psi$ of one configuration."""
-    return 2 * ansatz(r, parameters).log_magnitude
-
-
 def sample_phase(state: TrainingState, family: Family, method: Method):
     """Move the walkers: returns new walkers under the state's wavefunction."""
     return method.sampler(
-        lambda r, parameters: log_density(state.ansatz, r, parameters),
+        log_density(state.ansatz),
         family.parameters,
         state.positions,
         state.step_size,

@@ -1,0 +1,126 @@
+"""Independent samples per second of the sampling kernels: `python benchmarks/samplers.py [RUN] [--depths 5 20]`.
+
+Of the wavefunction trained in a run directory (default: `moire-6` trained for `--steps` steps), at the nearest trained
+depths. Every kernel is timed in one run, on the cores that there are; the slowest of three observables counts, the
+interaction, the moiré potential and log|ψ|². The last table is that of a Slater determinant of plane waves
+for as many electrons, whose single-electron moves update the determinant.
+"""
+
+import argparse
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from qernel.ansatz import LogDensity, SlaterDeterminant, log_density
+from qernel.cli._commands import configuration_of
+from qernel.cli._training import restore
+from qernel.orbitals import plane_wave_orbitals
+from qernel.presets import build, preset
+from qernel.sampling import BlockWalk, Sampler, efficiency, langevin, random_walk, single_electron
+from qernel.training import RunDirectory, move_walkers, train_step
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("run", nargs="?")
+parser.add_argument("--depths", type=float, nargs="+", default=[5.0, 20.0])
+parser.add_argument("--walkers", type=int, default=32)
+parser.add_argument("--phases", type=int, default=100)
+parser.add_argument("--steps", type=int, default=100)
+arguments = parser.parse_args()
+
+
+def hmc(log_density, step_size):
+    """Hamiltonian Monte Carlo with four leapfrog steps, BlackJAX's."""
+    import blackjax
+
+    def of(position):
+        return blackjax.hmc(log_density, step_size.astype(position.dtype), jnp.ones(position.size, position.dtype), 4)
+
+    def init(position, rng_key=None):
+        return of(position).init(position)
+
+    return blackjax.base.SamplingAlgorithm(init, lambda key, state: of(state.position).step(key, state))
+
+
+def trained():
+    if arguments.run:
+        directory = RunDirectory(Path(arguments.run))
+        problem = build(configuration_of(directory, []), references=False)
+        return restore(problem, directory, Console(), repair=False)
+    problem = build(preset("moire-6"))
+    state = move_walkers(problem.state(), problem.family, problem.method, problem.config.sampling.burn_in)
+    for _ in range(arguments.steps):
+        state, _ = train_step(state, problem.family, problem.method)
+    return problem, state
+
+
+def compare(title, density, family, positions, step_size, kernels):
+    cell, potentials = family.hamiltonian.cell, family.hamiltonian.potentials
+    spacing = (cell.volume / family.hamiltonian.n_electrons) ** 0.5
+
+    def observables(r, parameters):
+        plain = parameters.parameters if hasattr(parameters, "number") else parameters
+        return jnp.stack([term(r, plain) for _, term in sorted(potentials.items())])
+
+    print(f"\n{title}: {positions.shape[1]} walkers, {arguments.phases} phases; step in units of the spacing")
+    print("kernel                       moves  step  acceptance  seconds  independent samples  per second", flush=True)
+    found = {}
+    for name, kernel, moves, acceptance, rules in kernels:
+        sampler = Sampler(kernel, moves=moves, target_acceptance=acceptance, wrap=cell.wrap)
+        measured = efficiency(
+            sampler,
+            density if rules else LogDensity(density.ansatz),
+            family.parameters,
+            positions,
+            observables,
+            key=jax.random.key(0),
+            step_size=step_size,
+            phases=arguments.phases,
+        )
+        found[name] = measured.per_second.min()
+        step, effective = measured.step_size.mean() / spacing, measured.effective.min(axis=1)
+        print(
+            f"{name:28s} {moves:5d} {step:5.2f} {measured.acceptance.mean():11.2f} {measured.seconds:8.2f} "
+            f"{' '.join(f'{x:6.0f}' for x in effective):>20s} {' '.join(f'{x:7.1f}' for x in measured.per_second)}",
+            flush=True,
+        )
+    best = max(found, key=lambda name: found[name])
+    print(f"fastest: {best}, {found[best] / found['random walk, all']:.1f} times the random walk of all electrons")
+
+
+def main():
+    problem, state = trained()
+    n, walkers = problem.electrons, arguments.walkers
+    names = problem.phases or ("",)
+    phase = names[-1] if len(names) > 1 else ""
+    rows = [int(problem.nearest_rows([depth], phase)[0]) for depth in arguments.depths]
+    depths = tuple(problem.rows[row][0] for row in rows)
+    family = problem.family_at(depths, [names.index(phase)] * len(rows) if phase else None)
+    start = np.asarray(state.positions)[rows][:, np.arange(walkers) % state.positions.shape[1]]
+    steps = jnp.asarray(np.asarray(state.step_size)[rows])
+    network = [
+        ("random walk, all", random_walk, 20, 0.5, True),
+        (f"random walk, blocks of {max(n // 4, 1)}", BlockWalk(max(n // 4, 1)), 20, 0.5, True),
+        ("random walk, one", BlockWalk(1), 20, 0.5, True),
+        ("Langevin", langevin, 5, 0.7, True),
+        ("Hamiltonian, 4 steps", hmc, 2, 0.7, True),
+    ]
+    places = ", ".join(f"{depth:g}" for depth in depths)
+    title = f"{n} electrons, {type(problem.ansatz).__name__} {phase} at {places} meV"
+    compare(title, log_density(state.ansatz), family, jnp.asarray(start), steps, network)
+    slater = SlaterDeterminant(plane_wave_orbitals(family.hamiltonian.cell, n), n)
+    plain = problem.family_at(depths)
+    determinant = [
+        ("random walk, all", random_walk, 20, 0.5, True),
+        ("one by one, whole", single_electron, 1, 0.5, False),
+        ("one by one, rank-one updates", single_electron, 1, 0.5, True),
+        ("Langevin", langevin, 5, 0.7, True),
+    ]
+    compare(f"{n} electrons, Slater determinant", log_density(slater), plain, jnp.asarray(start), steps, determinant)
+
+
+if __name__ == "__main__":
+    with jax.enable_x64(True):
+        main()
