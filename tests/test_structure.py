@@ -27,7 +27,7 @@ ALLOWED = {
     "hamiltonian": {"lattice", "units"},
     "orbitals": {"lattice", "units", "layers", "propagation"},
     "ansatz": {"lattice", "units", "layers", "hamiltonian", "orbitals", "propagation"},
-    "sampling": {"lattice", "chunks"},
+    "sampling": {"compilation", "lattice", "chunks"},
     "laplacian": {"ansatz", "orbitals"},
     "gradient": {"ansatz", "chunks", "hamiltonian", "laplacian", "layers"},
     "check": {"compilation", "ansatz", "hamiltonian", "gradient", "laplacian", "observables", "sampling"},

@@ -18,12 +18,18 @@ class LogDensity(eqx.Module):
         return 2 * self.ansatz(r, parameters).log_magnitude
 
 
-class UpdatableLogDensity(LogDensity):
+class UpdatableLogDensity(eqx.Module):
     """The same with the ansatz's rules for moves of one electron."""
+
+    ansatz: UpdatableAnsatz
+
+    def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> Float[Array, ""]:
+        """Log-density at `r`, up to a constant."""
+        return 2 * self.ansatz(r, parameters).log_magnitude
 
     def begin(self, r: Float[Array, "electrons dim"], parameters: Any) -> tuple[Float[Array, ""], Any]:
         """Log-density at `r`, and what `moved` needs."""
-        value, cache = self.ansatz.begin(r, parameters)  # type: ignore[attr-defined]
+        value, cache = self.ansatz.begin(r, parameters)
         return 2 * value, cache
 
     def moved(
@@ -35,11 +41,11 @@ class UpdatableLogDensity(LogDensity):
         parameters: Any,
     ) -> tuple[Float[Array, ""], Any]:
         """The same after one electron has gone to `position`."""
-        value, cache = self.ansatz.moved(cache, r, electron, position, parameters)  # type: ignore[attr-defined]
+        value, cache = self.ansatz.moved(cache, r, electron, position, parameters)
         return 2 * value, cache
 
 
-def log_density(ansatz: Ansatz) -> LogDensity:
+def log_density(ansatz: Ansatz) -> LogDensity | UpdatableLogDensity:
     """The log-density of a wavefunction for a [`Sampler`][qernel.sampling.Sampler].
 
     Of an [`UpdatableAnsatz`][qernel.ansatz.UpdatableAnsatz] it has the rules by which

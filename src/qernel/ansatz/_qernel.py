@@ -29,6 +29,7 @@ from qernel.orbitals import (
     PairJastrow,
     RowUpdates,
     log_sum_determinants,
+    orbitals_of_electron,
 )
 from qernel.propagation import Jet, PairJet, add, constant_features, own_jet
 
@@ -286,7 +287,9 @@ class Qernel(eqx.Module):
         """The same after one electron has gone to `position`; needs a network without attention."""
         condition = self.conditioner(parameters).astype(r.dtype)
         updates, jastrow = cache
-        orbitals = [known.module.of_electron(position, electron, parameters)[None] for known in self.references]
+        orbitals = [
+            orbitals_of_electron(known.module, position, electron, parameters)[None] for known in self.references
+        ]
         rows = self._dressed(self._lifted(position[None], electron)[1], orbitals)
         updates = updates.replaced(electron, rows[:, 0])
         if self.cusp is not None:

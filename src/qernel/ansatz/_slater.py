@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from qernel.layers import Frozen
-from qernel.orbitals import AbstractOrbitals, RowUpdates, log_sum_determinants
+from qernel.orbitals import AbstractOrbitals, RowUpdates, log_sum_determinants, orbitals_of_electron
 
 from ._contract import LogPsi
 
@@ -55,7 +55,7 @@ class SlaterDeterminant(eqx.Module):
         parameters: Any,
     ) -> tuple[Float[Array, ""], RowUpdates]:
         """The same after one electron has gone to `position`."""
-        row = self.orbitals.module.of_electron(position, electron, parameters)
+        row = orbitals_of_electron(self.orbitals.module, position, electron, parameters)
         return self._log(cache.replaced(electron, row[None, : self.electrons]))
 
     @staticmethod

@@ -8,6 +8,8 @@ from ._jastrow import CuspJastrow as CuspJastrow
 from ._jastrow import PairJastrow as PairJastrow
 from ._jastrow import cusp_slope as cusp_slope
 from ._orbitals import AbstractOrbitals as AbstractOrbitals
+from ._orbitals import DistinctRows as DistinctRows
+from ._orbitals import orbitals_of_electron as orbitals_of_electron
 from ._plane_wave_orbitals import plane_wave_orbitals as plane_wave_orbitals
 from ._plane_waves import PlaneWaves as PlaneWaves
 from ._plane_waves import from_exponentials as from_exponentials

@@ -1,4 +1,5 @@
 import abc
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 from jaxtyping import Array, Float, Int, Num, PyTree
@@ -22,8 +23,20 @@ class AbstractOrbitals(eqx.Module):
         - `parameters`: the Hamiltonian's parameters.
         """
 
+
+@runtime_checkable
+class DistinctRows(Protocol):
+    """Orbitals that differ between electrons, as those of two spins do, and know the row of one electron."""
+
     def of_electron(
         self, position: Float[Array, " dim"], electron: Int[Array, ""], parameters: PyTree
-    ) -> Num[Array, " orbitals"]:
-        """The row of one electron at `position`; orbitals that differ between electrons override it."""
-        return self(position[None], parameters)[0]
+    ) -> Num[Array, " orbitals"]: ...
+
+
+def orbitals_of_electron(
+    orbitals: AbstractOrbitals, position: Float[Array, " dim"], electron: Int[Array, ""], parameters: PyTree
+) -> Num[Array, " orbitals"]:
+    """The row of one electron at `position`."""
+    if isinstance(orbitals, DistinctRows):
+        return orbitals.of_electron(position, electron, parameters)
+    return orbitals(position[None], parameters)[0]
