@@ -28,10 +28,10 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from published_sizes import problem  # noqa: E402
 
+from qernel.ansatz import log_density  # noqa: E402
 from qernel.compilation import compiled  # noqa: E402
 from qernel.gradient import local_energies  # noqa: E402
 from qernel.laplacian import FolxLaplacian, ForwardLaplacian, HessianTrace  # noqa: E402
-from qernel.training._step import log_density  # noqa: E402
 
 
 def seconds(function, *inputs):
@@ -47,7 +47,7 @@ def seconds(function, *inputs):
 
 @compiled
 def forward(ansatz, r, family):
-    return jax.vmap(lambda p, walkers: jax.vmap(lambda x: log_density(ansatz, x, p))(walkers))(family.parameters, r)
+    return jax.vmap(lambda p, walkers: jax.vmap(lambda x: log_density(ansatz)(x, p))(walkers))(family.parameters, r)
 
 
 @compiled

@@ -28,11 +28,12 @@ import jax.numpy as jnp  # noqa: E402
 from jax.flatten_util import ravel_pytree  # noqa: E402
 from published_sizes import problem  # noqa: E402
 
+from qernel.ansatz import log_density  # noqa: E402
 from qernel.compilation import compiled  # noqa: E402
 from qernel.gradient import LogDerivatives, clipped_residuals, local_energies  # noqa: E402
 from qernel.layers import trainable  # noqa: E402
 from qernel.training import train_step  # noqa: E402
-from qernel.training._step import log_density, sample_phase  # noqa: E402
+from qernel.training._step import sample_phase  # noqa: E402
 
 
 def seconds(function, *inputs):
@@ -59,7 +60,7 @@ def measure(electrons):
 
     @compiled
     def forward(ansatz, r):
-        return jax.vmap(lambda p, walkers: jax.vmap(lambda x: log_density(ansatz, x, p))(walkers))(family.parameters, r)
+        return jax.vmap(lambda p, walkers: jax.vmap(lambda x: log_density(ansatz)(x, p))(walkers))(family.parameters, r)
 
     @compiled
     def energies(ansatz, r):

@@ -1,6 +1,7 @@
 """The same numbers on one device and on several, with and without chunks."""
 
 import functools
+import itertools
 
 import equinox as eqx
 import jax
@@ -13,14 +14,14 @@ from qernel.training import fitting_mesh, make_mesh, shard_family, shard_state, 
 
 
 def trained(family, method, state, mesh):
-    """Energies of two steps, final walkers, and final parameters with the optimiser's state."""
-    energies = []
+    """Statistics of two steps, final walkers, and final parameters with the optimiser's state."""
+    statistics = []
     for step in train(state, family, method, 2, mesh=mesh):
-        energies.append(np.asarray(step[1].statistics.energy))
+        statistics.append([np.asarray(leaf) for leaf in jax.tree.leaves(step[1].statistics)])
     new = step[0]
     assert len(new.positions.sharding.device_set) == mesh.size
     leaves = jax.tree.leaves(jax.device_get(eqx.filter((new.ansatz, new.optimiser_state), eqx.is_array)))
-    return [np.array(energies), np.asarray(new.positions), np.asarray(new.step_size), *leaves]
+    return [*itertools.chain(*statistics), np.asarray(new.positions), np.asarray(new.step_size), *leaves]
 
 
 @functools.cache

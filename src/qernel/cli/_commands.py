@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from qernel import hosts
 from qernel.presets import DEFAULT_PRESET, Config, Problem, build, load, preset_names, to_toml
 from qernel.training import RunDirectory, TrainingState, write_atomically
 
@@ -21,12 +22,13 @@ def run(source: str | None, overrides: list[str], out: Path | None, command: str
     name = source or DEFAULT_PRESET
     config = load(name, overrides)
     directory = RunDirectory(default_directory(name) if out is None else out)
-    if directory.begun:
+    if hosts.first() and directory.begun:
         raise ValueError(
             f"{directory.path} already holds a run: choose another --out, or: qernel resume {directory.path}"
         )
     problem = built(config, console)
-    directory.create(to_toml(config, provenance(command)))
+    if hosts.first():
+        directory.create(to_toml(config, provenance(command)))
     console.print(f"{summary(problem)} -> {directory.path}", soft_wrap=True)
     state = start(problem, console)
     problem, state = train_in(directory, problem, state, console)
@@ -39,7 +41,9 @@ def resume(path: Path, overrides: list[str], command: str, console: Console) -> 
     config = configuration_of(directory, overrides)
     problem = built(config, console, references=False)
     problem, state = restore(problem, directory, console, repair=True)
-    if overrides:
+    # Before the first process writes, all have read.
+    hosts.wait("restored")
+    if overrides and hosts.first():
         write_atomically(directory.config, to_toml(config, provenance(command)))
     console.print(f"{summary(problem)}, from step {int(state.step)} -> {directory.path}", soft_wrap=True)
     problem, state = train_in(directory, problem, state, console)
@@ -60,7 +64,7 @@ def evaluate(
     problem = built(config, console, references=False)
     problem, state = restore(problem, directory, console, repair=False)
     target = directory if out is None else RunDirectory(out)
-    if out is not None and target.path.resolve() != directory.path.resolve():
+    if hosts.first() and out is not None and target.path.resolve() != directory.path.resolve():
         target.path.mkdir(parents=True, exist_ok=True)
     console.print(f"{summary(problem)}, trained for {int(state.step)} steps", soft_wrap=True)
     measure(target, problem, state, console, depths_meV, trained_in=directory)
@@ -92,8 +96,9 @@ def measure(
         raise Interrupted(
             f"stopped while measuring; the trained state is saved, measure it with: qernel evaluate {where}"
         ) from None
-    write(dataset, directory)
-    finish(dataset, directory, console, trained_in)
+    if hosts.first():
+        write(dataset, directory)
+        finish(dataset, directory, console, trained_in)
     return dataset
 
 

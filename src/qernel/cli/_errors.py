@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import sys
 import warnings
 from collections.abc import Iterator
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -43,15 +45,25 @@ def sentences(traceback: bool) -> Iterator[None]:
             yield
         except Interrupted as stop:
             console.print(_plain(str(stop)))
-            raise typer.Exit(INTERRUPTED) from None
+            _leave(INTERRUPTED)
         except KeyboardInterrupt:
             console.print("stopped")
-            raise typer.Exit(INTERRUPTED) from None
+            _leave(INTERRUPTED)
         except (ValueError, OSError, RuntimeError) as error:
             if traceback:
                 raise
             console.print(f"[red]error:[/] {_plain(_sentence(error))}")
-            raise typer.Exit(BAD_INPUT if isinstance(error, ValueError | OSError) else FAILED) from None
+            _leave(BAD_INPUT if isinstance(error, ValueError | OSError) else FAILED)
+
+
+def _leave(code: int) -> NoReturn:
+    hosts = sys.modules.get("qernel.hosts")
+    if hosts is not None and hosts.several():
+        # The usual end would wait for processes that may be gone.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise typer.Exit(code) from None
 
 
 def _sentence(error: Exception) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ._arguments import depths_of, is_name, is_number, is_size, split_source, spread_values
 from ._errors import sentences
+from ._joined import joined
 
 app = typer.Typer(
     name="qernel",
@@ -41,8 +42,20 @@ Overrides = Annotated[
 ]
 
 
-def _console() -> Console:
-    return Console(highlight=False)
+Distributed = Annotated[
+    str | None,
+    typer.Option(
+        "--distributed",
+        metavar="auto | HOST:PORT,PROCESSES,NUMBER",
+        help="This is one of several processes that share the work: 'auto' asks SLURM or Open MPI, or give the address "
+        "of process 0, how many there are, and which this is, from 0.",
+        show_default=False,
+    ),
+]
+
+
+def _console(*, quiet: bool = False) -> Console:
+    return Console(highlight=False, quiet=quiet)
 
 
 def _command() -> str:
@@ -65,6 +78,7 @@ def run(
         typer.Option("--out", metavar="DIR", help="Where to write [default: runs/PRESET-TIME].", show_default=False),
     ] = None,
     cache: Cache = None,
+    distributed: Distributed = None,
     traceback: Traceback = False,
 ) -> None:
     """Train one wavefunction for a family of Hamiltonians, evaluate it and draw the figures."""
@@ -75,9 +89,10 @@ def run(
 
         load(source or DEFAULT_PRESET, overrides)
         _use_cache(cache)
-        from . import _commands
+        with joined(distributed) as first:
+            from . import _commands
 
-        _commands.run(source, overrides, out, _command(), _console())
+            _commands.run(source, overrides, out, _command(), _console(quiet=not first))
 
 
 @app.command(short_help="Measure a trained wavefunction at any depths.")
@@ -103,25 +118,34 @@ def evaluate(
         ),
     ] = None,
     cache: Cache = None,
+    distributed: Distributed = None,
     traceback: Traceback = False,
 ) -> None:
     """Measure a trained wavefunction with frozen parameters at any depths: --depth 0 7.5 12.5 30."""
     with sentences(traceback):
         depths = depths_of(depth)
         _use_cache(cache)
-        from . import _commands
+        with joined(distributed) as first:
+            from . import _commands
 
-        _commands.evaluate(directory, depths, out, overrides or [], _command(), _console())
+            _commands.evaluate(directory, depths, out, overrides or [], _command(), _console(quiet=not first))
 
 
 @app.command(short_help="Continue a run from its last checkpoint.")
-def resume(directory: Run, overrides: Overrides = None, cache: Cache = None, traceback: Traceback = False) -> None:
+def resume(
+    directory: Run,
+    overrides: Overrides = None,
+    cache: Cache = None,
+    distributed: Distributed = None,
+    traceback: Traceback = False,
+) -> None:
     """Continue a run from its last checkpoint; steps=N extends it."""
     with sentences(traceback):
         _use_cache(cache)
-        from . import _commands
+        with joined(distributed) as first:
+            from . import _commands
 
-        _commands.resume(directory, overrides or [], _command(), _console())
+            _commands.resume(directory, overrides or [], _command(), _console(quiet=not first))
 
 
 @app.command(short_help="Which ingredients of the wavefunction pay.")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from qernel import hosts
 from qernel.presets import Problem
 from qernel.training import (
     CheckpointWriter,
@@ -76,7 +78,7 @@ def restore(
         state = load_checkpoint(
             directory.checkpoints, problem.state(), identity=problem.config.identity(), on_damage=on_damage
         )
-    for step in damaged if repair else ():
+    for step in damaged if repair and hosts.first() else ():
         set_damaged_aside(directory.checkpoints, step)
     return in_recorded_phases(problem, directory, int(state.step)), state
 
@@ -143,11 +145,12 @@ def train_in(
                     # A failing state must not push a good one out of the last few.
                     good = not step_failed(report, config.sampling.walkers)
                     wanted = number % settings.checkpoint_every == 0 or number == last
-                    if good and (wanted or interruption.requested):
+                    stop = _any_asked(interruption)
+                    if good and (wanted or stop):
                         writer.save(number, state)
-                    if interruption.requested:
+                    if stop:
                         writer.wait()
-                        raise Interrupted(interrupted_message(directory, interruption.requested.name))
+                        raise Interrupted(interrupted_message(directory, stop))
         except TrainingFault as fault:
             if fault.last_good is not None:
                 writer.save(int(fault.last_good.step), fault.last_good)
@@ -158,7 +161,14 @@ def train_in(
                 f"{fault}; the last good state is the checkpoint of step {saved[-1]}, and "
                 f"'qernel doctor {directory.path}' replays the fault"
             ) from None
-    return problem, state
+    return problem, hosts.local(state)
+
+
+def _any_asked(interruption: Interruption) -> str:
+    """The name of the signal that one of the processes has received; of several, all stop at the same step."""
+    number = 0 if interruption.requested is None else int(interruption.requested)
+    number = hosts.largest(number)
+    return signal.Signals(number).name if number else ""
 
 
 def _steps(
@@ -180,12 +190,14 @@ def _steps(
 def _retire(directory: RunDirectory, problem: Problem, state: TrainingState) -> tuple[Problem, TrainingState]:
     """Leave to the phases that are much the higher ones, over the last third of the steps, no walkers."""
     late: dict[str, list[float]] = {}
-    for row in read_metrics(directory.metrics):
+    for row in read_metrics(directory.metrics) if hosts.first() else ():
         if 2 * int(state.step) < 3 * int(row["step"]) <= 3 * int(state.step):
             late.setdefault(row["step"], []).append(float(row["energy"]))
-    energies = np.nanmean(np.array(list(late.values())), axis=0)
+    energies = np.nanmean(np.array(list(late.values())), axis=0) if late else np.zeros(problem.family.size)
+    energies = hosts.from_first(energies)
+    margin = problem.config.training.margin_meV
     state, family = retire_phases(
-        state, problem.family, energies, phases=len(problem.phases), margin=problem.config.training.margin_meV
+        hosts.local(state), problem.family, energies, phases=len(problem.phases), margin=margin
     )
     return dataclasses.replace(problem, family=family), state
 

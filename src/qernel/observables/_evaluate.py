@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from qernel import hosts
 from qernel.ansatz import Ansatz, log_density
 from qernel.compilation import compiled
 from qernel.gradient import local_energies
@@ -110,7 +111,7 @@ def evaluate(
         jnp.zeros((size, walkers), jnp.int32),
     )
     device_vectors = jnp.asarray(halves, positions.dtype)
-    start = np.asarray(positions)
+    start = hosts.fetch(positions)
     measured: list[_Phase] = []
     recorded: list[np.ndarray] = []
     for phase in range(phases):
@@ -128,11 +129,12 @@ def evaluate(
             bins,
             groups,
         )
-        measured.append(jax.tree.map(np.asarray, record))
+        measured.append(hosts.fetch(record))
         if record_every and phase % record_every == 0:
             finite = measured[-1].finite[..., None, None]
-            recorded.append(np.where(finite, np.asarray(positions), np.asarray(np.nan, positions.dtype)))
+            recorded.append(np.where(finite, hosts.fetch(positions), np.asarray(np.nan, positions.dtype)))
         report(burn_in + phase + 1)
+    ansatz, family, positions, steps, sums = hosts.local((ansatz, family, positions, steps, sums))
     first = jax.tree.map(lambda leaf: leaf[0], family.parameters)
     real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], first).real)
     samples = np.stack(recorded, axis=2) if recorded else None

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
+
+from qernel import hosts
 
 from ._named_arrays import digest, fingerprint, fingerprints, free, join, split
 
@@ -52,9 +56,9 @@ class CheckpointWriter:
             raise ValueError(f"at least one checkpoint must be kept, got {keep}")
         self.directory = Path(directory).resolve()
         self.identity = dict(identity or {})
-        ocp = _orbax()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._checkpointer = ocp.training.Checkpointer(
+        ocp = _orbax()
+        self._checkpointer: Any = ocp.training.Checkpointer(
             self.directory,
             preservation_policy=ocp.training.preservation_policies.LatestN(keep),
             cleanup_tmp_directories=True,
@@ -68,9 +72,13 @@ class CheckpointWriter:
         self.close()
 
     def save(self, step: int, state: PyTree) -> None:
-        """Start to save `state` as `step`, unless it is there already; returns before it is on disk."""
-        if step in checkpoint_steps(self.directory):
+        """Start to save `state` as `step`, unless it is there already; returns before it is on disk.
+
+        Several processes save together: every one of them must call it.
+        """
+        if hosts.agreed(step in checkpoint_steps(self.directory)):
             return
+        state = hosts.shared(state)
         changing, constant = split(state)
         if self._constants is None:
             self._constants = self._save_constants(constant)
@@ -86,7 +94,8 @@ class CheckpointWriter:
     def _save_constants(self, constant: dict[str, Any]) -> str:
         prints = fingerprints(constant)
         path = self.directory / _CONSTANTS
-        if constant and (not path.is_dir() or _read_metadata(path).get("leaves") != prints):
+        missing = not path.is_dir() or _read_metadata(path).get("leaves") != prints
+        if constant and hosts.agreed(missing):
             _orbax().save(path, constant, overwrite=True, custom_metadata={"leaves": prints})
         return digest(prints)
 
@@ -212,8 +221,7 @@ def _place(name: str) -> str:
 
 
 def _restore(path: Path, expected: dict[str, Any], found: dict[str, list[Any]]) -> dict[str, Any]:
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    structs = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device) for name, leaf in expected.items()}
+    structs = {name: _abstract(leaf) for name, leaf in expected.items()}
     try:
         values = _orbax().load(path, structs, checkpointable_name="state")
     except Exception as error:
@@ -222,6 +230,14 @@ def _restore(path: Path, expected: dict[str, Any], found: dict[str, list[Any]]) 
         if fingerprint(leaf) != found[name]:
             raise _Damaged(f"the bytes of {_place(name)} have changed since they were written")
     return {name: free(leaf) for name, leaf in values.items()}
+
+
+def _abstract(leaf: Any) -> Any:
+    # As arrays of the host: on devices Orbax places them in threads of its own, where x64 may not be enabled.
+    if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return np.empty(leaf.shape, leaf.dtype)
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
 
 
 def _first_line(error: Exception) -> str:

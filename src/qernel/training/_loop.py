@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from qernel import hosts
 from qernel.compilation import compiled
 from qernel.gradient import local_energies
 from qernel.hamiltonian import Family
@@ -90,6 +91,7 @@ def train(
             # A step returns its arrays where the compiler likes them; in place already, this costs nothing.
             before = state if mesh is None else shard_state(state, mesh)
             state, report = train_step(before, family, method)
+            report = hosts.local(report)
             failed = step_failed(report, state.positions.shape[1])
         if not failed:
             faults, last_good = 0, state

@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
+from qernel import hosts
 from qernel.hamiltonian import Family
 
 from ._state import TrainingState
@@ -52,13 +53,20 @@ def shard_walkers(array: Array, mesh: Mesh) -> Array:
     for size, axis in zip(array.shape, AXES, strict=False):
         if size % mesh.shape[axis]:
             raise ValueError(f"{size} {axis}s cannot be shared evenly by {mesh.shape[axis]} devices: choose a multiple")
-    return jax.device_put(array, NamedSharding(mesh, PartitionSpec(*AXES)))
+    return hosts.put(array, NamedSharding(mesh, PartitionSpec(*AXES)))
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
     """Place a copy of every array of a tree on each device."""
     arrays, static = eqx.partition(tree, eqx.is_array)
-    return eqx.combine(jax.device_put(arrays, NamedSharding(mesh, PartitionSpec())), static)
+    return eqx.combine(_put(arrays, NamedSharding(mesh, PartitionSpec())), static)
+
+
+def _put(tree: PyTree, sharding: NamedSharding) -> PyTree:
+    if not hosts.several():
+        # All arrays at once.
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(lambda leaf: hosts.put(leaf, sharding), tree)
 
 
 def shard_state(state: TrainingState, mesh: Mesh) -> TrainingState:
@@ -67,7 +75,7 @@ def shard_state(state: TrainingState, mesh: Mesh) -> TrainingState:
     The numbers do not depend on the mesh: random keys belong to walkers, not to devices.
     """
     positions = shard_walkers(state.positions, mesh)
-    step_size = jax.device_put(state.step_size, NamedSharding(mesh, PartitionSpec(AXES[0])))
+    step_size = hosts.put(state.step_size, NamedSharding(mesh, PartitionSpec(AXES[0])))
     # Taken out before the rest is copied: walkers are the one array that may be too large for each device.
     rest = replicate(eqx.tree_at(lambda s: (s.positions, s.step_size), state, (None, None)), mesh)
     return eqx.tree_at(
@@ -77,5 +85,5 @@ def shard_state(state: TrainingState, mesh: Mesh) -> TrainingState:
 
 def shard_family(family: Family, mesh: Mesh) -> Family:
     """Place a family: its parameters follow the Hamiltonians, its tables are copied to each device."""
-    parameters = jax.device_put(family.parameters, NamedSharding(mesh, PartitionSpec(AXES[0])))
+    parameters = _put(family.parameters, NamedSharding(mesh, PartitionSpec(AXES[0])))
     return eqx.tree_at(lambda f: f.parameters, replicate(family, mesh), parameters)

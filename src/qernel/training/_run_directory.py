@@ -4,10 +4,12 @@ import csv
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 import numpy as np
+
+from qernel import hosts
 
 from ._checkpoint import checkpoint_steps
 from ._state import StepReport
@@ -126,6 +128,9 @@ class MetricsWriter:
         self.depths = tuple(float(depth) for depth in depths_meV)
         self.phases = ("",) * len(self.depths) if phases is None else tuple(phases)
         self.scale = hartree_meV / electrons
+        self._file: TextIO | None = None
+        if not hosts.first():
+            return
         rows = [row for row in read_metrics(self.path) if int(row["step"]) <= after_step]
         lines = [",".join(METRICS)] + [",".join(row.get(name, "") for name in METRICS) for row in rows]
         write_atomically(self.path, "\n".join(lines) + "\n")
@@ -135,10 +140,13 @@ class MetricsWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def write(self, step: int, report: StepReport) -> None:
-        """Append the rows of one step."""
+        """Append the rows of one step; of several processes the first one writes."""
+        if self._file is None:
+            return
         report = jax.device_get(report)
         statistics, scale = report.statistics, self.scale
         for i, (depth, phase) in enumerate(zip(self.depths, self.phases, strict=True)):

@@ -1,0 +1,181 @@
+"""Several processes, on one or many hosts, that run one program together: started explicitly, never by import."""
+
+import functools
+import threading
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+from jaxtyping import Array, PyTree
+
+# A process that is gone is noticed within this time, in seconds, where no broken connection tells at once.
+_HEARTBEAT = 30
+# Between two looks at the others.
+_LOOK = 5
+# The others wait so long for the one that writes the last figures.
+_SHUTDOWN = 24 * 3600
+_FINISHED = threading.Event()
+
+
+def start(
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    *,
+    on_loss: Callable[[str], None] | None = None,
+) -> None:
+    """Join the processes of this run; to be called once, before anything is computed.
+
+    Every process runs the same program on its own devices. Afterwards `jax.devices()` are those of all, and
+    [`make_mesh`][qernel.training.make_mesh] shares the work among them. This is `jax.distributed.initialize` with a
+    heartbeat of half a minute.
+
+    **Arguments:** `coordinator`, `HOST:PORT` of process 0; `processes`, their number; `process`, that of this one, from
+    0. Without them JAX asks the batch system (SLURM, Open MPI). `on_loss`, called in a thread with a sentence when
+    another process no longer answers; it should end this one, whose next common computation would wait for ever.
+    Without it, and always when process 0 is lost, JAX itself ends the process with a message of its own.
+
+    **Raises:** `ValueError` for numbers that do not fit; `RuntimeError` if something has been computed already, no
+    batch system is found or the others do not answer within five minutes.
+    """
+    given = (coordinator, processes, process)
+    if any(x is not None for x in given) and any(x is None for x in given):
+        raise ValueError("several processes need all of coordinator, processes and process, or none of them")
+    if processes is not None and process is not None and not 0 <= process < processes:
+        raise ValueError(f"the number of a process must be from 0 to {processes - 1}, got {process}")
+    jax.config.update("jax_enable_recoverability", on_loss is not None)
+    try:
+        jax.distributed.initialize(
+            coordinator, processes, process, heartbeat_timeout_seconds=_HEARTBEAT, shutdown_timeout_seconds=_SHUTDOWN
+        )
+    except ValueError as error:
+        raise RuntimeError(f"the processes did not find each other: {error}") from None
+    if on_loss is not None and several():
+        threading.Thread(target=_watch, args=(on_loss,), daemon=True).start()
+
+
+def _watch(on_loss: Callable[[str], None]) -> None:
+    from jax.experimental.multihost_utils import live_devices
+
+    everything = jax.devices()
+    while not _FINISHED.wait(_LOOK):
+        try:
+            with live_devices(everything) as live:
+                lost = {device.process_index for device in everything} - {device.process_index for device in live}
+        except Exception as error:
+            lost, reason = {-1}, str(error).strip().splitlines()[0][:200]
+        else:
+            reason = f"process {', '.join(map(str, sorted(lost)))} no longer answers"
+        if lost and not _FINISHED.is_set():
+            on_loss(reason)
+            return
+
+
+def finish() -> None:
+    """Wait for all processes and leave them."""
+    if several():
+        wait("finished")
+        _FINISHED.set()
+        jax.distributed.shutdown()
+
+
+def several() -> bool:
+    """Whether this process is one of several. Starts no backend."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def first() -> bool:
+    """Whether this process is the one that writes files and speaks; it is where there is only one."""
+    return not several() or jax.process_index() == 0
+
+
+def wait(name: str) -> None:
+    """Go on when all processes have come to the place of this `name`."""
+    if several():
+        from jax.experimental.multihost_utils import sync_global_devices
+
+        sync_global_devices(name)
+
+
+def from_first(values: np.ndarray) -> np.ndarray:
+    """The `values` of process 0, of the same shape in every process."""
+    if not several():
+        return values
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    return np.asarray(broadcast_one_to_all(values))
+
+
+def largest(value: int) -> int:
+    """The largest of the values of all processes."""
+    if not several():
+        return value
+    from jax.experimental.multihost_utils import process_allgather
+
+    return int(np.max(process_allgather(np.asarray(value))))
+
+
+def agreed(fact: bool) -> bool:
+    """What process 0 has found, for all: what they read of a disk may differ for a moment."""
+    return bool(from_first(np.asarray(fact)))
+
+
+def put(array: Array, sharding: Sharding) -> Array:
+    """An array under another sharding, which may span processes; each of them gives the same values, or its share."""
+    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        # device_put of keys knows the devices of this process only.
+        data = put(jax.random.key_data(array), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(array))
+    if not isinstance(array, jax.Array) or array.is_fully_addressable:
+        if sharding.is_fully_addressable:
+            return jax.device_put(array, sharding)
+        # device_put would compare the values of all processes.
+        values = np.asarray(array)
+        return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+    if array.sharding.is_equivalent_to(sharding, array.ndim):
+        return array
+    return _resharded(sharding)(array)
+
+
+@functools.cache
+def _resharded(sharding):
+    return jax.jit(lambda x: x, out_shardings=sharding)
+
+
+def shared(tree: PyTree) -> PyTree:
+    """The same arrays, those of this process alone as copies on all devices of all processes."""
+    if not several():
+        return tree
+    everywhere = NamedSharding(Mesh(np.array(jax.devices()), ("device",)), PartitionSpec())
+
+    def of_leaf(leaf):
+        alone = isinstance(leaf, jax.Array) and leaf.is_fully_addressable
+        return put(leaf, everywhere) if alone else leaf
+
+    arrays, static = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(jax.tree.map(of_leaf, arrays), static)
+
+
+def local(tree: PyTree) -> PyTree:
+    """The same arrays, whole, on the first device of each process: every process must call it."""
+    if not several():
+        return tree
+    device = jax.local_devices()[0]
+
+    def of_leaf(leaf):
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+            return leaf
+        mesh = leaf.sharding.mesh  # type: ignore[attr-defined]
+        whole = put(leaf, NamedSharding(mesh, PartitionSpec()))
+        return jax.device_put(whole.addressable_data(0), device)
+
+    arrays, static = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(jax.tree.map(of_leaf, arrays), static)
+
+
+def fetch(tree: PyTree) -> PyTree:
+    """The arrays of a tree on the host, from the devices of all processes: every process must call it."""
+    return jax.device_get(local(tree))
