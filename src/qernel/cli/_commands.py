@@ -15,11 +15,21 @@ from ._evaluation import evaluate_in, write
 from ._provenance import provenance
 from ._report import finish
 from ._training import restore, start, train_in
+from ._transfer import begun_from, with_network_of
 
 
-def run(source: str | None, overrides: list[str], out: Path | None, command: str, console: Console) -> None:
-    """Train, evaluate, draw."""
+def run(
+    source: str | None,
+    overrides: list[str],
+    out: Path | None,
+    command: str,
+    console: Console,
+    trained: Path | None = None,
+) -> None:
+    """Train, evaluate, draw; `trained`, a run whose wavefunction is the start."""
     name = source or DEFAULT_PRESET
+    if trained is not None:
+        overrides = with_network_of(trained, name, overrides)
     config = load(name, overrides)
     directory = RunDirectory(default_directory(name) if out is None else out)
     if hosts.first() and directory.begun:
@@ -27,6 +37,8 @@ def run(source: str | None, overrides: list[str], out: Path | None, command: str
             f"{directory.path} already holds a run: choose another --out, or: qernel resume {directory.path}"
         )
     problem = built(config, console)
+    if trained is not None:
+        problem = begun_from(problem, trained, console)
     if hosts.first():
         directory.create(to_toml(config, provenance(command)))
     console.print(f"{summary(problem)} -> {directory.path}", soft_wrap=True)

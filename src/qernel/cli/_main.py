@@ -77,6 +77,15 @@ def run(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where to write [default: runs/PRESET-TIME].", show_default=False),
     ] = None,
+    trained: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Begin with the network and the pair function of this run, of fewer electrons.",
+            show_default=False,
+        ),
+    ] = None,
     cache: Cache = None,
     distributed: Distributed = None,
     traceback: Traceback = False,
@@ -92,7 +101,7 @@ def run(
         with joined(distributed) as first:
             from . import _commands
 
-            _commands.run(source, overrides, out, _command(), _console(quiet=not first))
+            _commands.run(source, overrides, out, _command(), _console(quiet=not first), trained)
 
 
 @app.command(short_help="Measure a trained wavefunction at any depths.")

@@ -10,6 +10,7 @@ from ._bravais import square as square
 from ._bravais import triangular as triangular
 from ._lattice import Lattice as Lattice
 from ._periodic_distance import PeriodicDistance as PeriodicDistance
+from ._shells import shells as shells
 from ._supercell import Supercell as Supercell
 from ._supercell import check_commensurate as check_commensurate
 from ._supercell import is_commensurate as is_commensurate

@@ -1,15 +1,19 @@
 """Jastrow factors: the electron-electron cusp and a smooth conditioned pair function."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from qernel.layers import MLP, FiLM, Linear
 
 from ._cos_sin import cos_sin
+
+PairFunction = Callable[[Float[Array, "pairs dim"], Bool[ArrayLike, " pairs"]], Float[Array, " pairs"]]
 
 
 def _pairs(electrons: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -134,13 +138,13 @@ class PairJastrow(eqx.Module):
 
     def __call__(self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]) -> Float[Array, ""]:
         """Logarithm of the factor."""
-        return _pair_sum(self._of_pairs(condition), r, self.electrons)
+        return _pair_sum(self.of_pairs(condition), r, self.electrons)
 
     def derivatives(
         self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]
     ) -> tuple[Float[Array, ""], Float[Array, "electrons dim"], Float[Array, ""]]:
         """The logarithm with its gradient and Laplacian."""
-        return _pair_sum_derivatives(self._of_pairs(condition), r, self.electrons)
+        return _pair_sum_derivatives(self.of_pairs(condition), r, self.electrons)
 
     def change(
         self,
@@ -150,9 +154,11 @@ class PairJastrow(eqx.Module):
         condition: Float[Array, " condition"],
     ) -> Float[Array, ""]:
         """Change of the logarithm when one electron goes to `position`."""
-        return _pair_sum_change(self._of_pairs(condition), r, electron, position, self.electrons)
+        return _pair_sum_change(self.of_pairs(condition), r, electron, position, self.electrons)
 
-    def _of_pairs(self, condition):
+    def of_pairs(self, condition: Float[Array, " condition"]) -> PairFunction:
+        """The pair function u of `(displacement, parallel)`, both with a leading axis over pairs."""
+
         def of_pairs(displacement, parallel):
             dtype = displacement.dtype
             turns = jnp.matmul(displacement, jnp.asarray(self.waves, dtype).T / (2 * np.pi), precision="highest")

@@ -1,7 +1,6 @@
 """From a configuration to everything that a training run needs."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from qernel.ansatz import Ansatz, CompetingPhases, MomentumProjected, Unconditioned, qernel
 from qernel.hamiltonian import Family, InPhase, in_phases
-from qernel.lattice import Lattice, PeriodicDistance
+from qernel.lattice import PeriodicDistance, shells
 from qernel.layers import ConditionRouter, ElectronRouter, JointRouter, Softmax, SquaredReLU, TopK
 from qernel.observables import moire_supercell
 from qernel.optimise import AbstractOptimiser, FirstOrder, StochasticReconfiguration
@@ -262,20 +261,3 @@ def _starting_weights(a: AnsatzConfig) -> tuple[float, ...]:
     share = a.determinants // len(a.references)
     weights = [1.0 if a.start in ("both", _PHASE[name]) else 0.3 for name in a.references]
     return tuple(weight for weight in weights for _ in range(share))
-
-
-def shells(cell: Lattice, count: int) -> Float[np.ndarray, "vectors dim"]:
-    """One of each pair ±G of the `count` shortest shells of reciprocal vectors of a cell."""
-    radius = 2 * math.pi / cell.volume ** (1 / cell.dim)
-    while True:
-        vectors = cell.reciprocal_vectors(radius)
-        lengths = np.linalg.norm(vectors, axis=1)
-        edges = np.flatnonzero(np.diff(lengths) > 1e-6 * radius)
-        # The last shell inside the radius is whole as well, but one more edge shows that it is.
-        if len(edges) >= count:
-            inside = vectors[: edges[count - 1] + 1]
-            break
-        radius *= 1.5
-    turns = np.round(inside @ cell.matrix.T / (2 * np.pi)).astype(int)
-    first = np.array([next(n for n in row if n) for row in turns])
-    return inside[first > 0]

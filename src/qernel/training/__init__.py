@@ -31,3 +31,5 @@ from ._state import TrainingState as TrainingState
 from ._state import initial_state as initial_state
 from ._step import move_walkers as move_walkers
 from ._step import train_step as train_step
+from ._transfer import Transfer as Transfer
+from ._transfer import transferred as transferred

@@ -1,0 +1,230 @@
+"""A wavefunction of few electrons as the start of one of many."""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from qernel.ansatz import Qernel
+from qernel.compilation import compiled
+from qernel.lattice import Lattice
+from qernel.layers import trainable
+
+# The old pair function is kept within this share of its cell's radius, and goes over to a constant up to the radius.
+_WHOLE = 0.7
+_DIRECTIONS = 32
+_SEPARATIONS = 64
+
+
+class Transfer(NamedTuple):
+    """A wavefunction that begins with what another one knows.
+
+    - `ansatz`: the wavefunction.
+    - `network`: whether the network went over, and not the Jastrow factor alone.
+    - `misfit`: of the pair function, the mean square relative to the variance.
+    """
+
+    ansatz: Qernel
+    network: bool
+    misfit: float
+
+
+def transferred(
+    new: Qernel,
+    old: Qernel,
+    parameters: PyTree,
+    *,
+    cell: Lattice,
+    old_cell: Lattice,
+    key: PRNGKeyArray,
+    steps: int = 1500,
+) -> Transfer:
+    r"""A wavefunction in a larger cell that begins with what a trained one knows.
+
+    The conditioner, the weights of the phases, the range of the cusp and the pair function go over whatever the sizes
+    of both networks. The pair function $u(r;\lambda)$ is one of the old cell: it is kept within the radius R of the
+    circle inscribed there, goes over to its mean on that circle from 0.7 R on, and is fitted by the pair function of
+    the new cell (Adam, at the family's own λ).
+
+    The network goes over where its layers have the same shapes: waves by their vectors, those of the old cell that are
+    none of the new one are left out; pair biases in proportion to the number of electrons, over which an attention is
+    normalised; the factor of each orbital is the mean of those of the old orbitals of its determinant, which belong to
+    other orbitals than the new ones. A network of other sizes starts anew, without effect on the orbitals, $f = 0$.
+
+    **Arguments:** `new`, with starting parameters; `old`, trained; `parameters`, those of the new family, with a
+    leading axis over Hamiltonians; the cells of both; `steps` of the fit.
+
+    **Raises:** `ValueError` if the two are conditioned on different ranges of parameters or by vectors of different
+    sizes, or if one of them has a pair function (or a cusp) and the other has none.
+    """
+    _check(new, old)
+    dtype = new.lift.weight.dtype
+    same = _same_network(new, old)
+    places = ["conditioner"]
+    if new.cusp is not None:
+        places.append("cusp.log_range")
+    if same:
+        places += ["blocks", "lift.bias"]
+    if _shapes(new.weight_head) == _shapes(old.weight_head):
+        places.append("weight_head")
+    for name in places:
+        place = _at(name)
+        new = eqx.tree_at(place, new, _cast(place(old), dtype))
+    if same:
+        new = _with_waves(new, old, dtype)
+        dressing = jax.tree.map(lambda x: _mean_of_orbitals(x, old, new).astype(dtype), old.dressing)
+    else:
+        # The first step can still move it: the features behind are not zero.
+        dressing = jax.tree.map(jnp.zeros_like, new.dressing)
+    new = eqx.tree_at(lambda q: q.dressing, new, dressing)
+    misfit = 0.0
+    if new.pair is not None:
+        conditions = jax.vmap(new.conditioner)(parameters).astype(dtype)
+        pair, misfit = _fitted_pair(new, old, conditions, cell, old_cell, key, steps)
+        new = eqx.tree_at(lambda q: q.pair, new, pair)
+    return Transfer(new, same, float(misfit))
+
+
+def _shapes(tree):
+    return jax.tree.map(lambda x: x.shape, eqx.filter(tree, eqx.is_array))
+
+
+def _cast(tree, dtype):
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype) if eqx.is_inexact_array(x) else x, tree)
+
+
+def _same_network(new: Qernel, old: Qernel) -> bool:
+    plain = new.determinants == old.determinants and new.complex == old.complex
+    waves = 2 * len(new.embedding.reciprocal_vectors), 2 * len(old.embedding.reciprocal_vectors)
+    rest = new.lift.weight.shape[0] - waves[0] == old.lift.weight.shape[0] - waves[1]
+    static = eqx.partition(new.blocks, eqx.is_array)[1], eqx.partition(old.blocks, eqx.is_array)[1]
+    return plain and rest and _shapes(new.blocks) == _shapes(old.blocks) and bool(eqx.tree_equal(*static))
+
+
+def _with_waves(new: Qernel, old: Qernel, dtype) -> Qernel:
+    """The maps from plane-wave features: cosines as they are, sines with the sign of the vector."""
+    mine, theirs = (np.asarray(q.embedding.reciprocal_vectors) for q in (new, old))
+    found = []
+    for source, vector in enumerate(theirs):
+        for sign in (1.0, -1.0):
+            distance = np.linalg.norm(mine - sign * vector, axis=1)
+            if distance.min() < 1e-6 * np.linalg.norm(vector):
+                found.append((int(distance.argmin()), source, sign))
+    places, sources, signs = np.array(found).reshape(-1, 3).T
+    places, sources, signs = places.astype(int), sources.astype(int), jnp.asarray(signs, dtype)
+
+    def mapped(weights, rest):
+        """Rows of features: cosines, sines, and what is not a wave."""
+        cos, sin, own = jnp.split(weights.astype(dtype), [len(theirs), 2 * len(theirs)])
+        empty = jnp.zeros((len(mine), weights.shape[1]), dtype)
+        even, odd = empty.at[places].set(cos[sources]), empty.at[places].set(signs[:, None] * sin[sources])
+        return jnp.concatenate([even, odd, own][: 2 + rest])
+
+    share = sum(old.electrons) / sum(new.electrons)
+    biases = [share * mapped(bias.weights.T, False).T for bias in old.pair_biases]
+    lift = mapped(old.lift.weight, True)
+    return eqx.tree_at(lambda q: (q.lift.weight, *(b.weights for b in q.pair_biases)), new, (lift, *biases))
+
+
+def _mean_of_orbitals(x: Array, old: Qernel, new: Qernel) -> Array:
+    parts = x.reshape(*x.shape[:-1], -1, sum(old.electrons))
+    mean = jnp.mean(parts, axis=-1, keepdims=True)
+    return jnp.broadcast_to(mean, (*mean.shape[:-1], sum(new.electrons))).reshape(*x.shape[:-1], -1)
+
+
+def _at(name):
+    def place(tree):
+        for part in name.split("."):
+            tree = getattr(tree, part)
+        return tree
+
+    return place
+
+
+def _check(new: Qernel, old: Qernel) -> None:
+    mine, theirs = new.conditioner, old.conditioner
+    if mine.size != theirs.size:
+        raise ValueError(
+            f"the condition has {theirs.size} numbers there and {mine.size} here: choose condition_size alike"
+        )
+    ranges = [
+        (c.varying, *(tuple(round(x, 12) for x in xs) for xs in (c.centre, c.half_width))) for c in (mine, theirs)
+    ]
+    if ranges[0] != ranges[1]:
+        raise ValueError(
+            "the two are trained for different ranges of parameters: choose the same lowest and highest depth, the "
+            "same phases and the same material"
+        )
+    for name in ("cusp", "pair"):
+        if (getattr(new, name) is None) != (getattr(old, name) is None):
+            raise ValueError(f"one of the two wavefunctions has a {name} factor and the other has none")
+
+
+def _fitted_pair(new, old, conditions, cell, old_cell, key, steps):
+    dtype = conditions.dtype
+    radius = old_cell.shortest_translation() / 2
+    key_edge, key_fit = jax.random.split(key)
+    directions = jax.random.normal(key_edge, (_DIRECTIONS, cell.dim), dtype)
+    edge = radius * directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
+
+    def channels(pair, separations):
+        """u of parallel and antiparallel pairs: (hamiltonians, separations, 2)."""
+
+        def of(condition):
+            both = pair.of_pairs(condition)
+            n = len(separations)
+            return jnp.stack([both(separations, jnp.full(n, parallel)) for parallel in (True, False)], axis=1)
+
+        return jax.vmap(of)(conditions)
+
+    def target(separations):
+        nearest = cell.minimum_image(separations)
+        outside = jnp.mean(channels(old.pair, edge), axis=1, keepdims=True)
+        distance = jnp.linalg.norm(nearest, axis=1) / radius
+        x = jnp.clip((distance - _WHOLE) / (1 - _WHOLE), 0, 1)
+        inside = (1 - x**2 * (3 - 2 * x))[None, :, None]
+        return outside + inside * (channels(old.pair, nearest) - outside)
+
+    def separations(key):
+        """Half over the whole cell, half where the function is not constant."""
+        keys = jax.random.split(key)
+        whole = jax.random.uniform(keys[0], (_SEPARATIONS, cell.dim), dtype) @ jnp.asarray(cell.matrix, dtype)
+        near = math.sqrt(0.5) * radius * jax.random.normal(keys[1], whole.shape, dtype)
+        return jnp.concatenate([whole, near])
+
+    # Behind the first layer the two are alike: only the features of the separation are others.
+    start = eqx.tree_at(
+        lambda p: (p.film, p.output, p.hidden.layers[1]),
+        new.pair,
+        jax.tree.map(lambda x: jnp.asarray(x, dtype), (old.pair.film, old.pair.output, old.pair.hidden.layers[1])),
+    )
+    trained, static = eqx.partition(start, trainable(start))
+    optimiser = optax.adam(lambda step: 5e-3 * (1 + jnp.cos(jnp.pi * step.astype(dtype) / steps)))
+
+    def misfit(trained, key):
+        r = separations(key)
+        wanted = target(r)
+        found = channels(eqx.combine(trained, static), r)
+        square = jnp.mean((found - wanted) ** 2)
+        return square, square / (jnp.mean(jnp.var(wanted, axis=1)) + jnp.finfo(dtype).tiny)
+
+    def step(carry, key):
+        trained, state = carry
+        (_, relative), slope = jax.value_and_grad(misfit, has_aux=True)(trained, key)
+        # Optax promotes its counters in silence.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = optimiser.update(slope, state)
+        return (eqx.apply_updates(trained, updates), state), relative
+
+    @compiled
+    def fit(trained, keys):
+        (trained, _), relative = jax.lax.scan(step, (trained, optimiser.init(trained)), keys)
+        return trained, jnp.mean(relative[-20:])
+
+    trained, relative = fit(trained, jax.random.split(key_fit, steps))
+    return eqx.combine(trained, static), relative
