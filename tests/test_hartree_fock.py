@@ -21,6 +21,7 @@ from qernel.reference import (
     crystal_branch,
     crystal_sites,
     crystal_start,
+    crystal_translations,
     hartree_fock,
     liquid_branch,
     orbital_branch,
@@ -257,6 +258,46 @@ def test_crystal_sites_of_the_moire_fillings(electrons, cells, spacing):
     assert neighbours == electrons * (3 if spacing == 1.0 else 6) // 2 or electrons == 3
     slopes = jax.vmap(jax.grad(lambda r: hamiltonian.potentials["moire"](r[None], parameters)))(jnp.asarray(sites))
     np.testing.assert_allclose(slopes, 0.0, atol=1e-8)
+
+
+@pytest.mark.parametrize("electrons, cells", [(54, 9), (150, 15)])
+def test_the_sites_of_large_cells_have_no_defects(electrons, cells):
+    # The classical energy of one and the same crystal does not depend on the supercell.
+    hamiltonian, parameters = problem(electrons, 30.0, cells=cells)
+    energy = classical_energy(hamiltonian, parameters, crystal_sites(hamiltonian, parameters))
+    small, same = problem(6, 30.0)
+    expected = classical_energy(small, same, crystal_sites(small, same))
+    assert energy == pytest.approx(expected, rel=1e-7)
+
+
+def classical_energy(hamiltonian, parameters, sites):
+    values = [potential(jnp.asarray(sites), parameters) for potential in hamiltonian.potentials.values()]
+    return float(sum(values)) / len(sites)
+
+
+@pytest.mark.parametrize("electrons, depth, count", [(6, 20.0, 3), ((3, 3), 20.0, 1), ((4, 4), 25.0, 4)])
+def test_translations_of_a_crystal_keep_the_minimum(electrons, depth, count):
+    hamiltonian, parameters = problem(electrons, depth, cells=4 if electrons == (4, 4) else 3)
+    sites = crystal_sites(hamiltonian, parameters)
+    translations = crystal_translations(hamiltonian, sites)
+    start = crystal_start(hamiltonian, parameters, sites=sites)
+    fast = hartree_fock(hamiltonian, parameters, start, translations=translations)
+    slow = hartree_fock(hamiltonian, parameters, start)
+    assert len(translations) >= count and fast.converged
+    for name, energy in slow.energies.items():
+        assert fast.energies[name] == pytest.approx(energy, abs=1e-9)
+    for a, b in zip(fast.orbital_energies, slow.orbital_energies, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_start_without_the_translations_is_an_error():
+    hamiltonian, parameters = problem(6, 20.0)
+    sites = crystal_sites(hamiltonian, parameters)
+    translations = crystal_translations(hamiltonian, sites)
+    assert len(translations) == 3
+    start = crystal_start(hamiltonian, parameters, sites=sites + 0.3 * np.eye(6, 2))
+    with pytest.raises(ValueError, match="are not carried into one another"):
+        hartree_fock(hamiltonian, parameters, start, translations=translations)
 
 
 def test_crystal_of_both_spins_alternates():

@@ -22,3 +22,4 @@ from ._starts import crystal_start as crystal_start
 from ._starts import gaussian_orbitals as gaussian_orbitals
 from ._starts import perturbed as perturbed
 from ._starts import random_start as random_start
+from ._translations import crystal_translations as crystal_translations

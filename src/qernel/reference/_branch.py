@@ -8,9 +8,11 @@ from jaxtyping import Array, Float, Num, PyTree
 from ..hamiltonian import Family
 from ..orbitals import PlaneWaves
 from ._bloch import bloch_orbitals
+from ._crystal import crystal_sites
 from ._hartree_fock import hartree_fock
 from ._orbital_set import OrbitalSet
 from ._starts import crystal_start
+from ._translations import crystal_translations
 
 
 class OrbitalBranch(eqx.Module):
@@ -132,9 +134,18 @@ def crystal_branch(
     **Arguments:** as for `crystal_start`.
     """
 
+    hamiltonian = family.hamiltonian
+    deepest = max(range(family.size), key=lambda i: float(coordinate(family.select(i))))
+    if sites is None:
+        sites = crystal_sites(hamiltonian, family.select(deepest), cutoff=cutoff, seed=seed)
+    translations = crystal_translations(hamiltonian, np.asarray(sites, np.float64))
+
     def solve(parameters: PyTree, previous: OrbitalSet | None) -> OrbitalSet:
         if previous is None:
-            previous = crystal_start(family.hamiltonian, parameters, cutoff=cutoff, sites=sites, seed=seed)
-        return hartree_fock(family.hamiltonian, parameters, previous).orbitals
+            previous = crystal_start(hamiltonian, parameters, cutoff=cutoff, sites=sites)
+        found = hartree_fock(hamiltonian, parameters, previous, translations=translations).orbitals
+        # Canonical orbitals spread over the cell; those nearest to the start are translations of one another again.
+        up, down = (align(c, p)[0] for c, p in zip(found.coefficients, previous.coefficients, strict=True))
+        return OrbitalSet(found.waves, (up, down))
 
     return orbital_branch(family, solve, coordinate=coordinate, least_overlap=0.5)

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import scipy.fft
@@ -7,7 +8,10 @@ from jaxtyping import Bool, Float, PyTree
 
 from ..hamiltonian import Hamiltonian
 from ._functional import Functional
-from ._problem import mean_field, plane_waves
+from ._problem import mean_field, periodic_cell, plane_waves, primitive_lattice
+
+# Primitive cells in the cell of a crystal.
+_LARGEST_CRYSTAL_CELL = 12
 
 
 def crystal_sites(
@@ -17,9 +21,11 @@ def crystal_sites(
 
     Among the minima of the one-body potential the sites minimise Σ_i V(r_i) + Σ_{i<j} ψ(r_ij), with ψ the
     periodic Coulomb potential of slightly smeared charges, by annealing and then the best single moves
-    until none helps; the spins are then dealt out so that equal ones are far apart. Where there are fewer
-    minima than electrons every grid point is a candidate: a Wigner crystal. The answer is a good guess, not
-    proven optimal.
+    until none helps, once with every site free and once for each crystal lattice of up to twelve primitive
+    cells that fits the supercell, where equivalent sites are occupied together: free annealing leaves
+    defects in large cells. The spins are then dealt out so that equal ones are far apart. Where there are
+    fewer minima than electrons every grid point is a candidate: a Wigner crystal. The answer is a good
+    guess, not proven optimal.
 
     **Arguments:**
 
@@ -32,7 +38,12 @@ def crystal_sites(
     external = _values(functional, candidates)
     pairs = _pair_energies(functional, candidates, count)
     generator = np.random.default_rng(seed)
-    chosen = np.flatnonzero(_occupy(external, pairs, count, generator))
+    trials = [_occupy(external, pairs, count, generator)]
+    trials += _crystals(hamiltonian, candidates, external, pairs, generator)
+    energies = np.array([external @ trial + trial @ pairs @ trial / 2 for trial in trials])
+    # Of equal ones the first, up to rounding.
+    best = int(np.flatnonzero(energies <= energies.min() + 1e-9 * abs(energies.min()))[0])
+    chosen = np.flatnonzero(trials[best])
     pairs = pairs[np.ix_(chosen, chosen)]
     # The energy of equal spins alone, as a field and a doubled coupling on the sites of spin up.
     up = _occupy(-pairs.sum(axis=1), 2 * pairs, hamiltonian.electrons[0], generator)
@@ -56,6 +67,49 @@ def _candidates(functional: Functional, count: int) -> Float[np.ndarray, "candid
     keep = np.zeros(grid.shape, dtype=bool)
     keep[tuple(slice(None, None, strides) for _ in grid.shape)] = True
     return points[keep.ravel()]
+
+
+def _crystals(hamiltonian, candidates, external, pairs, generator) -> list[Bool[np.ndarray, " candidates"]]:
+    """The best occupation that each crystal lattice allows, of those between the primitive lattice and the cell."""
+    primitive = primitive_lattice(hamiltonian)
+    if primitive is None:
+        return []
+    cell = periodic_cell(hamiltonian).matrix
+    index = np.round(cell @ np.linalg.inv(primitive.matrix)).astype(int)
+    cells, count = abs(round(np.linalg.det(index))), hamiltonian.n_electrons
+    found = []
+    for size in range(1, min(cells, _LARGEST_CRYSTAL_CELL) + 1):
+        if cells % size or count * size % cells:
+            continue
+        for basis in _sublattices(size, len(index)):
+            inside = index @ np.linalg.inv(basis)
+            if np.abs(inside - np.round(inside)).max() > 1e-9:
+                continue
+            places = np.round(candidates @ np.linalg.inv(basis @ primitive.matrix), 6) % 1.0
+            _, orbit, members = np.unique(np.round(places, 6), axis=0, return_inverse=True, return_counts=True)
+            occupied = count * size // cells
+            # Candidates on a grid need not be as periodic as the lattice.
+            if np.any(members != cells // size) or occupied > len(members):
+                continue
+            together = np.eye(len(members))[orbit.ravel()]
+            coupling = together.T @ pairs @ together
+            field = together.T @ external + np.diag(coupling) / 2
+            np.fill_diagonal(coupling, 0.0)
+            found.append(_occupy(field, coupling, occupied, generator)[orbit.ravel()])
+    return found
+
+
+def _sublattices(size: int, dim: int):
+    """All sublattices of this index of the integer lattice, once each, as upper triangular matrices."""
+    for diagonal in itertools.product(range(1, size + 1), repeat=dim):
+        if math.prod(diagonal) != size:
+            continue
+        above = [(i, j) for i in range(dim) for j in range(i + 1, dim)]
+        for values in itertools.product(*(range(diagonal[j]) for _, j in above)):
+            basis = np.diag(diagonal)
+            for place, value in zip(above, values, strict=True):
+                basis[place] = value
+            yield basis
 
 
 def _fourier(functional: Functional):

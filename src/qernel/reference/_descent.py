@@ -4,6 +4,7 @@ from jaxtyping import Bool, Num
 
 from ..orbitals import from_exponentials, to_exponentials
 from ._functional import Functional
+from ._translations import TranslatedFunctional
 
 
 def orthonormalise(x: Num[np.ndarray, "basis orbitals"]) -> Num[np.ndarray, "basis orbitals"]:
@@ -13,7 +14,7 @@ def orthonormalise(x: Num[np.ndarray, "basis orbitals"]) -> Num[np.ndarray, "bas
 
 
 def descend(
-    functional: Functional,
+    functional: Functional | TranslatedFunctional,
     start: tuple[Num[np.ndarray, "basis _"], ...],
     *,
     allowed: tuple[Bool[np.ndarray, "basis _"], ...] | None = None,

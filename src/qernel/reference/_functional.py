@@ -1,7 +1,7 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 
 from ._grid import Grid
 
@@ -48,10 +48,23 @@ class Functional:
                 out[i] += np.einsum("n...,n...->...", phi[i + 1 :], pair_potential[1:].conj())
         return out
 
+    def _exchange_on(self, phi: np.ndarray, few: np.ndarray) -> np.ndarray:
+        out = np.zeros_like(few)
+        for i in range(len(few)):
+            pair_potential = self.strength * self.grid.convolve(phi.conj() * few[i])
+            out[i] = np.einsum("n...,n...->...", phi, pair_potential)
+        return out
+
     def __call__(
-        self, coefficients: tuple[Num[np.ndarray, "basis _"], ...]
+        self,
+        coefficients: tuple[Num[np.ndarray, "basis _"], ...],
+        representatives: tuple[Int[np.ndarray, " _"], ...] | None = None,
     ) -> tuple[dict[str, float], tuple[Num[np.ndarray, "basis _"], ...]]:
-        """The energy terms of orthonormal orbitals, and the Fock operator applied to them, F C."""
+        """The energy terms of orthonormal orbitals, and the Fock operator applied to them, F C.
+
+        `representatives` of each spin, of which all its orbitals are translations, each as often: F is then applied to
+        them alone.
+        """
         grid = self.grid
         orbitals = self.orbitals(coefficients)
         density = self.density(orbitals)
@@ -66,8 +79,15 @@ class Functional:
         energies["exchange"] = 0.0
         energies["madelung"] = electrons * self.self_image
         forces = []
-        for c, phi in zip(coefficients, orbitals, strict=True):
-            exchange = self._exchange(phi)
-            energies["exchange"] -= 0.5 * float(np.mean(np.sum(np.real(phi.conj() * exchange), axis=0)))
+        for spin, (c, phi) in enumerate(zip(coefficients, orbitals, strict=True)):
+            copies = 1
+            if representatives is None:
+                exchange = self._exchange(phi)
+            else:
+                few = representatives[spin]
+                copies = len(phi) // max(len(few), 1)
+                exchange = self._exchange_on(phi, phi[few])
+                c, phi = c[:, few], phi[few]
+            energies["exchange"] -= 0.5 * copies * float(np.mean(np.sum(np.real(phi.conj() * exchange), axis=0)))
             forces.append(kinetic * c + grid.from_grid(potential * phi - exchange))
         return energies, tuple(forces)

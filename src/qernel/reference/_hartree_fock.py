@@ -9,9 +9,11 @@ from ..hamiltonian import Ewald, Hamiltonian
 from ..orbitals import to_exponentials
 from ._bloch import momentum_classes
 from ._descent import descend, orthonormalise
+from ._functional import Functional
 from ._grid import Grid
 from ._orbital_set import OrbitalSet
 from ._problem import mean_field, primitive_lattice
+from ._translations import TranslatedFunctional, find_images
 
 
 class HartreeFock(eqx.Module):
@@ -74,6 +76,7 @@ def hartree_fock(
     start: OrbitalSet,
     *,
     keep_momentum: bool = False,
+    translations: Float[np.ndarray, "translations dim"] | None = None,
     tolerance: float = 1e-6,
     max_iterations: int = 2000,
 ) -> HartreeFock:
@@ -91,6 +94,8 @@ def hartree_fock(
     - `keep_momentum`: keep the crystal momentum of every orbital, as well as the momenta that are occupied:
       the translation-symmetric solution. Needs a start of definite momenta, `bloch_orbitals(...,
       real=False).orbitals`.
+    - `translations`: those that carry the orbitals of the start into one another, `crystal_translations(...)`: the
+      symmetry is kept, and the exchange is worked out for one crystal cell.
     - `tolerance`: largest component of the gradient (1 - P) F C, Ha*; the energy is then good to its square.
 
     Raises `ValueError` for open boundaries, for a start with other numbers of electrons, or of mixed
@@ -105,18 +110,21 @@ def hartree_fock(
         classes = momentum_classes(start.waves, primitive_lattice(hamiltonian), functional.one_body_potential)
         begin = tuple(c.astype(np.complex128) for c in begin)
         labels = tuple(_momenta(c, classes) for c in begin)
+    descending: Functional | TranslatedFunctional = functional
+    if translations is not None and len(translations) > 1:
+        images = tuple(find_images(start.waves, c, translations) for c in begin)
+        descending = TranslatedFunctional(functional, translations, images)
     allowed = None if labels is None else tuple(classes[:, None] == label for label in labels)
     found, converged, iterations = descend(
-        functional, begin, allowed=allowed, tolerance=tolerance, max_iterations=max_iterations
+        descending, begin, allowed=allowed, tolerance=tolerance, max_iterations=max_iterations
     )
-    _, forces = functional(found)
+    energies, forces = descending(found)
     canonical, levels = [], []
     for i, (c, f) in enumerate(zip(found, forces, strict=True)):
         label = np.zeros(c.shape[1], dtype=np.int64) if labels is None else labels[i]
         values, vectors = _eigh_by_label(c.conj().T @ f, label)
         canonical.append(c @ vectors)
         levels.append(values)
-    energies, _ = functional(tuple(canonical))
     terms = {name: energies.pop(name) for name in ("hartree", "exchange", "madelung")}
     interaction = [name for name, v in hamiltonian.potentials.items() if isinstance(v, Ewald)]
     if interaction:

@@ -204,7 +204,7 @@ def _fitted_pair(new, old, conditions, cell, old_cell, key, steps):
         jax.tree.map(lambda x: jnp.asarray(x, dtype), (old.pair.film, old.pair.output, old.pair.hidden.layers[1])),
     )
     trained, static = eqx.partition(start, trainable(start))
-    optimiser = optax.adam(lambda step: 5e-3 * (1 + jnp.cos(jnp.pi * step.astype(dtype) / steps)))
+    optimiser = optax.adam(lambda step: 5e-3 * (1 + jnp.cos(jnp.pi * jnp.asarray(step, dtype) / steps)))
 
     def misfit(trained, key):
         r = separations(key)
