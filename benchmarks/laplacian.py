@@ -3,7 +3,7 @@
 One core. Sizes of the published program for this model: 4 layers of width 64, 4 query heads of 16 on 2 key/value heads,
 4 experts, 4 determinants; float32. The floor is 2N + 2 forward passes of the same network in one batch. Times a walker,
 medians of one run; each method has the fastest of the chunks tried. The last columns are the largest difference of the
-closed rules from folx: relative, in float32 and float64.
+closed rules from folx: relative, under the precisions `fast`, `mixed` and `double`.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def measure(electrons):
         f"{name} {t * 1e3:8.3f} ms (chunk {chunk}) {t / floor:5.2f} floors" for name, (t, chunk, _) in times.items()
     ]
     ratio = times["folx"][0] / times["closed"][0]
-    errors = " ".join(f"{difference(electrons, precision):.0e}" for precision in ("single", "double"))
+    errors = " ".join(f"{difference(electrons, precision):.0e}" for precision in ("fast", "mixed", "double"))
     print(
         f"N {electrons:3d}  pass {pass_time * 1e3:6.3f} ms  {'  '.join(cells)}  folx/closed {ratio:.2f}  {errors}",
         flush=True,

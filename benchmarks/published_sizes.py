@@ -5,7 +5,7 @@ from qernel.presets import Problem, build, preset
 CELLS = {6: "3", 12: "[6, 3]", 24: "6", 54: "9", 96: "12", 150: "15"}
 
 
-def problem(electrons: int, *, walkers: int, real: bool, chunk: int = 0, precision: str = "single") -> Problem:
+def problem(electrons: int, *, walkers: int, real: bool, chunk: int = 0, precision: str = "mixed") -> Problem:
     """4 layers of width 64, 4 query heads of 16 on 2 key/value heads, 4 experts, 4 determinants; one depth, 15 meV."""
     overrides = [
         f"system.supercell={CELLS[electrons]}",

@@ -25,6 +25,7 @@ def dressed_derivatives(
     *,
     complex: bool = False,
     jastrows: Iterable[JastrowDerivatives] = (),
+    wide: Callable[[Array], Array] = lambda array: array,
 ) -> Derivatives:
     r"""$\log\psi$ with its gradient and Laplacian of
 
@@ -33,15 +34,16 @@ def dressed_derivatives(
     **Arguments:** `dressing`, the jet of f as (electrons, parts × determinants × orbitals), where `parts` are the real
     and, for a `complex` one, the imaginary part; `references`, functions `(r, parameters)` whose row i depends on
     electron i alone, each for an equal share of the determinants, one after the other; `weights` of the determinants;
-    `jastrows`, what `derivatives` of Jastrow factors return.
+    `jastrows`, what `derivatives` of Jastrow factors return; `wide`, casts to the precision of the determinants, that
+    of the result.
     """
     matrices, jacobian, laplacian = _matrices(dressing, references, len(weights), r, parameters)
     matrices = jax.lax.complex(matrices[0], matrices[1]) if complex else matrices[0]
-    found = log_sum_determinants_laplacian(matrices, jacobian, laplacian, weights)
+    found = log_sum_determinants_laplacian(*map(wide, (matrices, jacobian, laplacian, weights)))
     log_magnitude, phase, gradient, curvature = found
     gradient = gradient.reshape(r.shape)
     for value, slope, second in jastrows:
-        log_magnitude = log_magnitude + value
+        log_magnitude = log_magnitude + value.astype(log_magnitude.dtype)
         gradient, curvature = gradient + slope.astype(gradient.dtype), curvature + second.astype(curvature.dtype)
     return Derivatives(LogPsi(log_magnitude, phase, real=not complex), gradient, curvature)
 

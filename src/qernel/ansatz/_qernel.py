@@ -31,6 +31,7 @@ from qernel.orbitals import (
     log_sum_determinants,
     orbitals_of_electron,
 )
+from qernel.precision import precision as precision_of
 from qernel.propagation import Jet, PairJet, add, constant_features, own_jet
 
 from ._conditioner import Conditioner
@@ -152,6 +153,7 @@ class Qernel(eqx.Module):
     electrons: tuple[int, int] = eqx.field(static=True)
     determinants: int = eqx.field(static=True)
     complex: bool = eqx.field(static=True)
+    precision: str = eqx.field(static=True, default="mixed")
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> LogPsi:
         """Logarithm of ψ at one configuration `r`."""
@@ -193,6 +195,7 @@ class Qernel(eqx.Module):
             parameters,
             complex=self.complex,
             jastrows=jastrows,
+            wide=precision_of(self.precision).wide,
         )
 
     def _feature_jet(self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]) -> Jet:
@@ -356,6 +359,7 @@ def qernel(
     film: bool = True,
     dressing_scale: float = 0.1,
     dtype: DTypeLike = jnp.float32,
+    precision: str = "mixed",
 ) -> Qernel:
     """Assemble a [`Qernel`][qernel.ansatz.Qernel] wavefunction.
 
@@ -378,9 +382,16 @@ def qernel(
       Jastrow factor and the reference orbitals only.
     - `dressing_scale`: size of the network's factor at the start, relative to one.
     - `dtype`: of all trained parameters.
+    - `precision`: how the products and determinants of a float32 wavefunction are worked out, `fast` or `mixed`; see
+      [`precision`][qernel.precision.precision]. With float64 parameters all is `double`.
 
-    **Raises:** `ValueError` for sizes that do not fit together, or fewer orbitals than electrons.
+    **Raises:** `ValueError` for sizes that do not fit together, fewer orbitals than electrons, or `double` precision of
+    parameters that are not float64.
     """
+    policy = precision_of(precision)
+    if policy.network == "float64" and jnp.dtype(dtype) != np.float64:
+        raise ValueError(f"{precision} precision is that of float64 parameters, got {jnp.dtype(dtype)}")
+    products = policy.products
     _check_sizes(electrons, determinants, references, width, query_heads, key_value_heads)
     head_size = head_size or max(width // query_heads, 1)
     keys = iter(jax.random.split(key, 6 + 5 * layers))
@@ -398,7 +409,9 @@ def qernel(
         return QernelBlock(
             RMSNorm(width, dtype=dtype),
             modulation(),
-            GroupedQueryAttention(width, query_heads, key_value_heads, head_size, key=next(keys), dtype=dtype),
+            GroupedQueryAttention(
+                width, query_heads, key_value_heads, head_size, key=next(keys), dtype=dtype, precision=products
+            ),
             RMSNorm(width, dtype=dtype),
             modulation(),
             MixtureOfExperts(
@@ -409,6 +422,7 @@ def qernel(
                 gate=Softmax() if gate is None else gate,
                 key=next(keys),
                 dtype=dtype,
+                precision=products,
             ),
         )
 
@@ -417,10 +431,10 @@ def qernel(
     return Qernel(
         conditioner=conditioner,
         embedding=embedding,
-        lift=Linear(inputs, width, key=next(keys), dtype=dtype),
+        lift=Linear(inputs, width, key=next(keys), dtype=dtype, precision=products),
         blocks=tuple(block() for _ in range(layers)),
         pair_biases=tuple(PairBias(jnp.zeros((query_heads, 2 * len(waves)), dtype)) for _ in range(layers)),
-        dressing=Linear(width, outputs, key=next(keys), scale=dressing_scale, dtype=dtype),
+        dressing=Linear(width, outputs, key=next(keys), scale=dressing_scale, dtype=dtype, precision=products),
         references=tuple(Frozen(reference) for reference in references),
         weight_head=Linear(size, determinants, key=next(keys), scale=0.0, dtype=dtype),
         initial_weights=initial_weights or (1.0,) * determinants,
@@ -431,4 +445,5 @@ def qernel(
         electrons=electrons,
         determinants=determinants,
         complex=complex,
+        precision=precision,
     )

@@ -60,7 +60,7 @@ def centred_gram(
     def centre(matrix):
         """Subtract each Hamiltonian's mean from its columns, zero those that are not valid; part after part."""
         columns = jnp.moveaxis(matrix.reshape(-1, *valid.shape, parts), -1, 1)
-        columns = columns - jnp.einsum("rphw,hw->rph", columns, weights)[..., None]
+        columns = columns - jnp.einsum("rphw,hw->rph", columns, weights, precision="highest")[..., None]
         return jnp.where(valid, columns, 0).reshape(matrix.shape)
 
     return centre(centre(gram).T), valid

@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from qernel.ansatz import Ansatz, AtParameters
@@ -52,9 +53,12 @@ def local_energy(
     gradient = derivatives.gradient
     square = jnp.sum(gradient**2)
     norm = jnp.sum(jnp.abs(gradient) ** 2)
+    # What an ansatz works out in more digits cancels in them, too.
+    kinetic = -prefactor.astype(square.dtype) * (derivatives.laplacian + square)
+    narrow = np.promote_types(r.dtype, np.complex64) if jnp.iscomplexobj(kinetic) else r.dtype
     return LocalEnergy(
-        kinetic=-prefactor.astype(square.dtype) * (derivatives.laplacian + square),
-        kinetic_from_gradient=prefactor * norm,
+        kinetic=kinetic.astype(narrow),
+        kinetic_from_gradient=prefactor * norm.astype(r.dtype),
         potentials=hamiltonian.potential_energies(r, parameters),
     )
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from qernel.precision import product_precision
 from qernel.propagation import PairJet
 
 # Value, Jacobian and Laplacian of one row an electron; queries hold all electrons once for each query head of a group
@@ -19,7 +20,7 @@ def attend(queries: Rows, keys: Rows, values: Rows, bias: PairJet | None, precis
 
     Every sum over electrons is a matrix product with the coordinates among its rows or its columns.
     """
-    mm = lambda a, b: jnp.matmul(a, b, precision=precision)
+    mm = lambda a, b: jnp.matmul(a, b, precision=product_precision(precision))
     (q, q1, q2), (k, k1, k2), (v, v1, v2) = queries, keys, values
     heads, rows, coordinates, size = q1.shape
     n = k.shape[1]
@@ -57,7 +58,7 @@ def attend_own(queries: Rows, keys: Rows, values: Rows, bias: PairJet | None, pr
 
     and the cost of everything but the result itself loses a factor N.
     """
-    mm = lambda a, b: jnp.matmul(a, b, precision=precision)
+    mm = lambda a, b: jnp.matmul(a, b, precision=product_precision(precision))
     (q, q1, q2), (k, k1, k2), (v, v1, v2) = queries, keys, values
     heads, rows, dim, size = q1.shape
     n = k.shape[1]

@@ -1,10 +1,14 @@
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
-_PRECISIONS = ("highest", "high", "default")
+from qernel.precision import Products
+
+_PRECISIONS = get_args(Products)
 
 
 def check_sizes(owner: str, **sizes: int) -> None:
@@ -28,7 +32,7 @@ def check_dtype(owner: str, dtype: DTypeLike) -> np.dtype:
 
 
 def check_precision(owner: str, precision: str) -> str:
-    """The name of a matrix-product precision; ValueError if it is not one of JAX's three."""
+    """The name of a matrix-product precision; ValueError if there is none."""
     if precision not in _PRECISIONS:
         raise ValueError(f"{owner}: precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}.")
     return precision

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from qernel.precision import product_precision
 from qernel.propagation import Jet, add, elementwise, linear, multiply, propagate
 
 from ._check import along_last, check_dtype, check_precision, check_sizes, check_width
@@ -100,15 +101,15 @@ class MixtureOfExperts(eqx.Module):
             gates = self._gates(x, condition).astype(x.dtype)
             weight_in, weight_out = self.weight_in.astype(x.dtype), self.weight_out.astype(x.dtype)
             bias_out = self.bias_out.astype(x.dtype)
-            hidden = jnp.matmul(x, weight_in, precision=self.precision) + along_last(self.bias_in, x)
+            hidden = jnp.matmul(x, weight_in, precision=product_precision(self.precision)) + along_last(self.bias_in, x)
             hidden = self.activation(hidden)
-            shift = jnp.matmul(gates, bias_out, precision=self.precision)
+            shift = jnp.matmul(gates, bias_out, precision=product_precision(self.precision))
             if gates.ndim == 1:
                 weight_out = weight_out * jnp.repeat(gates, self.hidden)[:, None]
                 shift = shift[None, :]
             else:
                 hidden = hidden * jnp.repeat(gates, self.hidden, axis=-1)
-            return jnp.matmul(hidden, weight_out, precision=self.precision) + shift
+            return jnp.matmul(hidden, weight_out, precision=product_precision(self.precision)) + shift
 
     def propagate(self, x: Jet, condition: Float[Array, " condition"] | None = None) -> Jet:
         """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
@@ -119,7 +120,7 @@ class MixtureOfExperts(eqx.Module):
         if not isinstance(logits, Jet):
             gates = self.gate(logits).astype(x.value.dtype)
             weight_out = self.weight_out.astype(x.value.dtype) * jnp.repeat(gates, self.hidden)[:, None]
-            shift = jnp.matmul(gates, self.bias_out.astype(gates.dtype), precision=self.precision)
+            shift = jnp.matmul(gates, self.bias_out.astype(gates.dtype), precision=product_precision(self.precision))
             return linear(hidden, weight_out, shift, precision=self.precision)
         gates = propagate(self.gate, logits)
         repeated = jax.tree.map(lambda part: jnp.repeat(part, self.hidden, axis=-1), gates)

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from qernel.precision import product_precision
 from qernel.propagation import Jet, scale_and_shift
 
 from ._check import along_last, check_dtype, check_precision, check_sizes, check_width
@@ -56,7 +57,8 @@ class FiLM(eqx.Module):
         r"""The scale $1 + \gamma(c)$ and the shift $\beta(c)$."""
         check_width("FiLM", "a condition", condition, self.condition_size)
         weight = self.weight.astype(condition.dtype)
-        both = jnp.matmul(condition, weight, precision=self.precision) + self.bias.astype(condition.dtype)
+        both = jnp.matmul(condition, weight, precision=product_precision(self.precision))
+        both = both + self.bias.astype(condition.dtype)
         return 1 + both[: self.features], both[self.features :]
 
     def __call__(

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from qernel.precision import product_precision
 from qernel.propagation import Jet, linear
 
 from ._check import along_last, check_dtype, check_precision, check_sizes, check_width
@@ -58,7 +59,7 @@ class Linear(eqx.Module):
     def __call__(self, x: Float[Array, "*batch in_size"]) -> Float[Array, "*batch out_size"]:
         check_width("Linear", "an input", x, self.in_size)
         with jax.named_scope("qernel.layers.Linear"):
-            y = jnp.matmul(x, self.weight.astype(x.dtype), precision=self.precision)
+            y = jnp.matmul(x, self.weight.astype(x.dtype), precision=product_precision(self.precision))
             return y if self.bias is None else y + along_last(self.bias, y)
 
     def propagate(self, x: Jet) -> Jet:

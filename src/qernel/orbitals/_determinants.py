@@ -32,14 +32,15 @@ def _factorise(matrices: Inexact[Array, "... n n"]):
 @_factorise.defjvp
 def _factorise_jvp(primals, tangents):
     inverse, sign, log_modulus = _factorise(*primals)
-    product = inverse @ tangents[0]
+    product = jnp.matmul(inverse, tangents[0], precision="highest")
     trace = jnp.trace(product, axis1=-2, axis2=-1)
     if jnp.iscomplexobj(sign):
         sign_tangent = sign * jax.lax.complex(jnp.zeros_like(trace.imag), trace.imag)
         log_tangent = trace.real
     else:
         sign_tangent, log_tangent = jnp.zeros_like(sign), trace
-    return (inverse, sign, log_modulus), (-product @ inverse, sign_tangent, log_tangent)
+    inverse_tangent = -jnp.matmul(product, inverse, precision="highest")
+    return (inverse, sign, log_modulus), (inverse_tangent, sign_tangent, log_tangent)
 
 
 def _combine(sign, log_modulus, weights):
@@ -70,7 +71,7 @@ def _log_sum_jvp(primals, tangents):
     matrices, weights = primals
     inverse, sign, log_modulus = _factorise(matrices)
     log_magnitude, phase, shares, weight_scores = _combine(sign, log_modulus, weights)
-    traces = jnp.einsum("...dij,...dji->...d", inverse, tangents[0])
+    traces = jnp.einsum("...dij,...dji->...d", inverse, tangents[0], precision="highest")
     change = jnp.sum(shares * traces + weight_scores * tangents[1].astype(sign.dtype), axis=-1)
     # A real sum has a piecewise constant phase.
     phase_change = change.imag if jnp.iscomplexobj(change) else jnp.zeros_like(phase)

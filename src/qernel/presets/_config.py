@@ -195,6 +195,10 @@ class OptimiserConfig(Section):
     clip: Positive = 5.0
 
 
+def _of_old_runs(precision: Any) -> Any:
+    return "mixed" if precision == "single" else precision
+
+
 class TrainingConfig(Section):
     """Length, seed, precision and safety of the training. A chunk of 0: all walkers of a depth at once.
 
@@ -204,7 +208,7 @@ class TrainingConfig(Section):
 
     steps: Annotated[int, Field(ge=0)] = 200
     seed: Annotated[int, Field(ge=0)] = 0
-    precision: Literal["single", "double"] = "single"
+    precision: Annotated[Literal["fast", "mixed", "double"], BeforeValidator(_of_old_runs)] = "mixed"
     chunk: Annotated[int, Field(ge=0)] = 0
     score_chunk: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Count = 25
@@ -253,5 +257,6 @@ class Config(Section):
             "ansatz": plain["ansatz"],
             "sampling": {"walkers": plain["sampling"]["walkers"]},
             "optimiser": {"name": plain["optimiser"]["name"]},
-            "training": {"precision": plain["training"]["precision"]},
+            # The dtype of what is stored; checkpoints call float32 `single`.
+            "training": {"precision": "double" if plain["training"]["precision"] == "double" else "single"},
         }

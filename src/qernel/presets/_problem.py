@@ -17,6 +17,7 @@ from qernel.layers import ConditionRouter, ElectronRouter, JointRouter, Softmax,
 from qernel.observables import moire_supercell
 from qernel.optimise import AbstractOptimiser, FirstOrder, StochasticReconfiguration
 from qernel.orbitals import PlaneWaves
+from qernel.precision import precision
 from qernel.reference import crystal_sites, default_cutoff
 from qernel.sampling import Sampler, langevin, random_walk, single_electron
 from qernel.training import Method, TrainingState, initial_positions, initial_state
@@ -130,7 +131,7 @@ def build(config: Config, *, references: bool = True) -> Problem:
         key = jax.random.key(config.training.seed)
         keys = jax.random.split(key, 3)
         sites = crystal_sites(family.hamiltonian, family.select(-1)) if references else None
-        dtype = jnp.float32 if config.training.precision == "single" else jnp.float64
+        dtype = jnp.dtype(precision(config.training.precision).network)
         ansatz = _ansatz(config, material, family, sites, key=keys[0], dtype=dtype)
         crystal = None
         if isinstance(ansatz, CompetingPhases):
@@ -240,6 +241,7 @@ def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, k
         film=a.film,
         dressing_scale=a.dressing_scale,
         dtype=dtype,
+        precision=config.training.precision,
     )
     if a.projected:
         supercell = moire_supercell(family.hamiltonian)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from qernel.hamiltonian import Family, moire_family
 from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves
+from qernel.precision import precision
 from qernel.reference import (
     OrbitalSet,
     crystal_branch,
@@ -58,7 +59,7 @@ def reference_orbitals(
         coefficients = tuple(np.zeros(shape) for shape in shapes)
     else:
         coefficients = _solve(name, family, sites)
-    dtype = jnp.float32 if config.training.precision == "single" else jnp.float64
+    dtype = jnp.dtype(precision(config.training.precision).network)
 
     def interpolated(table: np.ndarray) -> AbstractOrbitals:
         return InterpolatedOrbitals(waves, nodes, jnp.asarray(table, dtype), potential_depth)

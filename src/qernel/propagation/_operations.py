@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from qernel.precision import product_precision
+
 from ._jet import Jet
 
 
@@ -18,8 +20,9 @@ def linear(
 ) -> Jet:
     r"""$f W + b$: three products with one matrix."""
     weight = weight.astype(x.value.dtype)
+    products = product_precision(precision)
     value, jacobian, laplacian = (
-        jnp.matmul(part, weight, precision=precision) for part in (x.value, x.jacobian, x.laplacian)
+        jnp.matmul(part, weight, precision=products) for part in (x.value, x.jacobian, x.laplacian)
     )
     if bias is not None:
         value = value + bias.astype(value.dtype)[None]

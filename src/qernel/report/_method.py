@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from qernel.precision import precision
 from qernel.presets import Config, build
 
 from ._record import Record
@@ -52,6 +53,7 @@ def ingredients(config: Config) -> list[tuple[str, str]]:
         names = " and ".join(name.replace("_", " ") for name in a.references)
         start = "shared evenly among the phases"
         phases = f"{names}, each a state of its own that conditions the network; the lowest is the ground state"
+    policy = precision(config.training.precision)
     return [
         ("Trained parameters", f"{trained_parameters(config):,}".replace(",", "\u202f")),
         ("Blocks", f"{a.layers} of width {a.width}"),
@@ -64,7 +66,8 @@ def ingredients(config: Config) -> list[tuple[str, str]]:
         ("Jastrow factor", _jastrow(config)),
         (
             "Precision",
-            f"{'float32' if config.training.precision == 'single' else 'float64'} wavefunction, float64 means",
+            f"{config.training.precision}: {policy.network} wavefunction, {policy.determinants} determinants, "
+            "float64 means and solve",
         ),
     ]
 

@@ -15,9 +15,7 @@ def provenance_facts(record: Record) -> list[tuple[str, str]]:
         "Devices": ", ".join(devices),
         "Machine": found.get("machine"),
         "Seed": None if config is None else str(config.training.seed),
-        "Precision": None
-        if config is None
-        else f"{config.training.precision} (wavefunction), double (means and solve)",
+        "Precision": None if config is None else config.training.precision,
         "Versions": ", ".join(f"{name} {version}" for name, version in found.get("versions", {}).items()),
     }
     return [(name, str(value)) for name, value in entries.items() if value]
