@@ -64,7 +64,9 @@ def measure(electrons):
 
     @compiled
     def energies(ansatz, r):
-        return local_energies(ansatz, family.hamiltonian, r, family.parameters, method.laplacian, method.chunk).total
+        return local_energies(
+            ansatz, family.hamiltonian, r, family.parameters, method.laplacian, method.energy_chunk
+        ).total
 
     def derivatives(trained, r):
         return LogDerivatives(trained, static, r, family.parameters)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -13,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from qernel import hosts
 from qernel.ansatz import Ansatz, log_density
 from qernel.compilation import compiled
-from qernel.gradient import local_energies
+from qernel.gradient import fitting_chunk, local_energies
 from qernel.hamiltonian import Family
 from qernel.laplacian import AbstractLaplacian
 from qernel.sampling import Sampler, Walkers
@@ -56,7 +57,7 @@ def evaluate(
     burn_in: int = 50,
     phases: int = 200,
     laplacian: AbstractLaplacian | None = None,
-    chunk: int | None = None,
+    chunk: int | Literal["auto"] | None = None,
     grid: int | tuple[int, ...] | None = None,
     wave_vectors: Float[np.ndarray, "..."] | None = None,
     record_every: int = 1,
@@ -74,7 +75,8 @@ def evaluate(
     - `positions`: starting walkers, in the Hamiltonian's unit of length. They may come from training; from
       elsewhere they need a longer burn-in.
     - `sampler`: one sampling phase; `step_size`: starting width of its moves.
-    - `laplacian`, `chunk`: as for [`qernel.gradient.local_energies`][].
+    - `laplacian`, `chunk`: as for [`qernel.gradient.local_energies`][], or "auto" for
+      [`fitting_chunk`][qernel.gradient.fitting_chunk].
     - `grid`: bins of the density along each cell vector (default: about 16 to a primitive cell).
     - `wave_vectors`: of the structure factor (default: all of the cell up to three inverse spacings 2π/d).
     - `record_every`: keep the positions of every so many measured phases in `samples` (0: none). They leave the device
@@ -86,6 +88,10 @@ def evaluate(
     """
     hamiltonian = family.hamiltonian
     _check(family, positions, burn_in, phases, chunk, record_every)
+    if isinstance(chunk, str):
+        local = hosts.local((ansatz, positions, family.parameters))
+        fitting = fitting_chunk(local[0], hamiltonian, local[1], local[2], laplacian)
+        chunk = int(hosts.from_first(np.asarray(fitting)))
     halves, vectors = _wave_vectors(hamiltonian, wave_vectors)
     cell = hamiltonian.cell
     bins = default_grid(hamiltonian) if cell is None or grid is None else check_grid(grid, cell.dim)
@@ -278,5 +284,5 @@ def _check(family, positions, burn_in, phases, chunk, record_every) -> None:
         raise ValueError(f"an error bar needs at least two measured phases, got {phases}")
     if record_every < 0:
         raise ValueError(f"record_every counts phases: 1 keeps them all, 0 none, got {record_every}")
-    if chunk is not None and chunk < 1:
+    if isinstance(chunk, int) and chunk < 1:
         raise ValueError(f"a chunk needs at least one walker, got {chunk}")

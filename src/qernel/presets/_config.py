@@ -200,7 +200,8 @@ def _of_old_runs(precision: Any) -> Any:
 
 
 class TrainingConfig(Section):
-    """Length, seed, precision and safety of the training. A chunk of 0: all walkers of a depth at once.
+    """Length, seed, precision and safety of the training. A chunk of 0: all walkers of a depth at
+    once; `auto`: as many as fit.
 
     Separate phases compete everywhere during the first share `competition` of the steps, and afterwards only where
     their energies differ by less than `margin_meV` per electron.
@@ -209,7 +210,7 @@ class TrainingConfig(Section):
     steps: Annotated[int, Field(ge=0)] = 200
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Annotated[Literal["fast", "mixed", "double"], BeforeValidator(_of_old_runs)] = "mixed"
-    chunk: Annotated[int, Field(ge=0)] = 0
+    chunk: Annotated[int, Field(ge=0)] | Literal["auto"] = 0
     score_chunk: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Count = 25
     keep: Count = 3
@@ -226,7 +227,7 @@ class EvaluationConfig(Section):
     moves: Count = 10
     phases: Annotated[int, Field(ge=4)] = 40
     burn_in: Annotated[int, Field(ge=0)] = 20
-    chunk: Annotated[int, Field(ge=0)] = 0
+    chunk: Annotated[int, Field(ge=0)] | Literal["auto"] = 0
 
 
 class Config(Section):

@@ -10,6 +10,7 @@ from ._loop import burn_in as burn_in
 from ._loop import diagnose as diagnose
 from ._loop import step_failed as step_failed
 from ._loop import train as train
+from ._loop import with_fitting_chunk as with_fitting_chunk
 from ._mesh import fitting_mesh as fitting_mesh
 from ._mesh import make_mesh as make_mesh
 from ._mesh import replicate as replicate

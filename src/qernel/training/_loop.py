@@ -1,5 +1,6 @@
 """The loop around the step: one generator, for scripts and for the command line."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from jax.sharding import Mesh
 
 from qernel import hosts
 from qernel.compilation import compiled
-from qernel.gradient import local_energies
+from qernel.gradient import fitting_chunk, local_energies
 from qernel.hamiltonian import Family
 
 from ._mesh import shard_family, shard_state
@@ -82,8 +83,10 @@ def train(
     faults = 0
     last_good: TrainingState | None = None
     replay = state
-    if mesh is not None:
-        with jax.enable_x64(True):
+    with jax.enable_x64(True):
+        if steps:
+            method = with_fitting_chunk(method, state, family)
+        if mesh is not None:
             family = shard_family(family, mesh)
     for _ in range(steps):
         # Not around the yield: the caller's code must not run in our context.
@@ -108,6 +111,17 @@ def train(
         yield state, report
 
 
+def with_fitting_chunk(method: Method, state: TrainingState, family: Family) -> Method:
+    """The method with a number in place of a chunk of "auto"; of several processes the first one chooses."""
+    if method.chunk != "auto":
+        return method
+    start = hosts.local(state)
+    chunk = fitting_chunk(
+        start.ansatz, family.hamiltonian, start.positions, hosts.local(family.parameters), method.laplacian
+    )
+    return dataclasses.replace(method, chunk=int(hosts.from_first(np.asarray(chunk))))
+
+
 def step_failed(report: StepReport, walkers: int) -> bool:
     """Whether a step was refused, or lost all `walkers` of one Hamiltonian to non-finite local energies."""
     return bool(report.refused) or bool(np.any(np.asarray(report.statistics.bad) >= walkers))
@@ -121,7 +135,7 @@ def diagnose(state: TrainingState, family: Family, method: Method) -> str:
                 return f"the {name} are not finite" if name == "parameters" else f"the {name} is not finite"
         if not _finite(state.positions):
             return "the walkers' positions are not finite"
-        energies = _measure(state, family, method)
+        energies = _measure(state, family, with_fitting_chunk(method, state, family))
         bad = {
             name: int(jnp.sum(~jnp.isfinite(values)))
             for name, values in {"kinetic": energies.kinetic, **energies.potentials}.items()
@@ -136,7 +150,7 @@ def diagnose(state: TrainingState, family: Family, method: Method) -> str:
 def _measure(state: TrainingState, family: Family, method: Method) -> Any:
     positions = sample_phase(state, family, method).positions
     return local_energies(
-        state.ansatz, family.hamiltonian, positions, family.parameters, method.laplacian, method.chunk
+        state.ansatz, family.hamiltonian, positions, family.parameters, method.laplacian, method.energy_chunk
     )
 
 

@@ -1,6 +1,6 @@
 """Everything that a training run carries from step to step."""
 
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -17,23 +17,31 @@ class Method(eqx.Module):
     """How to train: sampler, optimiser, Laplacian, clipping width (mean absolute deviations) and chunks.
 
     `chunk` walkers of each Hamiltonian are done at once in the local energies, `score_chunk` in the derivatives in
-    the parameters; all of them by default. Small chunks fit a CPU's cache; with a `score_chunk` the scores of all
-    walkers are held whole, which only a network of many activations is worth.
+    the parameters; all of them by default. A `chunk` of "auto" is chosen when training begins, see
+    [`fitting_chunk`][qernel.gradient.fitting_chunk]. Small chunks fit a CPU's cache; with a `score_chunk` the scores of
+    all walkers are held whole, which only a network of many activations is worth.
     """
 
     sampler: Sampler = Sampler()
     optimiser: AbstractOptimiser = StochasticReconfiguration()
     laplacian: AbstractLaplacian = ForwardLaplacian()
     clip: float = eqx.field(static=True, default=5.0)
-    chunk: int | None = eqx.field(static=True, default=None)
+    chunk: int | Literal["auto"] | None = eqx.field(static=True, default=None)
     score_chunk: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if self.clip <= 0:
             raise ValueError(f"the clipping width must be positive, got {self.clip}")
         for chunk in (self.chunk, self.score_chunk):
-            if chunk is not None and chunk < 1:
+            if isinstance(chunk, int) and chunk < 1:
                 raise ValueError(f"a chunk needs at least one walker, got {chunk}")
+
+    @property
+    def energy_chunk(self) -> int | None:
+        """The chunk of the local energies; `ValueError` while it is "auto"."""
+        if isinstance(self.chunk, str):
+            raise ValueError("the chunk is still to be chosen: `train` does it, or `with_fitting_chunk`")
+        return self.chunk
 
 
 class TrainingState(eqx.Module):

@@ -42,7 +42,7 @@ def train_step(state: TrainingState, family: Family, method: Method) -> tuple[Tr
     """
     walkers = sample_phase(state, family, method)
     energies = local_energies(
-        state.ansatz, family.hamiltonian, walkers.positions, family.parameters, method.laplacian, method.chunk
+        state.ansatz, family.hamiltonian, walkers.positions, family.parameters, method.laplacian, method.energy_chunk
     )
     residuals, finite, statistics = clipped_residuals(energies.total, method.clip)
     trained, static = eqx.partition(state.ansatz, trainable(state.ansatz))

@@ -1,0 +1,67 @@
+"""A chunk that the memory analysis chooses."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from families import random_positions, small_family, small_qernel
+from tiny_problem import small_problem, tiny_problem
+
+from qernel.gradient import fitting_chunk, memory_budget
+from qernel.observables import evaluate
+from qernel.presets import ConfigurationError, parse
+from qernel.training import train, train_step
+
+FAMILY = small_family()
+
+
+def chunk(budget, walkers=16):
+    r = random_positions(FAMILY, walkers)
+    return fitting_chunk(small_qernel(FAMILY), FAMILY.hamiltonian, r, FAMILY.parameters, budget=budget)
+
+
+def test_more_memory_takes_more_walkers_at_once():
+    sizes = [chunk(2**power) for power in (10, 18, 19, 30)]
+    assert sizes == sorted(sizes) and sizes[0] == 1 and sizes[-1] == 16
+    assert 1 < sizes[1] < sizes[2]
+    # twice the memory, twice the walkers, but for what does not depend on them
+    assert 1.5 * sizes[1] <= sizes[2] <= 3 * sizes[1]
+
+
+def test_the_default_is_what_the_device_holds():
+    assert memory_budget(jax.devices()[0]) < 2**22
+    assert 1 <= chunk(None) <= 16
+    assert chunk(None, walkers=1) == 1
+    with pytest.raises(ValueError, match="a budget of memory must be positive, got 0 bytes"):
+        chunk(0)
+
+
+def test_training_and_measurement_take_auto():
+    family, method, state = small_problem(None)
+    energies = []
+    for setting in (None, "auto"):
+        steps = list(train(state, family, dataclasses.replace(method, chunk=setting), 2))
+        energies.append([np.asarray(report.statistics.energy) for _, report in steps])
+    np.testing.assert_allclose(*energies, rtol=0, atol=1e-10)
+    problem = tiny_problem('training.chunk="auto"')
+    assert problem.method.chunk == "auto"
+    settings = dict(sampler=problem.method.sampler, key=jax.random.key(0), phases=4, burn_in=1, step_size=1.0)
+    state = problem.state()
+    measured = [
+        evaluate(state.ansatz, problem.family, state.positions, chunk=how, **settings).series["energy"]
+        for how in (None, "auto")
+    ]
+    np.testing.assert_allclose(*[np.asarray(one) for one in measured], rtol=0, atol=1e-10)
+
+
+def test_a_step_of_its_own_needs_a_number():
+    family, method, state = small_problem(None)
+    with pytest.raises(ValueError, match="the chunk is still to be chosen"):
+        train_step(state, family, dataclasses.replace(method, chunk="auto"))
+
+
+def test_a_chunk_is_a_number_or_auto():
+    assert parse('[training]\nchunk = "auto"\n').training.chunk == "auto"
+    with pytest.raises(ConfigurationError):
+        parse('[training]\nchunk = "all"\n')
