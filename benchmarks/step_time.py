@@ -3,10 +3,14 @@
 One core. Sizes of the published program for this model: 4 layers of width 64, 4 heads of 16, 4 complex determinants,
 about 1e5 parameters, 256 walkers of one Hamiltonian, 10 all-electron moves, float32, stochastic reconfiguration.
 Prints medians over repeats, all measured in one run, and ratios to 2N + 2 forward passes of the same network. `gram`
-is the scores of all walkers and their Gram matrix, `solve` the rest of the update.
+is the scores of all walkers and their Gram matrix, `solve` the rest of the update; `MB` the temporary arrays of the
+local energy of one walker, `rate` what it reaches of the rate of a product of matrices of 1024 x 1024 (both by the
+compiler's own account of one walker). The last lines are the exponents p of N^p from each size to the next.
 """
 
 import argparse
+import itertools
+import math
 import os
 import statistics
 import time
@@ -29,7 +33,7 @@ from jax.flatten_util import ravel_pytree  # noqa: E402
 from published_sizes import problem  # noqa: E402
 
 from qernel.ansatz import log_density  # noqa: E402
-from qernel.compilation import compiled  # noqa: E402
+from qernel.compilation import compiled, compiler_options  # noqa: E402
 from qernel.gradient import LogDerivatives, clipped_residuals, local_energies  # noqa: E402
 from qernel.layers import trainable  # noqa: E402
 from qernel.training import train_step  # noqa: E402
@@ -62,11 +66,11 @@ def measure(electrons):
     def forward(ansatz, r):
         return jax.vmap(lambda p, walkers: jax.vmap(lambda x: log_density(ansatz)(x, p))(walkers))(family.parameters, r)
 
-    @compiled
-    def energies(ansatz, r):
-        return local_energies(
-            ansatz, family.hamiltonian, r, family.parameters, method.laplacian, method.energy_chunk
-        ).total
+    def energies_of(ansatz, r):
+        parameters, chunk = family.parameters, method.energy_chunk
+        return local_energies(ansatz, family.hamiltonian, r, parameters, method.laplacian, chunk).total
+
+    energies = compiled(energies_of)
 
     def derivatives(trained, r):
         return LogDerivatives(trained, static, r, family.parameters)
@@ -88,16 +92,38 @@ def measure(electrons):
     _, updating, _ = seconds(update, trained, r, local, state.optimiser_state)
     _, step, compiling = seconds(lambda: train_step(state, family, method))
     floor = (2 * electrons + 2) * pass_time
+    flops, bytes_ = of_one_walker(energies_of, state.ansatz, r)
+    rate = flops * arguments.walkers / energy / MATRIX_RATE
     print(
         f"{electrons:4d} {size:9d} {pass_time * 1e3:9.1f} {sampling:9.3f} {energy:9.3f} {gradient:9.3f} "
-        f"{updating - gradient:9.3f} {step:9.3f} {compiling:9.1f} {energy / floor:14.2f}",
+        f"{updating - gradient:9.3f} {step:9.3f} {compiling:9.1f} {energy / floor:14.2f} "
+        f"{bytes_ / 2**20:8.1f} {rate:6.2f}",
         flush=True,
     )
+    return {"pass": pass_time, "sampling": sampling, "energy": energy, "step": step}
+
+
+def of_one_walker(energies, ansatz, r):
+    arrays, static = eqx.partition(ansatz, eqx.is_array)
+    on_arrays = jax.jit(lambda arrays, r: energies(eqx.combine(arrays, static), r), compiler_options=compiler_options())
+    program = on_arrays.lower(arrays, r[:, :1]).compile()
+    return program.cost_analysis()["flops"], program.memory_analysis().temp_size_in_bytes
+
+
+def matrix_rate(size=1024):
+    a = jnp.ones((size, size), jnp.float32)
+    _, time_, _ = seconds(jax.jit(lambda a: jnp.matmul(a, a, precision="highest")), a)
+    return 2 * size**3 / time_
 
 
 with jax.enable_x64(True):
     kind = "real" if arguments.real else "complex"
     print(f"{arguments.walkers} walkers, {kind} determinants, one core, jax {jax.__version__}; seconds")
-    print("   N parameters pass (ms)  sampling    energy      gram     solve      step   compile  energy / floor")
-    for number in arguments.electrons:
-        measure(number)
+    MATRIX_RATE = matrix_rate()
+    print(f"products of matrices: {MATRIX_RATE / 1e9:.0f} Gflop/s")
+    columns = "sampling    energy      gram     solve      step   compile  energy / floor       MB   rate"
+    print(f"   N parameters pass (ms)  {columns}")
+    times = {number: measure(number) for number in arguments.electrons}
+    for a, b in itertools.pairwise(arguments.electrons):
+        powers = {name: math.log(times[b][name] / times[a][name]) / math.log(b / a) for name in times[a]}
+        print(f"N {a} to {b}: " + "  ".join(f"{name} N^{power:.2f}" for name, power in powers.items()))
