@@ -236,7 +236,8 @@ WRONG = {
     "learning_rate=fast": "optimiser.learning_rate must be a number, got 'fast'",
     "steps=1.5": "training.steps must be a whole number, got 1.5",
     "complex=1": "ansatz.complex must be true or false, got 1",
-    "gate=softmx": "ansatz.gate must be one of softmax, squared_relu, top_k, got 'softmx': did you mean 'softmax'?",
+    "gate=softmx": "ansatz.gate must be one of softmax, squared_relu, spline, top_k, got 'softmx': "
+    "did you mean 'softmax'?",
     "supercell=2.5": "system.supercell must hold whole moiré cells: a supercell with the vectors [[2.5, 0], "
     "[0, 2.5]] is incommensurate with the moiré lattice",
     "supercell=[[1,1],[2,2]]": "system.supercell must have two independent vectors, got [[1, 1], [2, 2]]",

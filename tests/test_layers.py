@@ -26,6 +26,7 @@ from qernel.layers import (
     MixtureOfExperts,
     PeriodicEmbedding,
     RMSNorm,
+    Spline,
     SquaredReLU,
     TopK,
     load_balance,
@@ -76,7 +77,7 @@ def top_k(k):
         return TopK(k)
 
 
-GATES = {"softmax": layers.Softmax, "relu2": SquaredReLU, "top2": lambda: top_k(2)}
+GATES = {"softmax": layers.Softmax, "relu2": SquaredReLU, "top2": lambda: top_k(2), "spline": Spline}
 
 
 def mixture(kind, gate, dtype):
@@ -108,6 +109,9 @@ for _mixture in (
     ("electron", "softmax"),
     ("electron", "relu2"),
     ("electron", "top2"),
+    ("electron", "spline"),
+    ("condition", "spline"),
+    ("condition", "top2"),
     ("condition", "softmax"),
     ("joint", "relu2"),
 ):
@@ -423,6 +427,51 @@ def test_top_k_warns_and_picks_k():
     np.testing.assert_array_equal(np.nonzero(kept)[1].reshape(50, 2), np.sort(np.argsort(logits)[:, -2:]))
 
 
+def test_spline_weights_are_smooth_and_few():
+    logits = jnp.linspace(-1, 1, 401)[:, None] * jnp.linspace(-5, 5, 8)[None]
+    gates = np.asarray(Spline()(logits))
+    np.testing.assert_allclose(gates.sum(axis=1), 1, atol=1e-13)
+    assert (gates >= -1e-15).all() and ((gates > 1e-14).sum(axis=1) <= 3).all()
+    # Every expert is used somewhere, and no slope jumps: second differences fall with the square of the step.
+    assert (gates.max(axis=0) > 0.6).sum() >= 6
+
+    def along(step):
+        path = jnp.arange(-1, 1, step)[:, None] * jnp.linspace(-5, 5, 8)[None]
+        return np.abs(np.diff(Spline()(path), 2, axis=0)).max()
+
+    assert along(0.001) < 0.3 * along(0.002)
+    assert np.asarray(Spline(5)(logits)).sum(axis=1) == pytest.approx(np.ones(401))
+
+
+@pytest.mark.parametrize("gate", ["spline", "top2"])
+def test_experts_that_are_not_in_use_are_not_worked_out(gate):
+    class Dense(AbstractGate):
+        gate: AbstractGate
+
+        def __call__(self, logits):
+            return self.gate(logits)
+
+    sizes = dict(features=FEATURES, condition_size=CONDITION, experts=16)
+    layer = MixtureOfExperts(
+        FEATURES,
+        6,
+        16,
+        router=ConditionRouter(**sizes, key=KEY, scale=3.0, dtype=jnp.float64),
+        gate=GATES[gate](),
+        key=KEY,
+        dtype=jnp.float64,
+    )
+    layer = eqx.tree_at(lambda m: (m.bias_in, m.bias_out), layer, (numbers((96,)), numbers((16, FEATURES))))
+    dense = eqx.tree_at(lambda m: m.gate, layer, Dense(layer.gate))
+    x, c = features(), condition(jnp.float64)
+    np.testing.assert_allclose(layer(x, c), dense(x, c), atol=1e-13)
+    slopes = [eqx.filter_grad(lambda m: jnp.sum(m(x, c) ** 2))(one) for one in (layer, dense)]
+    for a, b in zip(*(jax.tree.leaves(eqx.filter(s, eqx.is_array)) for s in slopes), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    flops = [jax.jit(lambda x, m=one: m(x, c)).lower(x).compile().cost_analysis()["flops"] for one in (layer, dense)]
+    assert flops[0] < 0.4 * flops[1]
+
+
 def test_top_k_of_all_experts_is_softmax():
     np.testing.assert_allclose(top_k(EXPERTS)(features()[:, :4]), layers.Softmax()(features()[:, :4]), rtol=1e-13)
 
@@ -519,6 +568,8 @@ BAD = {
         "the router scores 4 experts, the mixture has 3",
     ),
     "relu2": (lambda: SquaredReLU(epsilon=0.0), "epsilon must be positive"),
+    "spline 2": (lambda: Spline(2), "have kinks or jump: k must be at least 3"),
+    "spline of 2": (lambda: Spline()(jnp.zeros(2)), "cannot use 3 of 2 experts"),
     "top 0": (lambda: TopK(0), "k must be a positive integer"),
     "top 5": (lambda: top_k(5)(jnp.zeros(4)), "cannot pick 5 of 4 experts"),
     "integer dtype": (lambda: Linear(2, 3, key=KEY, dtype=jnp.int32), "real floating type"),

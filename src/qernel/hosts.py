@@ -100,13 +100,27 @@ def wait(name: str) -> None:
         sync_global_devices(name)
 
 
-def from_first(values: np.ndarray) -> np.ndarray:
-    """The `values` of process 0, of the same shape in every process."""
+def from_first(tree: PyTree) -> PyTree:
+    """A tree whose arrays are those of process 0, of the same shapes in every process; random keys are left alone.
+
+    What each process works out by itself may differ in its last digits from one kind of processor to another.
+    """
     if not several():
-        return values
+        return tree
     from jax.experimental.multihost_utils import broadcast_one_to_all
 
-    return np.asarray(broadcast_one_to_all(values))
+    def sent(leaf):
+        return eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+    arrays, rest = eqx.partition(tree, sent)
+    with jax.enable_x64(True):
+        received = broadcast_one_to_all(jax.tree.map(np.asarray, arrays))
+        arrays = jax.tree.map(
+            lambda leaf, value: jnp.asarray(value) if isinstance(leaf, jax.Array) else np.asarray(value),
+            arrays,
+            received,
+        )
+    return eqx.combine(arrays, rest)
 
 
 def largest(value: int) -> int:

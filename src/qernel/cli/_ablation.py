@@ -35,9 +35,9 @@ SEPARATE = "separate"
 def variants(config: Config) -> dict[str, tuple[str, tuple[str, ...]]]:
     """What each variant is, and the settings that make it of the full wavefunction."""
     a = config.ansatz
-    # Any gate of one expert is 1; top_k would ask for more experts than there are.
+    # Any gate of one expert is 1; top_k and spline would ask for more experts than there are.
     one = ("ansatz.experts=1", "ansatz.gate='softmax'")
-    active = a.top_k if a.gate == "top_k" else 1
+    active = {"top_k": a.top_k, "spline": 3}.get(a.gate, 1)
     return {
         "full": ("as configured", ()),
         "no-film": ("features not modulated by the depth", ("ansatz.film=false",)),

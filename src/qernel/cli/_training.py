@@ -54,7 +54,7 @@ def start(problem: Problem, console: Console) -> TrainingState:
             soft_wrap=True,
         )
     with console.status(f"burning in {sampling.walkers} walkers at each depth"):
-        return burn_in(problem.state(), problem.family, problem.method, sampling.burn_in, mesh=mesh)
+        return burn_in(hosts.from_first(problem.state()), problem.family, problem.method, sampling.burn_in, mesh=mesh)
 
 
 def restore(

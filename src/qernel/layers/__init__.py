@@ -12,6 +12,8 @@ from ._frozen import Frozen as Frozen
 from ._frozen import trainable as trainable
 from ._gate import AbstractGate as AbstractGate
 from ._gate import Softmax as Softmax
+from ._gate import SparseGate as SparseGate
+from ._gate import Spline as Spline
 from ._gate import SquaredReLU as SquaredReLU
 from ._gate import TopK as TopK
 from ._linear import Linear as Linear

@@ -11,7 +11,7 @@ from qernel.precision import product_precision
 from qernel.propagation import Jet, add, elementwise, linear, multiply, propagate
 
 from ._check import along_last, check_dtype, check_precision, check_sizes, check_width
-from ._gate import AbstractGate, Softmax
+from ._gate import AbstractGate, Softmax, SparseGate
 from ._router import AbstractRouter, ElectronRouter
 from ._start import constant, normal
 
@@ -24,8 +24,10 @@ class MixtureOfExperts(eqx.Module):
 
     The experts are evaluated as one product of width `experts * hidden`, a multiplication by the gates, and
     one product back: the cost is about that of a perceptron of that width, and a smooth gate stays smooth.
-    (Experts that are switched off are multiplied by zero, not skipped.) A router that does not see the
-    electrons gives gates that scale the output weights, once per Hamiltonian.
+    A router that does not see the electrons gives gates that scale the output weights, once per Hamiltonian, and
+    with a sparse gate ([`Spline`][qernel.layers.Spline]) only the weights of the experts in use are collected, on
+    the forward pass, the Jacobian and the Laplacian: the cost does not depend on how many others there are.
+    Otherwise experts that are switched off are multiplied by zero.
 
     `router` defaults to `ElectronRouter`, `gate` to `Softmax`. The initial output weights make the output
     for equal gates as large as that of one expert; `scale` multiplies them.
@@ -99,9 +101,9 @@ class MixtureOfExperts(eqx.Module):
         check_width("MixtureOfExperts", "features", x, self.features)
         with jax.named_scope("qernel.layers.MixtureOfExperts"):
             gates = self._gates(x, condition).astype(x.dtype)
-            weight_in, weight_out = self.weight_in.astype(x.dtype), self.weight_out.astype(x.dtype)
-            bias_out = self.bias_out.astype(x.dtype)
-            hidden = jnp.matmul(x, weight_in, precision=product_precision(self.precision)) + along_last(self.bias_in, x)
+            gates, weight_in, bias_in, weight_out, bias_out = self._in_use(gates)
+            weight_in, weight_out, bias_out = (w.astype(x.dtype) for w in (weight_in, weight_out, bias_out))
+            hidden = jnp.matmul(x, weight_in, precision=product_precision(self.precision)) + along_last(bias_in, x)
             hidden = self.activation(hidden)
             shift = jnp.matmul(gates, bias_out, precision=product_precision(self.precision))
             if gates.ndim == 1:
@@ -114,18 +116,33 @@ class MixtureOfExperts(eqx.Module):
     def propagate(self, x: Jet, condition: Float[Array, " condition"] | None = None) -> Jet:
         """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
         check_width("MixtureOfExperts", "features", x.value, self.features)
-        hidden = linear(x, self.weight_in, self.bias_in, precision=self.precision)
-        hidden = elementwise(self.activation, hidden)
         logits = propagate(self.router, x, condition)
         if not isinstance(logits, Jet):
             gates = self.gate(logits).astype(x.value.dtype)
-            weight_out = self.weight_out.astype(x.value.dtype) * jnp.repeat(gates, self.hidden)[:, None]
-            shift = jnp.matmul(gates, self.bias_out.astype(gates.dtype), precision=product_precision(self.precision))
+            gates, weight_in, bias_in, weight_out, bias_out = self._in_use(gates)
+            hidden = elementwise(self.activation, linear(x, weight_in, bias_in, precision=self.precision))
+            weight_out = weight_out.astype(x.value.dtype) * jnp.repeat(gates, self.hidden)[:, None]
+            shift = jnp.matmul(gates, bias_out.astype(gates.dtype), precision=product_precision(self.precision))
             return linear(hidden, weight_out, shift, precision=self.precision)
+        hidden = elementwise(self.activation, linear(x, self.weight_in, self.bias_in, precision=self.precision))
         gates = propagate(self.gate, logits)
         repeated = jax.tree.map(lambda part: jnp.repeat(part, self.hidden, axis=-1), gates)
         mixed = linear(multiply(hidden, repeated), self.weight_out, precision=self.precision)
         return add(mixed, linear(gates, self.bias_out, precision=self.precision))
+
+    def _in_use(self, gates):
+        """Gates and weights of the experts in use, where they are known before the electrons are."""
+        whole = gates, self.weight_in, self.bias_in, self.weight_out, self.bias_out
+        if gates.ndim > 1 or not isinstance(self.gate, SparseGate) or self.gate.in_use >= self.experts:
+            return whole
+        gates, index = jax.lax.top_k(gates, self.gate.in_use)
+
+        def of_experts(weights, axis):
+            split = weights.reshape(*weights.shape[:axis], self.experts, -1, *weights.shape[axis + 1 :])
+            taken = jnp.take(split, index, axis=axis)
+            return taken.reshape(*weights.shape[:axis], -1, *weights.shape[axis + 1 :])
+
+        return gates, *(of_experts(w, axis) for w, axis in zip(whole[1:], (1, 0, 0, 0), strict=True))
 
     def _gates(
         self, x: Float[Array, "electrons features"], condition: Float[Array, " condition"] | None

@@ -1,5 +1,7 @@
 import abc
+import math
 import warnings
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -22,6 +24,14 @@ class AbstractGate(eqx.Module):
     @abc.abstractmethod
     def __call__(self, logits: Float[Array, "*electrons experts"]) -> Float[Array, "*electrons experts"]:
         """The weights of the experts, same shape as the logits."""
+
+
+@runtime_checkable
+class SparseGate(Protocol):
+    """A gate of which at most `in_use` weights are not zero: the other experts need not be worked out."""
+
+    @property
+    def in_use(self) -> int: ...
 
 
 class Softmax(AbstractGate):
@@ -76,6 +86,50 @@ class SquaredReLU(AbstractGate):
         return multiply(active, elementwise(lambda x: 1 / (x + self.epsilon), sum_features(active)))
 
 
+class Spline(AbstractGate):
+    r"""Smooth gate with `k` experts in use: neighbours on a line, of which the logits choose the place,
+
+    $$g_e = B_k(p - e), \qquad p = \tfrac k2 - 1 + (E - k + 1)\,\bar e, \qquad
+      \bar e = \tfrac{1}{E-1}\sum_e e\,\mathrm{softmax}(\ell)_e , $$
+
+    with the centred cardinal B-spline of order k, which has $k - 2$ continuous derivatives and vanishes for
+    $|x| \ge k/2$. Weights come and go one after the other as p moves, and with them experts, smoothly. Routed by the
+    condition, as the one mixture of a Hamiltonian that changes along the family, the others cost nothing.
+
+    **Shapes:** `(..., experts) -> (..., experts)`, sums to 1, at most `k` entries not zero.
+
+    **Raises:** `ValueError` for `k` below 3, whose weights have kinks, or (at the call) more than there are experts.
+
+    **Source:** C. de Boor, A Practical Guide to Splines (1978).
+    """
+
+    k: int = eqx.field(static=True, default=3)
+
+    def __check_init__(self):
+        check_sizes("Spline", k=self.k)
+        if self.k < 3:
+            raise ValueError(f"Spline: weights of order {self.k} have kinks or jump: k must be at least 3.")
+
+    @property
+    def in_use(self) -> int:
+        """How many weights are not zero at most."""
+        return self.k
+
+    def __call__(self, logits: Float[Array, "*electrons experts"]) -> Float[Array, "*electrons experts"]:
+        experts, k = logits.shape[-1], self.k
+        if k > experts:
+            raise ValueError(f"Spline: cannot use {k} of {experts} experts.")
+        with jax.named_scope("qernel.layers.Spline"):
+            places = jnp.arange(experts, dtype=logits.dtype).reshape((1,) * (logits.ndim - 1) + (-1,))
+            mean = jnp.sum(jax.nn.softmax(logits, axis=-1) * places, axis=-1, keepdims=True) / max(experts - 1, 1)
+            # Within the support truncated powers are small numbers: they cancel to zero at its end.
+            x = jnp.clip(k / 2 - 1 + (experts - k + 1) * mean - places, -k / 2, k / 2)
+            weights = jnp.zeros_like(x)
+            for j in range(k):
+                weights = weights + (-1) ** j * math.comb(k, j) * jnp.maximum(x + (k / 2 - j), 0) ** (k - 1)
+            return weights / math.factorial(k - 1)
+
+
 class TopK(AbstractGate):
     r"""Hard gate: a softmax over the `k` largest logits, zero elsewhere. **Not for wavefunctions** as a rule.
 
@@ -106,6 +160,11 @@ class TopK(AbstractGate):
             UserWarning,
             stacklevel=2,
         )
+
+    @property
+    def in_use(self) -> int:
+        """How many weights are not zero at most."""
+        return self.k
 
     def __call__(self, logits: Float[Array, "*electrons experts"]) -> Float[Array, "*electrons experts"]:
         experts = logits.shape[-1]

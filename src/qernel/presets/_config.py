@@ -114,7 +114,7 @@ class AnsatzConfig(Section):
     experts: Count = 4
     expert_width: Count = 32
     router: Literal["joint", "electron", "condition"] = "joint"
-    gate: Literal["softmax", "squared_relu", "top_k"] = "softmax"
+    gate: Literal["softmax", "squared_relu", "spline", "top_k"] = "softmax"
     top_k: Count = 2
     film: bool = True
     conditioned: bool = True
@@ -144,6 +144,8 @@ class AnsatzConfig(Section):
             )
         if self.gate == "top_k" and self.top_k > self.experts:
             raise ValueError(f"top_k cannot pick {self.top_k} of {self.experts} experts")
+        if self.gate == "spline" and self.experts < 3:
+            raise ValueError(f"the spline gate uses three experts, and there are {self.experts}")
         if self.phases == "separate":
             if len(self.references) < 2:
                 raise ValueError(f"phases = 'separate' needs two sets of references, got {list(self.references)}")

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from qernel.ansatz import Ansatz, CompetingPhases, MomentumProjected, Unconditioned, qernel
 from qernel.hamiltonian import Family, InPhase, in_phases
 from qernel.lattice import PeriodicDistance, shells
-from qernel.layers import ConditionRouter, ElectronRouter, JointRouter, Softmax, SquaredReLU, TopK
+from qernel.layers import ConditionRouter, ElectronRouter, JointRouter, Softmax, Spline, SquaredReLU, TopK
 from qernel.observables import moire_supercell
 from qernel.optimise import AbstractOptimiser, FirstOrder, StochasticReconfiguration
 from qernel.orbitals import PlaneWaves
@@ -214,7 +214,7 @@ def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, k
     a, system, cell = config.ansatz, config.system, family.hamiltonian.cell
     assert cell is not None
     routers = {"joint": JointRouter, "electron": ElectronRouter, "condition": ConditionRouter}
-    gates = {"softmax": Softmax, "squared_relu": SquaredReLU, "top_k": lambda: TopK(a.top_k)}
+    gates = {"softmax": Softmax, "squared_relu": SquaredReLU, "spline": Spline, "top_k": lambda: TopK(a.top_k)}
     ends = family_of(system, material, tuple(sorted(set(system.depth_range)))).parameters
     ansatz = qernel(
         in_phases(ends, len(a.references)) if a.phases == "separate" else ends,

@@ -41,7 +41,8 @@ def trained_parameters(config: Config) -> int:
 def ingredients(config: Config) -> list[tuple[str, str]]:
     """What the wavefunction is made of."""
     a = config.ansatz
-    gate = f"top {a.top_k} of them (not smooth)" if a.gate == "top_k" else a.gate.replace("_", " ")
+    gates = {"top_k": f"top {a.top_k} of them (not smooth)", "spline": "a spline, three at a time"}
+    gate = gates.get(a.gate, a.gate.replace("_", " "))
     film = "FiLM in every layer, and " if getattr(a, "film", True) else ""
     conditioning = f"{film}weights of the determinants, Jastrow factor and reference orbitals that depend on λ"
     if not getattr(a, "conditioned", True):
