@@ -1,8 +1,8 @@
 """Cost against the number of experts at a fixed number in use: `python benchmarks/experts.py [--experts 4 8 16 32]`.
 
-Of the wavefunction of `step_time.py` (12 electrons, real determinants, expert width 64) on one core: all local energies and
-a batched forward pass, routed by the condition, with the gate `spline` (three experts in use) and with `softmax` (all);
-relative to the fewest experts of each gate, in one run.
+Of the wavefunction of `step_time.py` (12 electrons, real determinants, expert width 64) on one core: all local energies
+and a batched forward pass, routed by the condition, with the gate `spline` (three experts in use) and with `softmax`
+(all); relative to the fewest experts of each gate, in one run.
 """
 
 import argparse
