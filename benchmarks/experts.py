@@ -1,8 +1,9 @@
-"""Cost against the number of experts at a fixed number in use: `python benchmarks/experts.py [--experts 4 8 16 32]`.
+"""Experts and heads: `python benchmarks/experts.py [--experts 4 8 16 32] [--electrons 12]`.
 
-Of the wavefunction of `step_time.py` (12 electrons, real determinants, expert width 64) on one core: all local energies
-and a batched forward pass, routed by the condition, with the gate `spline` (three experts in use) and with `softmax`
-(all); relative to the fewest experts of each gate, in one run.
+Of the wavefunction of `step_time.py` (real determinants) on one core: a batched forward pass and all local energies.
+First against the number of experts of width 64 routed by the condition, with the gate `spline` (three in use) and with
+`softmax` (all); then against the number of key/value heads that four query heads share. Relative to the first line of
+each, in one run.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import time
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--experts", type=int, nargs="+", default=[4, 8, 16, 32])
+parser.add_argument("--electrons", type=int, default=12)
 parser.add_argument("--walkers", type=int, default=64)
 parser.add_argument("--repeats", type=int, default=5)
 arguments = parser.parse_args()
@@ -25,7 +27,6 @@ from published_sizes import problem  # noqa: E402
 from qernel.ansatz import log_density  # noqa: E402
 from qernel.compilation import compiled  # noqa: E402
 from qernel.gradient import local_energies  # noqa: E402
-from qernel.presets import build, load, to_toml  # noqa: E402
 
 
 def seconds(function, *inputs):
@@ -38,10 +39,8 @@ def seconds(function, *inputs):
     return statistics.median(times)
 
 
-def measure(gate, experts, path):
-    path.write_text(to_toml(problem(12, walkers=arguments.walkers, real=True).config))
-    settings = [f"ansatz.gate={gate}", "ansatz.router=condition", "ansatz.expert_width=64", f"ansatz.experts={experts}"]
-    built = build(load(str(path), settings), references=False)
+def measure(*settings):
+    built = problem(arguments.electrons, walkers=arguments.walkers, real=True, others=settings)
     family = built.family
 
     @compiled
@@ -55,19 +54,21 @@ def measure(gate, experts, path):
     return seconds(forward, built.ansatz, built.positions), seconds(energies, built.ansatz, built.positions)
 
 
-if __name__ == "__main__":
-    import tempfile
-    from pathlib import Path
+def table(cases):
+    first = None
+    for title, settings in cases.items():
+        forward, energy = measure(*settings)
+        first = first or (forward, energy)
+        print(
+            f"{title:24s} forward {forward * 1e3:7.1f} ms ({forward / first[0]:.2f})  "
+            f"energy {energy * 1e3:7.1f} ms ({energy / first[1]:.2f})",
+            flush=True,
+        )
 
-    with jax.enable_x64(True), tempfile.TemporaryDirectory() as folder:
-        print(f"{arguments.walkers} walkers, 12 electrons, one core, jax {jax.__version__}")
-        for gate in ("spline", "softmax"):
-            first = None
-            for experts in arguments.experts:
-                forward, energy = measure(gate, experts, Path(folder) / "sizes.toml")
-                first = first or (forward, energy)
-                print(
-                    f"{gate:8s} {experts:3d} experts  forward {forward * 1e3:7.1f} ms ({forward / first[0]:.2f})  "
-                    f"energy {energy * 1e3:7.1f} ms ({energy / first[1]:.2f})",
-                    flush=True,
-                )
+
+with jax.enable_x64(True):
+    print(f"{arguments.walkers} walkers, {arguments.electrons} electrons, one core, jax {jax.__version__}")
+    for gate in ("spline", "softmax"):
+        settings = ("ansatz.router=condition", "ansatz.expert_width=64", f"ansatz.gate={gate}")
+        table({f"{gate}, {n} experts": (*settings, f"ansatz.experts={n}") for n in arguments.experts})
+    table({f"{n} key/value heads of 4": (f"ansatz.key_value_heads={n}",) for n in (4, 2, 1)})

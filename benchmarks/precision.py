@@ -39,10 +39,9 @@ def under(policy, built, state):
     wide = policy == "double"
     cast = lambda x: x.astype(float if wide else jnp.float32) if eqx.is_inexact_array(x) else x
     # The policy is part of the static structure, the arrays are those of the state.
-    ansatz = eqx.combine(
-        jax.tree.map(cast, eqx.filter(state.ansatz, eqx.is_array)),
-        eqx.filter(rebuilt.ansatz, eqx.is_array, inverse=True),
-    )
+    arrays = [cast(leaf) for leaf in jax.tree.leaves(eqx.filter(state.ansatz, eqx.is_array))]
+    empty, static = eqx.partition(rebuilt.ansatz, eqx.is_array)
+    ansatz = eqx.combine(jax.tree.unflatten(jax.tree.structure(empty), arrays), static)
     r = cast(state.positions)
 
     @compiled

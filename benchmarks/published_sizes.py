@@ -1,11 +1,15 @@
 """The problem of the timing benchmarks: the sizes of the published program for this model."""
 
+from collections.abc import Sequence
+
 from qernel.presets import Problem, build, preset
 
 CELLS = {6: "3", 12: "[6, 3]", 24: "6", 54: "9", 96: "12", 150: "15"}
 
 
-def problem(electrons: int, *, walkers: int, real: bool, chunk: int = 0, precision: str = "mixed") -> Problem:
+def problem(
+    electrons: int, *, walkers: int, real: bool, chunk: int = 0, precision: str = "mixed", others: Sequence[str] = ()
+) -> Problem:
     """4 layers of width 64, 4 query heads of 16 on 2 key/value heads, 4 experts, 4 determinants; one depth, 15 meV."""
     overrides = [
         f"system.supercell={CELLS[electrons]}",
@@ -25,4 +29,4 @@ def problem(electrons: int, *, walkers: int, real: bool, chunk: int = 0, precisi
         f'training.precision="{precision}"',
         "evaluation.depths_meV=[15]",
     ]
-    return build(preset("moire-6", *overrides))
+    return build(preset("moire-6", *overrides, *others))
