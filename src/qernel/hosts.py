@@ -1,13 +1,22 @@
 """Several processes, on one or many hosts, that run one program together: started explicitly, never by import."""
 
+import contextlib
 import functools
 import threading
+import time
 from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.multihost_utils import (
+    ProcessFailureError,
+    broadcast_one_to_all,
+    live_devices,
+    process_allgather,
+    sync_global_devices,
+)
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, PyTree
 
@@ -17,6 +26,9 @@ _HEARTBEAT = 30
 _LOOK = 5
 # The others wait so long for the one that writes the last figures.
 _SHUTDOWN = 24 * 3600
+# And process 0, which the others have to reach to leave, stays so long after the last of them.
+_GRACE = 2
+_WATCH = "qernel.hosts"
 _FINISHED = threading.Event()
 
 
@@ -54,17 +66,14 @@ def start(
     except ValueError as error:
         raise RuntimeError(f"the processes did not find each other: {error}") from None
     if on_loss is not None and several():
-        threading.Thread(target=_watch, args=(on_loss,), daemon=True).start()
+        threading.Thread(target=_watch, args=(on_loss,), name=_WATCH, daemon=True).start()
 
 
 def _watch(on_loss: Callable[[str], None]) -> None:
-    from jax.experimental.multihost_utils import live_devices
-
     everything = jax.devices()
     while not _FINISHED.wait(_LOOK):
         try:
-            with live_devices(everything) as live:
-                lost = {device.process_index for device in everything} - {device.process_index for device in live}
+            lost = {device.process_index for device in everything} - _live(everything)
         except Exception as error:
             lost, reason = {-1}, str(error).strip().splitlines()[0][:200]
         else:
@@ -72,14 +81,31 @@ def _watch(on_loss: Callable[[str], None]) -> None:
         if lost and not _FINISHED.is_set():
             on_loss(reason)
             return
+    # All have finished. A look ends when each process looks too or has left, so that process 0 looks on.
+    while jax.process_index() == 0:
+        with contextlib.suppress(ProcessFailureError):
+            if _live(everything) == {0}:
+                return
+
+
+def _live(devices: list[jax.Device]) -> set[int]:
+    with live_devices(devices) as live:
+        return {device.process_index for device in live}
 
 
 def finish() -> None:
-    """Wait for all processes and leave them."""
-    if several():
-        wait("finished")
-        _FINISHED.set()
-        jax.distributed.shutdown()
+    """Wait for all processes and leave them, process 0 last: the others cannot leave what is not there any more."""
+    if not several():
+        return
+    wait("finished")
+    _FINISHED.set()
+    wait("leaving")
+    watching = [thread for thread in threading.enumerate() if thread.name == _WATCH]
+    for thread in watching:
+        thread.join()
+    if watching and first():
+        time.sleep(_GRACE)
+    jax.distributed.shutdown()
 
 
 def several() -> bool:
@@ -95,8 +121,6 @@ def first() -> bool:
 def wait(name: str) -> None:
     """Go on when all processes have come to the place of this `name`."""
     if several():
-        from jax.experimental.multihost_utils import sync_global_devices
-
         sync_global_devices(name)
 
 
@@ -107,7 +131,6 @@ def from_first(tree: PyTree) -> PyTree:
     """
     if not several():
         return tree
-    from jax.experimental.multihost_utils import broadcast_one_to_all
 
     def sent(leaf):
         return eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
@@ -127,8 +150,6 @@ def largest(value: int) -> int:
     """The largest of the values of all processes."""
     if not several():
         return value
-    from jax.experimental.multihost_utils import process_allgather
-
     return int(np.max(process_allgather(np.asarray(value))))
 
 
