@@ -7,9 +7,13 @@ each, in one run.
 """
 
 import argparse
-import os
-import statistics
-import time
+
+import jax
+from published_sizes import problem
+from timing import forward_pass, one_core, timed
+
+from qernel.compilation import compiled
+from qernel.gradient import local_energies
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--experts", type=int, nargs="+", default=[4, 8, 16, 32])
@@ -18,40 +22,17 @@ parser.add_argument("--walkers", type=int, default=64)
 parser.add_argument("--repeats", type=int, default=5)
 arguments = parser.parse_args()
 
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
-import jax  # noqa: E402
-from published_sizes import problem  # noqa: E402
-
-from qernel.ansatz import log_density  # noqa: E402
-from qernel.compilation import compiled  # noqa: E402
-from qernel.gradient import local_energies  # noqa: E402
-
-
-def seconds(function, *inputs):
-    jax.block_until_ready(function(*inputs))
-    times = []
-    for _ in range(arguments.repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*inputs))
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
 
 def measure(*settings):
     built = problem(arguments.electrons, walkers=arguments.walkers, real=True, others=settings)
     family = built.family
 
     @compiled
-    def forward(ansatz, r):
-        return jax.vmap(lambda p, walkers: jax.vmap(lambda x: log_density(ansatz)(x, p))(walkers))(family.parameters, r)
-
-    @compiled
-    def energies(ansatz, r):
+    def energies(ansatz, r, family):
         return local_energies(ansatz, family.hamiltonian, r, family.parameters, None, 2).total
 
-    return seconds(forward, built.ansatz, built.positions), seconds(energies, built.ansatz, built.positions)
+    inputs = built.ansatz, built.positions, family
+    return [timed(function, *inputs, repeats=arguments.repeats).median for function in (forward_pass, energies)]
 
 
 def table(cases):
@@ -66,6 +47,7 @@ def table(cases):
         )
 
 
+one_core()
 with jax.enable_x64(True):
     print(f"{arguments.walkers} walkers, {arguments.electrons} electrons, one core, jax {jax.__version__}")
     for gate in ("spline", "softmax"):

@@ -7,9 +7,16 @@ closed rules from folx: relative, under the precisions `fast`, `mixed` and `doub
 """
 
 import argparse
-import os
-import statistics
-import time
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from published_sizes import problem
+from timing import forward_pass, one_core, timed
+
+from qernel.compilation import compiled
+from qernel.gradient import local_energies
+from qernel.laplacian import FolxLaplacian, ForwardLaplacian, HessianTrace
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--electrons", type=int, nargs="+", default=[6, 12, 24])
@@ -20,35 +27,6 @@ parser.add_argument("--real", action="store_true", help="real determinants in pl
 parser.add_argument("--hessian", action="store_true", help="the trace of the Hessian as well")
 arguments = parser.parse_args()
 
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
-import equinox as eqx  # noqa: E402
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-from published_sizes import problem  # noqa: E402
-
-from qernel.ansatz import log_density  # noqa: E402
-from qernel.compilation import compiled  # noqa: E402
-from qernel.gradient import local_energies  # noqa: E402
-from qernel.laplacian import FolxLaplacian, ForwardLaplacian, HessianTrace  # noqa: E402
-
-
-def seconds(function, *inputs):
-    """Median time of a call after the first, and what it returns."""
-    result = jax.block_until_ready(function(*inputs))
-    times = []
-    for _ in range(arguments.repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*inputs))
-        times.append(time.perf_counter() - start)
-    return statistics.median(times), result
-
-
-@compiled
-def forward(ansatz, r, family):
-    return jax.vmap(lambda p, walkers: jax.vmap(lambda x: log_density(ansatz)(x, p))(walkers))(family.parameters, r)
-
 
 @compiled
 def energies(ansatz, r, family, laplacian, chunk):
@@ -56,13 +34,14 @@ def energies(ansatz, r, family, laplacian, chunk):
 
 
 def best(laplacian, built, r):
-    """The fastest chunk: time, chunk, energies."""
+    """The fastest chunk: time of a walker, and chunk."""
     trials = []
     for chunk in arguments.chunks:
         if chunk <= arguments.walkers:
-            trials.append((*seconds(energies, built.ansatz, r, built.family, laplacian, chunk), chunk))
-    time_, result, chunk = min(trials, key=lambda trial: trial[0])
-    return time_ / arguments.walkers, chunk, result
+            of_chunk = timed(energies, built.ansatz, r, built.family, laplacian, chunk, repeats=arguments.repeats)
+            trials.append((of_chunk.median, chunk))
+    time_, chunk = min(trials)
+    return time_ / arguments.walkers, chunk
 
 
 def difference(electrons, precision):
@@ -77,15 +56,13 @@ def difference(electrons, precision):
 def measure(electrons):
     built = problem(electrons, walkers=arguments.walkers, real=arguments.real)
     r = built.positions
-    pass_time = seconds(forward, built.ansatz, r, built.family)[0] / arguments.walkers
+    pass_time = timed(forward_pass, built.ansatz, r, built.family, repeats=arguments.repeats).median / arguments.walkers
     floor = (2 * electrons + 2) * pass_time
     methods = {"closed": ForwardLaplacian(), "folx": FolxLaplacian()}
     if arguments.hessian:
         methods["Hessian"] = HessianTrace()
     times = {name: best(method, built, r) for name, method in methods.items()}
-    cells = [
-        f"{name} {t * 1e3:8.3f} ms (chunk {chunk}) {t / floor:5.2f} floors" for name, (t, chunk, _) in times.items()
-    ]
+    cells = [f"{name} {t * 1e3:8.3f} ms (chunk {chunk}) {t / floor:5.2f} floors" for name, (t, chunk) in times.items()]
     ratio = times["folx"][0] / times["closed"][0]
     errors = " ".join(f"{difference(electrons, precision):.0e}" for precision in ("fast", "mixed", "double"))
     print(
@@ -94,6 +71,7 @@ def measure(electrons):
     )
 
 
+one_core()
 with jax.enable_x64(True):
     kind = "real" if arguments.real else "complex"
     print(

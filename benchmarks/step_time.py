@@ -11,9 +11,19 @@ compiler's own account of one walker). The last lines are the exponents p of N^p
 import argparse
 import itertools
 import math
-import os
-import statistics
-import time
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from published_sizes import problem
+from timing import forward_pass, one_core, timed
+
+from qernel.compilation import compiled, compiler_options
+from qernel.gradient import LogDerivatives, clipped_residuals, local_energies
+from qernel.layers import trainable
+from qernel.training import train_step
+from qernel.training._step import sample_phase
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--electrons", type=int, nargs="+", default=[6, 12, 24])
@@ -23,35 +33,9 @@ parser.add_argument("--real", action="store_true", help="real determinants in pl
 parser.add_argument("--chunk", type=int, help="walkers at once in the energies; by default what fits a cache")
 arguments = parser.parse_args()
 
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
-import equinox as eqx  # noqa: E402
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-from jax.flatten_util import ravel_pytree  # noqa: E402
-from published_sizes import problem  # noqa: E402
-
-from qernel.ansatz import log_density  # noqa: E402
-from qernel.compilation import compiled, compiler_options  # noqa: E402
-from qernel.gradient import LogDerivatives, clipped_residuals, local_energies  # noqa: E402
-from qernel.layers import trainable  # noqa: E402
-from qernel.training import train_step  # noqa: E402
-from qernel.training._step import sample_phase  # noqa: E402
-
-
-def seconds(function, *inputs):
-    """Time of the first call, less a later one, and the median of later ones."""
-    start = time.perf_counter()
-    result = jax.block_until_ready(function(*inputs))
-    first = time.perf_counter() - start
-    times = []
-    for _ in range(arguments.repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*inputs))
-        times.append(time.perf_counter() - start)
-    median = statistics.median(times)
-    return result, median, first - median
+def median(function, *inputs):
+    return timed(function, *inputs, repeats=arguments.repeats).median
 
 
 def measure(electrons):
@@ -61,10 +45,6 @@ def measure(electrons):
     state = built.state()
     trained, static = eqx.partition(state.ansatz, trainable(state.ansatz))
     size = ravel_pytree(trained)[0].size
-
-    @compiled
-    def forward(ansatz, r):
-        return jax.vmap(lambda p, walkers: jax.vmap(lambda x: log_density(ansatz)(x, p))(walkers))(family.parameters, r)
 
     def energies_of(ansatz, r):
         parameters, chunk = family.parameters, method.energy_chunk
@@ -85,12 +65,12 @@ def measure(electrons):
         return method.optimiser.update(derivatives(trained, r), residuals, mask, optimiser_state).trained
 
     r = state.positions
-    _, pass_time, _ = seconds(forward, state.ansatz, r)
-    _, sampling, _ = seconds(compiled(lambda s: sample_phase(s, family, method).positions), state)
-    local, energy, _ = seconds(energies, state.ansatz, r)
-    _, gradient, _ = seconds(gram, trained, r)
-    _, updating, _ = seconds(update, trained, r, local, state.optimiser_state)
-    _, step, compiling = seconds(lambda: train_step(state, family, method))
+    pass_time = median(forward_pass, state.ansatz, r, family)
+    sampling = median(compiled(lambda s: sample_phase(s, family, method).positions), state)
+    local, energy, _ = timed(energies, state.ansatz, r, repeats=arguments.repeats)
+    gradient = median(gram, trained, r)
+    updating = median(update, trained, r, local, state.optimiser_state)
+    _, step, compiling = timed(lambda: train_step(state, family, method), repeats=arguments.repeats)
     floor = (2 * electrons + 2) * pass_time
     flops, bytes_ = of_one_walker(energies_of, state.ansatz, r)
     rate = flops * arguments.walkers / energy / MATRIX_RATE
@@ -112,10 +92,10 @@ def of_one_walker(energies, ansatz, r):
 
 def matrix_rate(size=1024):
     a = jnp.ones((size, size), jnp.float32)
-    _, time_, _ = seconds(jax.jit(lambda a: jnp.matmul(a, a, precision="highest")), a)
-    return 2 * size**3 / time_
+    return 2 * size**3 / median(jax.jit(lambda a: jnp.matmul(a, a, precision="highest")), a)
 
 
+one_core()
 with jax.enable_x64(True):
     kind = "real" if arguments.real else "complex"
     print(f"{arguments.walkers} walkers, {kind} determinants, one core, jax {jax.__version__}; seconds")

@@ -20,7 +20,7 @@ from qernel.training import checkpoint_steps, load_checkpoint
 PRECISION = "training.precision=double"
 
 
-def started(arguments, *, devices, processes=1):
+def started(arguments, *, devices, processes=1, cwd=None):
     """Processes of the command line that share one run, each with its own forced devices."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -34,6 +34,7 @@ def started(arguments, *, devices, processes=1):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            cwd=cwd,
         )
         for together in several
     ]
@@ -69,13 +70,15 @@ def assert_same_state(a, b, step):
 
 
 def test_two_processes_train_one_is_killed_and_the_run_goes_on(tmp_path):
-    together, alone = tmp_path / "together", tmp_path / "alone"
-    tiny = ["run", "moire-6", *TINY, PRECISION, "--out"]
-    processes = started([*tiny, str(together), "training.steps=1000000"], devices=2, processes=2)
+    alone, runs = tmp_path / "alone", tmp_path / "runs"
+    tiny = ["run", "moire-6", *TINY, PRECISION]
+    # In a directory with the time in its name, which all have to know.
+    processes = started([*tiny, "training.steps=1000000"], devices=2, processes=2, cwd=tmp_path)
     limit = time.monotonic() + 240
-    while len(checkpoint_steps(together / "checkpoints")) < 3:
+    while not (begun := list(runs.glob("*"))) or len(checkpoint_steps(begun[0] / "checkpoints")) < 3:
         assert time.monotonic() < limit and all(process.poll() is None for process in processes), ended(processes, 1)
         time.sleep(0.05)
+    (together,) = begun
     processes[1].kill()
     killed = time.monotonic()
     codes, outputs = ended(processes[:1], 60)
@@ -88,7 +91,7 @@ def test_two_processes_train_one_is_killed_and_the_run_goes_on(tmp_path):
     # Half as many devices, and then one.
     outputs = done(["resume", str(together), f"training.steps={last}"], devices=1, processes=2)
     assert "results:" in outputs[0] and "results:" not in outputs[1]
-    done([*tiny, str(alone), f"training.steps={last}"], devices=1)
+    done([*tiny, "--out", str(alone), f"training.steps={last}"], devices=1)
     assert_same_state(together, alone, saved)
     assert_same_state(together, alone, last)
     for table in ("metrics.csv", "results.csv"):
@@ -114,6 +117,7 @@ def test_one_process_is_all_there_is():
     assert not hosts.several() and hosts.first()
     assert hosts.local(tree) is tree and hosts.shared(tree) is tree
     assert hosts.largest(3) == 3 and hosts.agreed(True) and hosts.from_first(tree["a"]) is tree["a"]
+    assert hosts.said("here") == "here"
     hosts.wait("nothing")
     hosts.finish()
     with joined(None) as first:

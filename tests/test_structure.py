@@ -31,7 +31,7 @@ ALLOWED = {
     "ansatz": {"lattice", "units", "layers", "hamiltonian", "orbitals", "precision", "propagation"},
     "sampling": {"compilation", "lattice", "chunks"},
     "laplacian": {"ansatz", "orbitals"},
-    "gradient": {"compilation", "ansatz", "chunks", "hamiltonian", "laplacian", "layers"},
+    "gradient": {"compilation", "hosts", "ansatz", "chunks", "hamiltonian", "laplacian", "layers"},
     "check": {"compilation", "ansatz", "hamiltonian", "gradient", "laplacian", "observables", "sampling"},
     "reference": {"lattice", "units", "hamiltonian", "orbitals"},
     "optimise": set(),

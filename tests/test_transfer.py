@@ -104,6 +104,21 @@ def test_a_network_of_other_sizes_starts_without_effect(small):
     np.testing.assert_array_equal(transfer.ansatz.cusp.log_range, small.ansatz.cusp.log_range)
 
 
+@pytest.mark.parametrize("precision", ["fast", "mixed", "double"])
+def test_the_precision_is_that_of_the_new_run(small, precision):
+    new = tiny_problem(*LARGER, f"training.precision={precision}")
+    transfer = carried(new, small, steps=2)
+    assert transfer.network
+    shapes = [
+        jax.tree.map(lambda x: (x.shape, x.dtype), eqx.filter(q, eqx.is_array)) for q in (transfer.ansatz, new.ansatz)
+    ]
+    assert eqx.tree_equal(*shapes) and jax.tree.structure(shapes[0]) == jax.tree.structure(shapes[1])
+
+
+def test_another_gate_is_another_network(small):
+    assert not carried(tiny_problem(*LARGER, "ansatz.gate=top_k", "ansatz.top_k=1"), small, steps=2).network
+
+
 @pytest.mark.parametrize(
     "override, message",
     [

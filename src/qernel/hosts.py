@@ -5,6 +5,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -88,7 +89,7 @@ def _watch(on_loss: Callable[[str], None]) -> None:
                 return
 
 
-def _live(devices: list[jax.Device]) -> set[int]:
+def _live(devices: list[Any]) -> set[int]:
     with live_devices(devices) as live:
         return {device.process_index for device in live}
 
@@ -156,6 +157,16 @@ def largest(value: int) -> int:
 def agreed(fact: bool) -> bool:
     """What process 0 has found, for all: what they read of a disk may differ for a moment."""
     return bool(from_first(np.asarray(fact)))
+
+
+def said(text: str) -> str:
+    """The text of process 0."""
+    if not several():
+        return text
+    words = np.frombuffer(text.encode(), np.uint8)
+    padded = np.zeros(largest(len(words)), np.uint8)
+    padded[: len(words)] = words
+    return bytes(from_first(padded)).rstrip(b"\0").decode()
 
 
 def put(array: Array, sharding: Sharding) -> Array:

@@ -141,14 +141,14 @@ def configuration_of(directory: RunDirectory, overrides: list[str]) -> Config:
 
 
 def default_directory(name: str) -> Path:
-    """runs/<preset>-<date>-<time>, and a number if that is taken."""
+    """runs/<preset>-<date>-<time>, and a number if that is taken; of several processes the first one chooses."""
     stem = name if name in preset_names() else Path(name).stem
     base = Path("runs") / f"{stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     path, number = base, 1
     while path.exists():
         number += 1
         path = base.with_name(f"{base.name}-{number}")
-    return path
+    return Path(hosts.said(str(path)))
 
 
 def summary(problem: Problem) -> str:

@@ -4,8 +4,10 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import Array, Float
 
+from qernel import hosts
 from qernel.ansatz import Ansatz
 from qernel.compilation import compiler_options
 from qernel.hamiltonian import Hamiltonian
@@ -40,7 +42,8 @@ def fitting_chunk(
 
     The program is compiled for one and for two walkers at once, without optimising its kernels; what it says of its
     memory grows linearly from there. By default the `budget`, in bytes, is
-    [`memory_budget`][qernel.gradient.memory_budget] of the device of `positions`.
+    [`memory_budget`][qernel.gradient.memory_budget] of the device of `positions`. Of several processes, all of which
+    must call this, the first one chooses.
 
     **Raises:** `ValueError` for a budget that is not positive.
     """
@@ -49,10 +52,11 @@ def fitting_chunk(
         raise ValueError(f"a budget of memory must be positive, got {budget} bytes")
     if walkers == 1:
         return 1
+    ansatz, positions, parameters = hosts.local((ansatz, positions, parameters))
     size = memory_budget(next(iter(positions.devices()))) if budget is None else budget
     one, two = (_temporary_bytes(ansatz, hamiltonian, positions, parameters, laplacian, chunk) for chunk in (1, 2))
     fitting = 1 + (size - one) // max(two - one, 1)
-    return int(min(max(fitting, 1), walkers))
+    return int(hosts.from_first(np.asarray(min(max(fitting, 1), walkers))))
 
 
 def _temporary_bytes(ansatz, hamiltonian, positions, parameters, laplacian, chunk) -> int:

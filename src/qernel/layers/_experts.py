@@ -139,7 +139,7 @@ class MixtureOfExperts(eqx.Module):
 
         def of_experts(weights, axis):
             split = weights.reshape(*weights.shape[:axis], self.experts, -1, *weights.shape[axis + 1 :])
-            taken = jnp.take(split, index, axis=axis)
+            taken = jnp.take(split, index, axis=axis, mode="clip")
             return taken.reshape(*weights.shape[:axis], -1, *weights.shape[axis + 1 :])
 
         return gates, *(of_experts(w, axis) for w, axis in zip(whole[1:], (1, 0, 0, 0), strict=True))

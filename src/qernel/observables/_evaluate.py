@@ -89,9 +89,7 @@ def evaluate(
     hamiltonian = family.hamiltonian
     _check(family, positions, burn_in, phases, chunk, record_every)
     if isinstance(chunk, str):
-        local = hosts.local((ansatz, positions, family.parameters))
-        fitting = fitting_chunk(local[0], hamiltonian, local[1], local[2], laplacian)
-        chunk = int(hosts.from_first(np.asarray(fitting)))
+        chunk = fitting_chunk(ansatz, hamiltonian, positions, family.parameters, laplacian)
     halves, vectors = _wave_vectors(hamiltonian, wave_vectors)
     cell = hamiltonian.cell
     bins = default_grid(hamiltonian) if cell is None or grid is None else check_grid(grid, cell.dim)

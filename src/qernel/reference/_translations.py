@@ -23,7 +23,7 @@ def crystal_translations(
     if primitive is None:
         return np.zeros((1, cell.dim))
     inverse = np.linalg.inv(cell.matrix)
-    # Two of the sites' differences are enough to try: a translation carries the first site to another one.
+    # A translation carries the first site to some site.
     trials = sites - sites[0]
     whole = trials @ np.linalg.inv(primitive.matrix)
     trials = trials[np.abs(whole - np.round(whole)).max(axis=1) < 1e-4]

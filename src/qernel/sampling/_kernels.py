@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 if TYPE_CHECKING:
     from blackjax.base import SamplingAlgorithm
@@ -105,12 +105,14 @@ def langevin(log_density: LogDensity, step_size: Float[Array, ""]) -> "SamplingA
         # The way back needs another noise, from the drift at the new position.
         back = state.position - new.position - new.drift
         ratio = new.logdensity - state.logdensity + jnp.sum(noise**2 - back**2) / (2 * width**2)
-        return metropolis(accept_key, ratio, new, state)
+        return _metropolis(accept_key, ratio, new, state)
 
     return SamplingAlgorithm(init, step)
 
 
-def metropolis(key, log_ratio, new, old):
+def _metropolis(
+    key: PRNGKeyArray, log_ratio: Float[Array, ""], new: LangevinState, old: LangevinState
+) -> tuple[LangevinState, LangevinInfo]:
     """The accepted state, and the information that goes with it; a ratio that is not a number rejects."""
     accept = jnp.log(jax.random.uniform(key, (), log_ratio.dtype)) < log_ratio
     state = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, old)

@@ -112,14 +112,11 @@ def train(
 
 
 def with_fitting_chunk(method: Method, state: TrainingState, family: Family) -> Method:
-    """The method with a number in place of a chunk of "auto"; of several processes the first one chooses."""
+    """The method with a number in place of a chunk of "auto"."""
     if method.chunk != "auto":
         return method
-    start = hosts.local(state)
-    chunk = fitting_chunk(
-        start.ansatz, family.hamiltonian, start.positions, hosts.local(family.parameters), method.laplacian
-    )
-    return dataclasses.replace(method, chunk=int(hosts.from_first(np.asarray(chunk))))
+    chunk = fitting_chunk(state.ansatz, family.hamiltonian, state.positions, family.parameters, method.laplacian)
+    return dataclasses.replace(method, chunk=chunk)
 
 
 def step_failed(report: StepReport, walkers: int) -> bool:

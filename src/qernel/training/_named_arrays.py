@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from qernel import hosts
 from qernel.layers import Frozen
 
 
@@ -39,11 +40,7 @@ def host(leaf: Any) -> np.ndarray:
     """The whole array on this host; a random key as its words."""
     if _is_key(leaf):
         leaf = jax.random.key_data(leaf)
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-        from jax.experimental.multihost_utils import process_allgather
-
-        return np.asarray(process_allgather(leaf, tiled=True))
-    return np.asarray(leaf)
+    return np.asarray(hosts.fetch(leaf))
 
 
 def fingerprint(leaf: Any) -> list[Any]:

@@ -1,6 +1,7 @@
 """A wavefunction of few electrons as the start of one of many."""
 
 import math
+from operator import attrgetter
 from typing import NamedTuple
 
 import equinox as eqx
@@ -63,51 +64,59 @@ def transferred(
     sizes, or if one of them has a pair function (or a cusp) and the other has none.
     """
     _check(new, old)
-    dtype = new.lift.weight.dtype
     same = _same_network(new, old)
-    places = ["conditioner"]
+    places = [attrgetter("conditioner")]
     if new.cusp is not None:
-        places.append("cusp.log_range")
+        places.append(attrgetter("cusp.log_range"))
     if same:
-        places += ["blocks", "lift.bias"]
+        places += [attrgetter("blocks"), attrgetter("lift.bias")]
     if _shapes(new.weight_head) == _shapes(old.weight_head):
-        places.append("weight_head")
-    for name in places:
-        place = _at(name)
-        new = eqx.tree_at(place, new, _cast(place(old), dtype))
+        places.append(attrgetter("weight_head"))
+    for place in places:
+        new = eqx.tree_at(place, new, _with_arrays(place(new), jax.tree.leaves(place(old))))
     if same:
-        new = _with_waves(new, old, dtype)
-        dressing = jax.tree.map(lambda x: _mean_of_orbitals(x, old, new).astype(dtype), old.dressing)
+        new = _with_waves(new, old)
+        dressing = [_mean_of_orbitals(x, old, new) for x in jax.tree.leaves(old.dressing)]
     else:
         # The first step can still move it: the features behind are not zero.
-        dressing = jax.tree.map(jnp.zeros_like, new.dressing)
-    new = eqx.tree_at(lambda q: q.dressing, new, dressing)
+        dressing = [jnp.zeros_like(x) for x in jax.tree.leaves(new.dressing)]
+    new = eqx.tree_at(lambda q: q.dressing, new, _with_arrays(new.dressing, dressing))
     misfit = 0.0
     if new.pair is not None:
-        conditions = jax.vmap(new.conditioner)(parameters).astype(dtype)
+        conditions = jax.vmap(new.conditioner)(parameters).astype(new.lift.weight.dtype)
         pair, misfit = _fitted_pair(new, old, conditions, cell, old_cell, key, steps)
         new = eqx.tree_at(lambda q: q.pair, new, pair)
     return Transfer(new, same, float(misfit))
 
 
 def _shapes(tree):
-    return jax.tree.map(lambda x: x.shape, eqx.filter(tree, eqx.is_array))
+    return [(jax.tree_util.keystr(path), x.shape) for path, x in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-def _cast(tree, dtype):
-    return jax.tree.map(lambda x: jnp.asarray(x, dtype) if eqx.is_inexact_array(x) else x, tree)
+def _kinds(structure):
+    """The classes of a tree's modules: routers and gates differ by nothing else."""
+    node = structure.node_data()
+    return [node and node[0], *(kind for child in structure.children() for kind in _kinds(child))]
+
+
+def _with_arrays(tree, arrays):
+    """A tree of the same precision as before, with other values."""
+    leaves, structure = jax.tree.flatten(tree)
+    values = [jnp.asarray(x, leaf.dtype) for leaf, x in zip(leaves, arrays, strict=True)]
+    return jax.tree.unflatten(structure, values)
 
 
 def _same_network(new: Qernel, old: Qernel) -> bool:
     plain = new.determinants == old.determinants and new.complex == old.complex
     waves = 2 * len(new.embedding.reciprocal_vectors), 2 * len(old.embedding.reciprocal_vectors)
     rest = new.lift.weight.shape[0] - waves[0] == old.lift.weight.shape[0] - waves[1]
-    static = eqx.partition(new.blocks, eqx.is_array)[1], eqx.partition(old.blocks, eqx.is_array)[1]
-    return plain and rest and _shapes(new.blocks) == _shapes(old.blocks) and bool(eqx.tree_equal(*static))
+    kinds = [_kinds(jax.tree.structure(q.blocks)) for q in (new, old)]
+    return plain and rest and _shapes(new.blocks) == _shapes(old.blocks) and kinds[0] == kinds[1]
 
 
-def _with_waves(new: Qernel, old: Qernel, dtype) -> Qernel:
+def _with_waves(new: Qernel, old: Qernel) -> Qernel:
     """The maps from plane-wave features: cosines as they are, sines with the sign of the vector."""
+    dtype = new.lift.weight.dtype
     mine, theirs = (np.asarray(q.embedding.reciprocal_vectors) for q in (new, old))
     found = []
     for source, vector in enumerate(theirs):
@@ -135,15 +144,6 @@ def _mean_of_orbitals(x: Array, old: Qernel, new: Qernel) -> Array:
     parts = x.reshape(*x.shape[:-1], -1, sum(old.electrons))
     mean = jnp.mean(parts, axis=-1, keepdims=True)
     return jnp.broadcast_to(mean, (*mean.shape[:-1], sum(new.electrons))).reshape(*x.shape[:-1], -1)
-
-
-def _at(name):
-    def place(tree):
-        for part in name.split("."):
-            tree = getattr(tree, part)
-        return tree
-
-    return place
 
 
 def _check(new: Qernel, old: Qernel) -> None:
@@ -198,11 +198,9 @@ def _fitted_pair(new, old, conditions, cell, old_cell, key, steps):
         return jnp.concatenate([whole, near])
 
     # Behind the first layer the two are alike: only the features of the separation are others.
-    start = eqx.tree_at(
-        lambda p: (p.film, p.output, p.hidden.layers[1]),
-        new.pair,
-        jax.tree.map(lambda x: jnp.asarray(x, dtype), (old.pair.film, old.pair.output, old.pair.hidden.layers[1])),
-    )
+    start = new.pair
+    for place in (attrgetter("film"), attrgetter("output"), lambda pair: pair.hidden.layers[1]):
+        start = eqx.tree_at(place, start, _with_arrays(place(start), jax.tree.leaves(place(old.pair))))
     trained, static = eqx.partition(start, trainable(start))
     optimiser = optax.adam(lambda step: 5e-3 * (1 + jnp.cos(jnp.pi * jnp.asarray(step, dtype) / steps)))
 
