@@ -1,5 +1,6 @@
 """Small systems that several tests share."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,12 @@ from qernel.orbitals import ExpandedOrbitals, PlaneWaves
 from qernel.units import Material
 
 MATERIAL = Material()
+
+
+@eqx.filter_jit
+def compiled_call(function, *arguments):
+    """`function(*arguments)` as one program: outside of one, each operation is compiled by itself."""
+    return function(*arguments)
 
 
 def small_family(electrons=(3, 0), depths=(0.0, 10.0, 30.0)) -> Family:

@@ -1,20 +1,28 @@
 """Energy gradient against a dense finite-sample formula; clipping; faults; spin-polarised Slater energies."""
 
+import dataclasses
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from families import random_positions, small_family, small_qernel
+from families import compiled_call, random_positions, small_family, small_qernel
 from jax.flatten_util import ravel_pytree
 
 from qernel.gradient import LogDerivatives, _factors, _gram, clipped_residuals, local_energies
 from qernel.layers import trainable
 
 
-def derivatives(is_complex, chunk=None):
+@functools.cache
+def problem(is_complex):
     family = small_family()
-    ansatz = small_qernel(family, complex=is_complex)
+    return family, small_qernel(family, complex=is_complex)
+
+
+def derivatives(is_complex, chunk=None):
+    family, ansatz = problem(is_complex)
     trained, static = eqx.partition(ansatz, trainable(ansatz))
     return (
         LogDerivatives(trained, static, random_positions(family, 5), family.parameters, chunk),
@@ -25,20 +33,22 @@ def derivatives(is_complex, chunk=None):
 
 def flat_scores(d):
     """(hamiltonians, walkers, parts, parameters), in the order of `ravel_pytree`."""
-    return np.concatenate([np.asarray(x).reshape(*x.shape[:3], -1) for x in jax.tree.leaves(d.scores())], axis=-1)
+    return np.concatenate(
+        [np.asarray(x).reshape(*x.shape[:3], -1) for x in jax.tree.leaves(compiled_call(d.scores))], axis=-1
+    )
 
 
 @pytest.mark.parametrize("is_complex", [False, True])
 def test_gradient_is_twice_the_covariance_with_the_scores(is_complex):
     d, family, ansatz = derivatives(is_complex)
-    energies = local_energies(ansatz, family.hamiltonian, d.positions, family.parameters)
+    energies = compiled_call(local_energies, ansatz, family.hamiltonian, d.positions, family.parameters)
     residuals, _, _ = clipped_residuals(energies.total, 1e9)
     scores = flat_scores(d)
     o = scores[:, :, 0] + (1j * scores[:, :, 1] if is_complex else 0)
     e = np.asarray(energies.total)
     centred = e - e.mean(axis=1, keepdims=True)
     expected = 2 * np.real(np.einsum("hw,hwp->p", centred.conj(), o)) / e.size
-    found = ravel_pytree(d.gradient(residuals))[0]
+    found = ravel_pytree(compiled_call(d.gradient, residuals))[0]
     assert np.allclose(found, expected, rtol=1e-8, atol=1e-12)
 
 
@@ -46,8 +56,8 @@ def test_gradient_is_twice_the_covariance_with_the_scores(is_complex):
 def test_most_scores_are_factored_and_their_products_are_the_scores(is_complex):
     d, family, _ = derivatives(is_complex)
     arguments = d.trained, family.select(0), d.positions[0, 0]
-    factors = _factors.factorised(d._scores)(*arguments)
-    whole = jax.tree.leaves(d._scores(*arguments))
+    factors = compiled_call(_factors.factorised(d._scores), *arguments)
+    whole = jax.tree.leaves(compiled_call(d._scores, *arguments))
     assert len(factors) == len(whole)
     factored = 0
     for (left, right), scores in zip(factors, whole, strict=True):
@@ -68,9 +78,13 @@ def test_scores_are_derivatives_of_log_psi(is_complex):
     direction = jax.random.normal(jax.random.key(3), flat.shape, flat.dtype)
     step = 1e-6
 
-    def log_psi(theta):
+    @jax.jit
+    def complex_log_psi(theta):
         value = eqx.combine(unravel(theta), d.static)(d.positions[1, 2], family.select(1))
-        return complex(value.log_magnitude, value.phase)
+        return jax.lax.complex(value.log_magnitude, value.phase)
+
+    def log_psi(theta):
+        return complex(complex_log_psi(theta))
 
     slope = (log_psi(flat + step * direction) - log_psi(flat - step * direction)) / (2 * step)
     found = flat_scores(d)[1, 2] @ np.asarray(direction)
@@ -85,7 +99,7 @@ def test_chunks_change_nothing(chunk):
     pieces, _, _ = derivatives(True, chunk)
     assert np.allclose(flat_scores(whole), flat_scores(pieces), rtol=1e-12, atol=1e-13)
     arguments = (ansatz, family.hamiltonian, whole.positions, family.parameters, None)
-    a, b = local_energies(*arguments), local_energies(*arguments, chunk)
+    a, b = compiled_call(local_energies, *arguments), compiled_call(local_energies, *arguments, chunk)
     assert np.allclose(a.total, b.total, rtol=1e-12)
 
 
@@ -102,14 +116,30 @@ def test_gram_and_products_are_those_of_the_scores(is_complex, chunk, monkeypatc
     rows = np.moveaxis(rows, 2, 0).reshape(-1, scores.shape[-1])
     gram, valid = jax.jit(lambda: d.gram(mask))()
     assert np.allclose(gram, rows @ rows.T, rtol=1e-10, atol=1e-10) and np.array_equal(valid, mask)
-    forward, transpose = d.products(valid)
     flat, unravel = ravel_pytree(d.trained)
     tangent = jax.random.normal(jax.random.key(4), flat.shape, flat.dtype)
-    found = np.where(mask[..., None], forward(unravel(tangent)), 0)
-    assert np.allclose(found, np.where(mask[..., None], scores @ np.asarray(tangent), 0), rtol=1e-9, atol=1e-10)
     weights = jnp.where(mask[..., None], jax.random.normal(jax.random.key(5), scores.shape[:3]), 0)
+
+    @jax.jit
+    def products(tangent, weights):
+        forward, transpose = d.products(valid)
+        return forward(tangent), transpose(weights)
+
+    forward, transpose = products(unravel(tangent), weights)
+    found = np.where(mask[..., None], forward, 0)
+    assert np.allclose(found, np.where(mask[..., None], scores @ np.asarray(tangent), 0), rtol=1e-9, atol=1e-10)
     expected = np.einsum("hwk,hwkp->p", weights, scores)
-    assert np.allclose(ravel_pytree(transpose(weights))[0], expected, rtol=1e-9, atol=1e-10)
+    assert np.allclose(ravel_pytree(transpose)[0], expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_walkers_with_scores_that_are_not_finite_are_found(chunk):
+    d, _, _ = derivatives(False, chunk)
+    d = dataclasses.replace(d, positions=d.positions.at[0, 2, 1].set(jnp.nan))
+    mask = jnp.ones(d.positions.shape[:2], bool).at[1, 0].set(False)
+    expected = np.asarray(mask) & np.isfinite(flat_scores(d)).all(axis=(2, 3))
+    assert not expected[0, 2] and expected.sum() == mask.sum() - 1
+    np.testing.assert_array_equal(compiled_call(d.finite, mask), expected)
 
 
 def test_clipping_is_counted_and_never_touches_the_energy():

@@ -1,12 +1,14 @@
 """The sample-space step against a dense pseudo-inverse; rank deficiency; momentum; optax."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from qernel.gradient import Factors, centred_gram
-from qernel.optimise import FirstOrder, StochasticReconfiguration, solve_positive
+from qernel.optimise import Cholesky, ConjugateGradients, FirstOrder, StochasticReconfiguration, solve_positive
 
 
 class FakeDerivatives:
@@ -22,6 +24,9 @@ class FakeDerivatives:
     def gram(self, mask):
         one = jnp.ones((*mask.shape, 1, 1))
         return centred_gram([Factors(self._scores[..., None, :], one)], mask)
+
+    def finite(self, mask):
+        return mask & jnp.all(jnp.isfinite(self._scores), axis=(2, 3))
 
     def products(self, valid):
         del valid
@@ -58,6 +63,46 @@ def test_step_equals_the_dense_natural_gradient(parts):
     derivatives = FakeDerivatives(scores)
     update = method.update(derivatives, residuals, mask, method.init(derivatives.trained))
     assert np.allclose(update.trained, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("parameters", [12, 60])
+def test_conjugate_gradients_take_the_step_of_the_factorisation(parts, parameters):
+    """Fewer and more parameters than rows; a walker that does not count; momentum."""
+    scores, residuals, mask = random_problem(parts, walkers=9, parameters=parameters)
+    mask = mask.at[1, 3].set(False)
+    derivatives = FakeDerivatives(scores)
+    steps = {}
+    for name, solver in {"cg": ConjugateGradients(tolerance=1e-9), "exact": Cholesky()}.items():
+        # The damping is a random estimate in one of them: too small to be seen.
+        method = StochasticReconfiguration(damping=1e-7, trust_region=1e9, solver=solver)
+        state = method.init(derivatives.trained)
+        state = dataclasses.replace(state, direction=jnp.linspace(-1, 1, parameters))
+        steps[name] = method.update(derivatives, residuals, mask, state)
+    np.testing.assert_allclose(steps["cg"].trained, steps["exact"].trained, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(steps["cg"].distance, steps["exact"].distance, rtol=1e-5)
+    assert not steps["cg"].fallback
+
+
+def test_the_random_damping_is_that_of_the_mean_diagonal():
+    rng = np.random.default_rng(2)
+    scores = jnp.asarray(rng.normal(size=(2000, 300)))
+    matrix = scores @ scores.T
+    right = jnp.asarray(rng.normal(size=2000))
+    weights = jnp.ones(2000)
+    exact = Cholesky().solve(matrix, lambda x: x, weights, right, 1e-2)
+    random = ConjugateGradients(tolerance=1e-10).solve(None, lambda x: matrix @ x, weights, right, 1e-2)
+    # Outside of the range of the matrix the solution is inversely proportional to the damping.
+    ratio = jnp.linalg.norm(random.x) / jnp.linalg.norm(exact.x)
+    assert 0.8 < ratio < 1.25 and not random.fallback
+    stopped = ConjugateGradients(iterations=1, tolerance=1e-10).solve(None, lambda x: matrix @ x, weights, right, 1e-2)
+    assert stopped.fallback and np.all(np.isfinite(stopped.x))
+
+
+@pytest.mark.parametrize("bad", [dict(iterations=0), dict(tolerance=0.0), dict(tolerance=1.0)])
+def test_conjugate_gradients_that_cannot_be(bad):
+    with pytest.raises(ValueError, match="at least one iteration and a tolerance between 0 and 1"):
+        ConjugateGradients(**bad)
 
 
 def test_rank_deficiency_gives_a_finite_step():

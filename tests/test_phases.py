@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from families import plane_waves, random_positions, small_family, small_qernel
+from families import compiled_call, plane_waves, random_positions, small_family, small_qernel
 from synthetic_evaluations import MATERIAL, evaluation_of, family_of
 from tiny_problem import TINY, tiny_config, tiny_problem
 
@@ -72,11 +72,12 @@ def test_a_phase_is_the_network_with_the_other_determinants_off(number, complex)
     r = random_positions(family, 1)[0, 0]
     weights = (0.0, 0.0, 1.0, 1.0) if number else (1.0, 1.0, 0.0, 0.0)
     # At the start the head of the weights is zero.
-    expected = dataclasses.replace(ansatz.network, initial_weights=weights)(r, parameters)
-    found = ansatz(r, parameters)
+    expected = dataclasses.replace(ansatz.network, initial_weights=weights)
+    expected = compiled_call(expected, r, parameters)
+    found = compiled_call(ansatz, r, parameters)
     assert float(found.log_magnitude) == pytest.approx(float(expected.log_magnitude), rel=1e-12)
     assert np.cos(found.phase - expected.phase) == pytest.approx(1, abs=1e-12)
-    alone = ansatz.phase(number)(r, parameters.parameters)
+    alone = compiled_call(ansatz.phase(number), r, parameters.parameters)
     assert float(alone.log_magnitude) == pytest.approx(float(found.log_magnitude), rel=1e-12)
 
 
@@ -95,11 +96,11 @@ def test_derivatives_of_every_phase(projected):
     r = random_positions(family, 1, seed=4)[0, 0]
     for row in (2, 3):
         at = AtParameters(ansatz, family.select(row))
-        fast, slow = (method(at, r) for method in (ForwardLaplacian(), HessianTrace()))
+        fast, slow = (compiled_call(method, at, r) for method in (ForwardLaplacian(), HessianTrace()))
         assert np.allclose(fast.gradient, slow.gradient, rtol=1e-9, atol=1e-10)
         assert np.isclose(fast.laplacian, slow.laplacian, rtol=1e-9)
-    slow = HessianTrace()(AtParameters(ansatz.phase(1), family.select(3).parameters), r)
-    fast = ForwardLaplacian()(AtParameters(ansatz.phase(1), family.select(3).parameters), r)
+    at = AtParameters(ansatz.phase(1), family.select(3).parameters)
+    fast, slow = (compiled_call(method, at, r) for method in (ForwardLaplacian(), HessianTrace()))
     assert np.isclose(fast.laplacian, slow.laplacian, rtol=1e-9)
 
 
@@ -107,10 +108,10 @@ def test_a_hamiltonian_takes_its_parameters_in_a_phase():
     ansatz, family = competing()
     plain = small_family()
     r = random_positions(family, 2)
-    found = local_energies(ansatz, family.hamiltonian, r, family.parameters)
+    found = compiled_call(local_energies, ansatz, family.hamiltonian, r, family.parameters)
     for number in (0, 1):
         rows = slice(number, None, 2)
-        expected = local_energies(ansatz.phase(number), plain.hamiltonian, r[rows], plain.parameters)
+        expected = compiled_call(local_energies, ansatz.phase(number), plain.hamiltonian, r[rows], plain.parameters)
         assert np.allclose(found.total[rows], expected.total, rtol=1e-10)
     with pytest.raises(AttributeError):
         _ = family.parameters.colour
@@ -121,7 +122,8 @@ def test_only_one_phase_is_trained_by_its_walkers():
     ansatz, family = competing()
     r = random_positions(family, 1)[0, 0]
     trained, static = eqx.partition(ansatz, trainable(ansatz))
-    gradient = jax.grad(lambda t: eqx.combine(t, static)(r, family.select(3)).log_magnitude)(trained)
+    parameters = family.select(3)
+    gradient = jax.jit(jax.grad(lambda t: eqx.combine(t, static)(r, parameters).log_magnitude))(trained)
     dressing = np.asarray(gradient.network.dressing.weight).reshape(-1, 4, 3)
     assert np.all(dressing[:, :2] == 0) and np.all(np.any(dressing[:, 2:] != 0, axis=(0, 2)))
     assert np.any(np.asarray(gradient.network.lift.weight) != 0)

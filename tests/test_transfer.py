@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_problem import TINY, tiny_problem
+from tiny_problem import TINY, tiny_config, tiny_problem
 from typer.testing import CliRunner
 
 from qernel.cli._main import app
 from qernel.cli._transfer import with_network_of
 from qernel.layers import trainable
-from qernel.presets import load
-from qernel.training import transferred
+from qernel.presets import build, load, to_toml
+from qernel.training import CheckpointWriter, RunDirectory, transferred
 
 LARGER = ("system.supercell=4", "system.electrons=[8,0]", "ansatz.feature_shells=4", "ansatz.pair_shells=5")
 
@@ -135,8 +135,10 @@ def test_what_does_not_fit_is_said(small, override, message):
 def test_a_run_from_another_run(tmp_path, small):
     runner = CliRunner()
     trained, larger = tmp_path / "small", tmp_path / "larger"
-    result = runner.invoke(app, ["run", "moire-6", *TINY, "--out", str(trained)])
-    assert result.exit_code == 0, result.output
+    config = tiny_config()
+    RunDirectory(trained).create(to_toml(config))
+    with CheckpointWriter(trained / "checkpoints", keep=1, identity=config.identity()) as writer:
+        writer.save(4, build(config).state())
     # The network of the run, and waves that hold its own.
     overrides = with_network_of(trained, "moire-6", ["system.supercell=4", "system.electrons=[8,0]"])
     ansatz = load("moire-6", overrides).ansatz
@@ -146,6 +148,6 @@ def test_a_run_from_another_run(tmp_path, small):
     arguments = [*rest, "system.supercell=4", "system.electrons=[8,0]", "training.steps=2", "--out", str(larger)]
     result = runner.invoke(app, ["run", "moire-6", "--from", str(trained), *arguments])
     assert result.exit_code == 0, result.output
-    assert "2 electrons, step 4: the network and the pair function, fitted to" in " ".join(result.output.split())
+    assert "2 electrons, step 0: the network and the pair function, fitted to" in " ".join(result.output.split())
     result = runner.invoke(app, ["run", "moire-6", "--from", str(tmp_path), *arguments[:-1], str(tmp_path / "new")])
     assert result.exit_code == 2 and "is not the directory of a run" in " ".join(result.output.split())

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 class Factors(NamedTuple):
@@ -22,6 +22,15 @@ class Factors(NamedTuple):
 
     left: Float[Array, "*walkers parts terms a"]
     right: Float[Array, "*walkers terms b"]
+
+
+def finite_scores(scores: list[Factors]) -> Bool[Array, "*walkers"]:
+    """The walkers whose scores are all finite, and the squares of their factors too."""
+    finite = jnp.asarray(True)
+    for left, right in scores:
+        bound = jnp.sum(left**2, axis=(-3, -2, -1)) * jnp.sum(right**2, axis=(-2, -1))
+        finite = finite & jnp.isfinite(bound)
+    return finite
 
 
 def factorised(function: Callable[..., Any]) -> Callable[..., list[Factors]]:

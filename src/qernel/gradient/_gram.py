@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ._factors import Factors
+from ._factors import Factors, finite_scores
 
 # Parameters of one product: the rows of a few hundred walkers then stay in a core's own cache.
 COLUMNS = 1024
@@ -30,10 +30,7 @@ def centred_gram(
     are valid: in `mask`, all scores finite, and their squares too.
     """
     parts = scores[0].left.shape[2]
-    valid = mask
-    for left, right in scores:
-        bound = jnp.sum(left**2, axis=(2, 3, 4)) * jnp.sum(right**2, axis=(2, 3))
-        valid = valid & jnp.isfinite(bound)
+    valid = mask & finite_scores(scores)
     count = jnp.maximum(jnp.sum(valid, axis=1), 1)
     cuts = _cuts(valid.size * parts)
     total = [[jnp.zeros((b - a, d - c), float) for c, d in cuts if c <= a] for a, b in cuts]

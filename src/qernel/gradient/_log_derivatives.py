@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
 from qernel.chunks import map_walkers
 
-from ._factors import factorised
+from ._factors import factorised, finite_scores
 from ._gram import centred_gram
 
 
@@ -67,6 +67,15 @@ class LogDerivatives(eqx.Module):
         """
         factors = factorised(self._scores)
         return centred_gram(self._map(partial(factors, self.trained), self.positions), mask)
+
+    def finite(self, mask: Bool[Array, "hamiltonians walkers"]) -> Bool[Array, "hamiltonians walkers"]:
+        """The walkers of `mask` whose scores, and the squares of their factors, are all finite; no score is kept."""
+        factors = factorised(self._scores)
+
+        def one(parameters, r):
+            return finite_scores(factors(self.trained, parameters, r))
+
+        return mask & self._map(one, self.positions)
 
     def products(
         self, valid: Bool[Array, "hamiltonians walkers"]

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from qernel import hosts
@@ -102,7 +103,10 @@ def evaluate(
         if progress is not None:
             progress(done, burn_in + phases)
 
+    # What a phase returns lies where the compiler likes it, and in another place it would need another program.
+    place = _placement(positions)
     for phase in range(burn_in):
+        positions, steps = place(positions), place(steps)
         walker = _burn_in_phase(ansatz, family, sampler, positions, steps, _fold(keys[0], phase))
         positions, steps = walker.positions, walker.step_size
         jax.block_until_ready(steps)
@@ -119,6 +123,7 @@ def evaluate(
     measured: list[_Phase] = []
     recorded: list[np.ndarray] = []
     for phase in range(phases):
+        positions, steps, sums = place(positions), place(steps), jax.tree.map(place, sums)
         positions, sums, record = _measured_phase(
             ansatz,
             family,
@@ -143,6 +148,22 @@ def evaluate(
     real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], first).real)
     samples = np.stack(recorded, axis=2) if recorded else None
     return _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, samples)
+
+
+def _placement(positions: Array) -> Callable[[Array], Array]:
+    """Puts an array with leading axes (Hamiltonian, walker), or the first of them, where the walkers are."""
+    sharding = positions.sharding
+    if not isinstance(sharding, NamedSharding):
+        return lambda array: array
+    hamiltonians, walkers = (*sharding.spec, None, None)[:2]
+
+    def place(array: Array) -> Array:
+        shared = array.shape[:2] == positions.shape[:2]
+        return hosts.put(
+            array, NamedSharding(sharding.mesh, PartitionSpec(hamiltonians, *([walkers] if shared else [])))
+        )
+
+    return place
 
 
 def _fold(key: PRNGKeyArray, phase: int) -> PRNGKeyArray:

@@ -4,6 +4,10 @@ from ._contract import AbstractOptimiser as AbstractOptimiser
 from ._contract import LogPsiDerivatives as LogPsiDerivatives
 from ._contract import Update as Update
 from ._first_order import FirstOrder as FirstOrder
+from ._solver import AbstractSolver as AbstractSolver
+from ._solver import Cholesky as Cholesky
+from ._solver import ConjugateGradients as ConjugateGradients
+from ._solver import Solution as Solution
+from ._solver import solve_positive as solve_positive
 from ._stochastic_reconfiguration import SpringState as SpringState
 from ._stochastic_reconfiguration import StochasticReconfiguration as StochasticReconfiguration
-from ._stochastic_reconfiguration import solve_positive as solve_positive

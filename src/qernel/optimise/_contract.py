@@ -14,8 +14,8 @@ class LogPsiDerivatives(Protocol):
 
     `trained` are the trained parameters. Of the matrix O of derivatives of log ψ at every walker, centred per
     Hamiltonian: `gram(mask)` gives $O O^T$ and the walkers that count; `products(valid)` the two linear maps of the
-    matrix before centring, from `trained` to `(hamiltonians, walkers, parts)` and back. `gradient(residuals)` is the
-    energy gradient.
+    matrix before centring, from `trained` to `(hamiltonians, walkers, parts)` and back; `finite(mask)` only the walkers
+    that count. `gradient(residuals)` is the energy gradient.
     """
 
     trained: PyTree
@@ -23,6 +23,8 @@ class LogPsiDerivatives(Protocol):
     def gram(
         self, mask: Bool[Array, "hamiltonians walkers"]
     ) -> tuple[Float[Array, "rows rows"], Bool[Array, "hamiltonians walkers"]]: ...
+
+    def finite(self, mask: Bool[Array, "hamiltonians walkers"]) -> Bool[Array, "hamiltonians walkers"]: ...
 
     def products(
         self, valid: Bool[Array, "hamiltonians walkers"]
@@ -39,7 +41,7 @@ class Update(eqx.Module):
 
     `step_norm` is $\|\delta\theta\|$, `distance` the change $\sqrt{\langle|\delta\log\psi|^2\rangle}$ of the
     wavefunction (NaN where it is not known), `shrink` the factor applied by the trust region, `fallback` whether
-    the Cholesky factorisation failed and eigenvalues were used.
+    the linear solver had to do with less than it promises (`Cholesky`: eigenvalues were used).
     """
 
     trained: PyTree

@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
 from ._contract import AbstractOptimiser, LogPsiDerivatives, Update
+from ._solver import AbstractSolver, Cholesky
 
 
 class SpringState(eqx.Module):
@@ -17,24 +18,6 @@ class SpringState(eqx.Module):
 
     direction: PyTree[Float[Array, "..."]]
     step: Int[Array, ""]
-
-
-def solve_positive(
-    matrix: Float[Array, "n n"], right: Float[Array, " n"], floor: Float[Array, ""]
-) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
-    """Solve with a symmetric positive matrix by Cholesky; where that fails, by eigenvalues no smaller than `floor`.
-
-    **Returns:** solution and whether the fallback was used.
-    """
-    factor = jnp.linalg.cholesky(matrix)
-    solution = jax.scipy.linalg.cho_solve((factor, True), right)
-    failed = ~jnp.all(jnp.isfinite(solution))
-
-    def by_eigenvalues(_):
-        values, vectors = jnp.linalg.eigh(matrix)
-        return vectors @ ((vectors.T @ right) / jnp.maximum(values, floor))
-
-    return jax.lax.cond(failed, by_eigenvalues, lambda x: x, solution), failed
 
 
 class StochasticReconfiguration(AbstractOptimiser):
@@ -55,7 +38,8 @@ class StochasticReconfiguration(AbstractOptimiser):
     - `damping`: ε, relative to the mean diagonal of $O O^T$ over the walkers in use.
     - `trust_region`: largest allowed $\eta\,\|O\delta\|$, the root-mean-square change of log ψ in one step; s
       shrinks the step.
-    - The system is factorised in float64 where it is enabled, by Cholesky with an eigenvalue fallback.
+    - `solver`: [`Cholesky`][qernel.optimise.Cholesky] or, for very many walkers,
+      [`ConjugateGradients`][qernel.optimise.ConjugateGradients].
 
     **Source:** minSR arXiv:2302.01941; SPRING arXiv:2401.10190.
     """
@@ -65,6 +49,7 @@ class StochasticReconfiguration(AbstractOptimiser):
     momentum: float = eqx.field(static=True, default=0.9)
     trust_region: float = eqx.field(static=True, default=0.3)
     balance: bool = eqx.field(static=True, default=True)
+    solver: AbstractSolver = Cholesky()
 
     def __check_init__(self):
         if self.damping <= 0:
@@ -84,39 +69,37 @@ class StochasticReconfiguration(AbstractOptimiser):
         mask: Bool[Array, "hamiltonians walkers"],
         state: Any,
     ) -> Update:
-        gram, valid = derivatives.gram(mask)
-        scale, targets = self._targets(residuals, valid, parts=gram.shape[0] // mask.size)
+        prepared, valid = self.solver.prepare(derivatives, mask)
         # The products are a second evaluation of the network; it depends on `valid`, so it follows the first.
         forward, transpose = derivatives.products(valid)
+        remembered = jax.tree.map(lambda x: self.momentum * x, state.direction)
+        known = forward(remembered)
+        scale, targets = self._targets(residuals, valid, parts=known.shape[-1])
 
         def rows(values):
             """The rows of the system from values (hamiltonians, walkers, parts): centred, weighted."""
             centred = _centred(values, valid) * scale
             return jnp.moveaxis(centred, -1, 0).reshape(-1)
 
-        def values(rows):
-            """Transpose of `rows`."""
+        def parameters(rows):
+            """The transpose of the system, from rows to changes of the parameters."""
             weighted = jnp.moveaxis(rows.reshape(-1, *mask.shape), 0, -1) * scale
-            return _centred(weighted, valid)
+            return transpose(_centred(weighted, valid).astype(known.dtype))
 
-        remembered = jax.tree.map(lambda x: self.momentum * x, state.direction)
-        expected = rows(forward(remembered))
-        scales = jnp.broadcast_to(scale[..., 0], mask.shape).reshape(-1).astype(gram.dtype)
-        scales = jnp.tile(scales, gram.shape[0] // mask.size)
+        expected = rows(known)
+        right = rows(targets) - expected
         # The factorisation must wait for the network's own (two at once can deadlock XLA's CPU pool).
         done = jnp.isfinite(jnp.sum(expected))
-        gram = jnp.where(done, gram * scales[:, None] * scales[None, :], 0)
-        rows_in_use = jnp.maximum(jnp.sum(valid), 1) * (gram.shape[0] // mask.size)
-        shift = self.damping * jnp.trace(gram) / rows_in_use.astype(gram.dtype) + jnp.finfo(gram.dtype).tiny
-        damped = gram + shift * jnp.eye(gram.shape[0], dtype=gram.dtype)
-        right = (rows(targets) - expected).astype(gram.dtype)
-        solution, fallback = solve_positive(damped, right, shift)
-        direction = transpose(values(solution.astype(targets.dtype)))
-        direction = jax.tree.map(jnp.add, direction, remembered)
+        weights = jnp.where(valid & done, scale[..., 0], 0).reshape(-1)
+        weights = jnp.tile(weights, known.shape[-1])
+        solution = self.solver.solve(
+            prepared, lambda x: rows(forward(parameters(x))).astype(x.dtype), weights, right, self.damping
+        )
+        direction = jax.tree.map(jnp.add, parameters(solution.x.astype(targets.dtype)), remembered)
         rate = self.learning_rate
         rate = jnp.asarray(rate(state.step) if callable(rate) else rate, targets.dtype)
         # O δ from what is known: O O^T x + μ O δ_prev.
-        distance = rate * jnp.linalg.norm(gram @ solution + expected.astype(gram.dtype)).astype(rate.dtype)
+        distance = rate * jnp.linalg.norm(solution.product + expected.astype(solution.product.dtype)).astype(rate.dtype)
         shrink = jnp.minimum(1, self.trust_region / jnp.maximum(distance, jnp.finfo(rate.dtype).tiny))
         step = jax.tree.map(lambda x: (rate * shrink).astype(x.dtype) * x, direction)
         return Update(
@@ -125,7 +108,7 @@ class StochasticReconfiguration(AbstractOptimiser):
             optax.tree.norm(step),
             distance * shrink,
             shrink,
-            fallback,
+            solution.fallback,
         )
 
     def _targets(self, residuals, valid, parts):

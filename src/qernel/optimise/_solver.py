@@ -1,0 +1,142 @@
+"""The linear system of stochastic reconfiguration: its matrix factorised, or products with it alone."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ._contract import LogPsiDerivatives
+
+Product = Callable[[Float[Array, " rows"]], Float[Array, " rows"]]
+
+
+class Solution(NamedTuple):
+    """Solution x, the product A x, and whether the method had to do with less than it promises."""
+
+    x: Float[Array, " rows"]
+    product: Float[Array, " rows"]
+    fallback: Bool[Array, ""]
+
+
+class AbstractSolver(eqx.Module):
+    r"""Solves $(A + \epsilon)\,x = b$ in the space of samples, $A = O O^T$, ε relative to the mean diagonal of A."""
+
+    @abstractmethod
+    def prepare(
+        self, derivatives: LogPsiDerivatives, mask: Bool[Array, "hamiltonians walkers"]
+    ) -> tuple[Any, Bool[Array, "hamiltonians walkers"]]:
+        """What `solve` needs of the derivatives, and the walkers that count: in `mask`, with finite derivatives."""
+
+    @abstractmethod
+    def solve(
+        self,
+        prepared: Any,
+        product: Product,
+        weights: Float[Array, " rows"],
+        right: Float[Array, " rows"],
+        damping: float,
+    ) -> Solution:
+        """Solve for the right-hand side.
+
+        **Arguments:** `product`, x -> A x by two passes of the network; `weights` $w$ of the rows, zero where a walker
+        does not count, with $A = w\\,G\\,w$ for the Gram matrix G of the derivatives.
+        """
+
+
+class Cholesky(AbstractSolver):
+    """The matrix is built from blocks of the derivatives and factorised, in float64 where it is enabled.
+
+    Exact: fastest up to a few thousand rows (walkers × Hamiltonians × parts), then limited by their square. Where the
+    factorisation fails the eigenvalues are used, none smaller than the damping: `fallback`.
+    """
+
+    def prepare(
+        self, derivatives: LogPsiDerivatives, mask: Bool[Array, "hamiltonians walkers"]
+    ) -> tuple[Any, Bool[Array, "hamiltonians walkers"]]:
+        return derivatives.gram(mask)
+
+    def solve(
+        self,
+        prepared: Any,
+        product: Product,
+        weights: Float[Array, " rows"],
+        right: Float[Array, " rows"],
+        damping: float,
+    ) -> Solution:
+        del product
+        weights = weights.astype(prepared.dtype)
+        gram = prepared * weights[:, None] * weights[None, :]
+        shift = damping * jnp.trace(gram) / _in_use(weights) + jnp.finfo(gram.dtype).tiny
+        damped = gram + shift * jnp.eye(gram.shape[0], dtype=gram.dtype)
+        x, fallback = solve_positive(damped, right.astype(gram.dtype), shift)
+        return Solution(x, gram @ x, fallback)
+
+
+class ConjugateGradients(AbstractSolver):
+    """Products with the matrix alone: its memory is that of a few passes of the network, whatever the number of rows.
+
+    For many thousands of walkers, or where a pass costs less than the products of all scores. `iterations` bounds the
+    number of products, each of two passes; they end when the residual is `tolerance` times the right-hand side, and
+    if they do not get there the last iterate is taken: `fallback`. The mean diagonal, for the damping, is estimated by
+    one product with random signs drawn from `seed`.
+    """
+
+    iterations: int = eqx.field(static=True, default=200)
+    tolerance: float = eqx.field(static=True, default=1e-3)
+    seed: int = eqx.field(static=True, default=0)
+
+    def __check_init__(self):
+        if self.iterations < 1 or not 0 < self.tolerance < 1:
+            raise ValueError(
+                "conjugate gradients need at least one iteration and a tolerance between 0 and 1, got "
+                f"{self.iterations} and {self.tolerance}"
+            )
+
+    def prepare(
+        self, derivatives: LogPsiDerivatives, mask: Bool[Array, "hamiltonians walkers"]
+    ) -> tuple[Any, Bool[Array, "hamiltonians walkers"]]:
+        return None, derivatives.finite(mask)
+
+    def solve(
+        self,
+        prepared: Any,
+        product: Product,
+        weights: Float[Array, " rows"],
+        right: Float[Array, " rows"],
+        damping: float,
+    ) -> Solution:
+        signs = jax.random.rademacher(jax.random.key(self.seed), right.shape, right.dtype)
+        shift = damping * (signs @ product(signs)) / _in_use(weights).astype(right.dtype)
+        shift = shift + jnp.finfo(right.dtype).tiny
+        damped = lambda x: product(x) + shift * x
+        x, _ = jax.scipy.sparse.linalg.cg(damped, right, tol=self.tolerance, maxiter=self.iterations)
+        product_x = product(x)
+        residual = jnp.linalg.norm(product_x + shift * x - right)
+        # The recursion's own residual, which ends it, is not quite this one.
+        return Solution(x, product_x, residual > 2 * self.tolerance * jnp.linalg.norm(right))
+
+
+def _in_use(weights):
+    return jnp.maximum(jnp.sum(weights != 0), 1).astype(weights.dtype)
+
+
+def solve_positive(
+    matrix: Float[Array, "n n"], right: Float[Array, " n"], floor: Float[Array, ""]
+) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
+    """Solve with a symmetric positive matrix by Cholesky; where that fails, by eigenvalues no smaller than `floor`.
+
+    **Returns:** solution and whether the fallback was used.
+    """
+    factor = jnp.linalg.cholesky(matrix)
+    solution = jax.scipy.linalg.cho_solve((factor, True), right)
+    failed = ~jnp.all(jnp.isfinite(solution))
+
+    def by_eigenvalues(_):
+        values, vectors = jnp.linalg.eigh(matrix)
+        return vectors @ ((vectors.T @ right) / jnp.maximum(values, floor))
+
+    return jax.lax.cond(failed, by_eigenvalues, lambda x: x, solution), failed
