@@ -35,21 +35,23 @@ def centred_gram(
     cuts = _cuts(valid.size * parts)
     total = [[jnp.zeros((b - a, d - c), float) for c, d in cuts if c <= a] for a, b in cuts]
 
-    def add(total, factors):
-        block = jnp.einsum("hwkta,hwtb->hwkab", *factors, precision="highest")
+    def add(total, left, right):
+        block = jnp.einsum("hwkta,hwtb->hwkab", left, right, precision="highest")
         block = block - (jnp.sum(block, axis=1) / count.astype(block.dtype)[:, None, None, None])[:, None]
         block = block.reshape(valid.size * parts, -1)
         rows = [block[start:stop] for start, stop in cuts]
         return [
             [sum_ + _product(a, b).astype(sum_.dtype) for sum_, b in zip(sums, rows, strict=False)]
             for sums, a in zip(total, rows, strict=True)
-        ], None
+        ]
 
     def zeroed(values):
         return jnp.where(valid.reshape(*valid.shape, *(1,) * (values.ndim - 2)), values, 0)
 
-    for stack in _stacks([Factors(zeroed(left), zeroed(right)) for left, right in scores]):
-        total, _ = jax.lax.scan(add, total, stack)
+    for pieces, owners, rights in _stacks([Factors(zeroed(left), zeroed(right)) for left, right in scores]):
+        total, _ = jax.lax.scan(
+            lambda total, piece, rights=rights: (add(total, piece[0], rights[piece[1]]), None), total, (pieces, owners)
+        )
     blocks = range(len(cuts))
     gram = jnp.block([[total[i][j] if j <= i else total[j][i].T for j in blocks] for i in blocks])
     weights = valid.astype(gram.dtype) / count[:, None].astype(gram.dtype)
@@ -73,30 +75,36 @@ def _cuts(size):
 
 
 def _stacks(scores):
-    """Blocks of about `COLUMNS` parameters, those of one shape stacked along a new first axis.
+    """Factors of one shape together: the left ones in pieces for blocks of about `COLUMNS` parameters, the number of
+    each piece's right one, and the right ones.
 
     Shapes that are rare are expanded, and together are scores like any other.
     """
-    stacks = defaultdict(list)
+    shapes = defaultdict(list)
     for factors in scores:
-        for piece in _pieces(factors):
-            stacks[*piece.left.shape, *piece.right.shape].append(piece)
-    common = [stack for stack in stacks.values() if len(stack) * _columns(stack[0]) >= 4 * COLUMNS]
-    rare = [piece for stack in stacks.values() if len(stack) * _columns(stack[0]) < 4 * COLUMNS for piece in stack]
+        shapes[*factors.left.shape, *factors.right.shape].append(factors)
+    rare = []
+    for key, alike in list(shapes.items()):
+        if len(alike) * _columns(alike[0]) < 4 * COLUMNS:
+            rare += shapes.pop(key)
     if rare:
-        expanded = [jnp.einsum("hwkta,hwtb->hwkab", *piece, precision="highest") for piece in rare]
+        expanded = [jnp.einsum("hwkta,hwtb->hwkab", *factors, precision="highest") for factors in rare]
         left = jnp.concatenate([block.reshape(*block.shape[:3], 1, -1) for block in expanded], axis=-1)
-        common.append(_pieces(Factors(left, jnp.ones((*left.shape[:2], 1, 1), left.dtype))))
-    return [jax.tree.map(lambda *pieces: jnp.stack(pieces), *stack) for stack in common]
+        shapes[()].append(Factors(left, jnp.ones((*left.shape[:2], 1, 1), left.dtype)))
+    return [_in_pieces(alike) for alike in shapes.values()]
 
 
 def _columns(factors):
     return factors.left.shape[-1] * factors.right.shape[-1]
 
 
-def _pieces(factors):
-    """Pieces of equal shape, the last one filled with zeros."""
-    size = factors.left.shape[-1]
-    width = -(-size // -(-_columns(factors) // COLUMNS))
-    left = jnp.pad(factors.left, [(0, 0)] * 4 + [(0, -size % width)])
-    return [Factors(left[..., start : start + width], factors.right) for start in range(0, size, width)]
+def _in_pieces(alike):
+    """Pieces of equal width, the last one of each array filled with zeros."""
+    size = alike[0].left.shape[-1]
+    width = -(-size // -(-_columns(alike[0]) // COLUMNS))
+    count = -(-size // width)
+    left = jnp.stack([factors.left for factors in alike])
+    left = jnp.pad(left, [(0, 0)] * (left.ndim - 1) + [(0, count * width - size)])
+    pieces = jnp.moveaxis(left.reshape(*left.shape[:-1], count, width), -2, 1)
+    owners = np.repeat(np.arange(len(alike)), count)
+    return pieces.reshape(-1, *pieces.shape[2:]), owners, jnp.stack([factors.right for factors in alike])

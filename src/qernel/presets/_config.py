@@ -194,6 +194,7 @@ class OptimiserConfig(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     trust_region: Positive = 0.3
     balance: bool = True
+    solver: Literal["cholesky", "conjugate_gradients"] = "cholesky"
     clip: Positive = 5.0
 
 

@@ -15,7 +15,13 @@ from qernel.hamiltonian import Family, InPhase, in_phases
 from qernel.lattice import PeriodicDistance, shells
 from qernel.layers import ConditionRouter, ElectronRouter, JointRouter, Softmax, Spline, SquaredReLU, TopK
 from qernel.observables import moire_supercell
-from qernel.optimise import AbstractOptimiser, FirstOrder, StochasticReconfiguration
+from qernel.optimise import (
+    AbstractOptimiser,
+    Cholesky,
+    ConjugateGradients,
+    FirstOrder,
+    StochasticReconfiguration,
+)
 from qernel.orbitals import PlaneWaves
 from qernel.precision import precision
 from qernel.reference import crystal_sites, default_cutoff
@@ -207,6 +213,7 @@ def _optimiser(config: OptimiserConfig) -> AbstractOptimiser:
         momentum=config.momentum,
         trust_region=config.trust_region,
         balance=config.balance,
+        solver={"cholesky": Cholesky, "conjugate_gradients": ConjugateGradients}[config.solver](),
     )
 
 

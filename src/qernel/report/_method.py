@@ -98,8 +98,9 @@ def training_facts(record: Record) -> list[tuple[str, str]]:
         ("Learning rate", f"{o.learning_rate:g}/(1 + t/{o.decay:g}) at step t"),
     ]
     if o.name == "spring":
+        solver = {"cholesky": "solved exactly", "conjugate_gradients": "solved by conjugate gradients"}[o.solver]
         found += [
-            ("Optimiser", "stochastic reconfiguration in sample space with momentum (SPRING)"),
+            ("Optimiser", f"stochastic reconfiguration in sample space with momentum (SPRING), {solver}"),
             ("Damping, momentum", f"{o.damping:g} of the mean diagonal, {o.momentum:g}"),
             ("Trust region", f"root-mean-square change of log ψ of at most {o.trust_region:g} a step"),
         ]
