@@ -1,6 +1,7 @@
 """Bloch orbitals, Hartree-Fock and the branches of orbitals, against the independent reference values."""
 
 import functools
+import importlib.resources
 import json
 import pathlib
 import warnings
@@ -288,6 +289,17 @@ def test_translations_of_a_crystal_keep_the_minimum(electrons, depth, count):
         assert fast.energies[name] == pytest.approx(energy, abs=1e-9)
     for a, b in zip(fast.orbital_energies, slow.orbital_energies, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_the_embedded_energy_of_a_crystal_is_that_of_a_larger_basis():
+    table = json.loads((importlib.resources.files("qernel.observables") / "data" / "moire.json").read_text())
+    (known,) = [c["energy"] for c in table["hartree_fock"]["cases"] if (c["electrons"], c["depth_meV"]) == (24, 30.0)]
+    hamiltonian, parameters = problem(24, 30.0, cells=6)
+    sites = crystal_sites(hamiltonian, parameters)
+    translations = crystal_translations(hamiltonian, sites)
+    start = crystal_start(hamiltonian, parameters, sites=sites, cutoff=3.2 * FIRST_SHELL)
+    energy = meV_per_electron(hartree_fock(hamiltonian, parameters, start, translations=translations))
+    assert known < energy < known + 0.001
 
 
 def test_a_start_without_the_translations_is_an_error():
