@@ -56,7 +56,9 @@ def on_devices(devices, walkers, precision):
     command += ["--walkers", str(walkers), "--steps", str(arguments.steps), "--precision", precision]
     result = subprocess.run(
         command,
-        env=os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
+        # More threads than devices: see docs/scaling-out.md.
+        env=os.environ
+        | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "NPROC": str(devices + len(cores))},
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
         stdout=subprocess.PIPE,
         check=True,

@@ -56,8 +56,8 @@ def measure(electrons):
         return LogDerivatives(trained, static, r, family.parameters)
 
     @compiled
-    def gram(trained, r):
-        return derivatives(trained, r).gram(jnp.ones(r.shape[:2], bool))[0]
+    def gram(trained, r, mask):
+        return derivatives(trained, r).gram(mask)[0]
 
     @compiled
     def update(trained, r, local, optimiser_state):
@@ -68,7 +68,7 @@ def measure(electrons):
     pass_time = median(forward_pass, state.ansatz, r, family)
     sampling = median(compiled(lambda s: sample_phase(s, family, method).positions), state)
     local, energy, _ = timed(energies, state.ansatz, r, repeats=arguments.repeats)
-    gradient = median(gram, trained, r)
+    gradient = median(gram, trained, r, jnp.ones(r.shape[:2], bool))
     updating = median(update, trained, r, local, state.optimiser_state)
     _, step, compiling = timed(lambda: train_step(state, family, method), repeats=arguments.repeats)
     floor = (2 * electrons + 2) * pass_time

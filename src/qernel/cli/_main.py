@@ -11,6 +11,7 @@ from rich.console import Console
 from ._arguments import depths_of, is_name, is_number, is_size, split_source, spread_values
 from ._errors import sentences
 from ._joined import joined
+from ._threads import widen_pool
 
 app = typer.Typer(
     name="qernel",
@@ -334,6 +335,7 @@ def doctor(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `qernel`; ends with `SystemExit`."""
+    widen_pool()
     given = list(sys.argv[1:] if arguments is None else arguments)
     for option, belongs in (("--depth", is_number), ("--only", is_name), ("--sizes", is_size)):
         given = spread_values(given, option, belongs)

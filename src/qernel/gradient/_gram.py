@@ -37,6 +37,7 @@ def centred_gram(
 
     def add(total, left, right):
         block = jnp.einsum("hwkta,hwtb->hwkab", left, right, precision="highest")
+        block = jnp.where(valid[..., None, None, None], block, 0)
         block = block - (jnp.sum(block, axis=1) / count.astype(block.dtype)[:, None, None, None])[:, None]
         block = block.reshape(valid.size * parts, -1)
         rows = [block[start:stop] for start, stop in cuts]
@@ -45,10 +46,10 @@ def centred_gram(
             for sums, a in zip(total, rows, strict=True)
         ]
 
-    def zeroed(values):
-        return jnp.where(valid.reshape(*valid.shape, *(1,) * (values.ndim - 2)), values, 0)
-
-    for pieces, owners, rights in _stacks([Factors(zeroed(left), zeroed(right)) for left, right in scores]):
+    for alike in _alike(scores):
+        # One after another, or the pieces of all would be in memory at once.
+        alike, total = jax.lax.optimization_barrier((alike, total))
+        pieces, owners, rights = _in_pieces(alike)
         total, _ = jax.lax.scan(
             lambda total, piece, rights=rights: (add(total, piece[0], rights[piece[1]]), None), total, (pieces, owners)
         )
@@ -74,24 +75,20 @@ def _cuts(size):
     return list(itertools.pairwise(edges.tolist()))
 
 
-def _stacks(scores):
-    """Factors of one shape together: the left ones in pieces for blocks of about `COLUMNS` parameters, the number of
-    each piece's right one, and the right ones.
-
-    Shapes that are rare are expanded, and together are scores like any other.
-    """
+def _alike(scores):
+    """Lists of factors of one shape. Those of rare shapes are expanded, and together are scores like any other."""
     shapes = defaultdict(list)
     for factors in scores:
         shapes[*factors.left.shape, *factors.right.shape].append(factors)
     rare = []
-    for key, alike in list(shapes.items()):
+    for shape, alike in list(shapes.items()):
         if len(alike) * _columns(alike[0]) < 4 * COLUMNS:
-            rare += shapes.pop(key)
+            rare += shapes.pop(shape)
     if rare:
         expanded = [jnp.einsum("hwkta,hwtb->hwkab", *factors, precision="highest") for factors in rare]
         left = jnp.concatenate([block.reshape(*block.shape[:3], 1, -1) for block in expanded], axis=-1)
         shapes[()].append(Factors(left, jnp.ones((*left.shape[:2], 1, 1), left.dtype)))
-    return [_in_pieces(alike) for alike in shapes.values()]
+    return list(shapes.values())
 
 
 def _columns(factors):
@@ -99,7 +96,10 @@ def _columns(factors):
 
 
 def _in_pieces(alike):
-    """Pieces of equal width, the last one of each array filled with zeros."""
+    """Left factors in pieces for blocks of about `COLUMNS` parameters, the number of each piece's right one, and these.
+
+    All pieces are of one width, the last one of each array filled with zeros.
+    """
     size = alike[0].left.shape[-1]
     width = -(-size // -(-_columns(alike[0]) // COLUMNS))
     count = -(-size // width)

@@ -1,5 +1,7 @@
 """Devices as a mesh with one axis for Hamiltonians and one for walkers, also when there is one device."""
 
+import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,13 +25,27 @@ def make_mesh(devices: Sequence[Any] | None = None, *, hamiltonians: int = 1) ->
     `hamiltonians` groups of devices share the Hamiltonians of a family; the devices of a group share the
     walkers. Sharing walkers alone (1, the default) balances best.
 
+    Warns if several CPU devices of this process share too few threads, as they do by default.
+
     **Raises:** `ValueError` if the devices cannot be divided into so many groups.
     """
     devices = jax.devices() if devices is None else list(devices)
+    _check_threads(devices)
     if hamiltonians < 1 or len(devices) % hamiltonians:
         raise ValueError(f"{len(devices)} devices cannot be divided into {hamiltonians} groups")
     grid = np.array(devices).reshape(hamiltonians, -1)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def _check_threads(devices: Sequence[Any]) -> None:
+    here = sum(device.platform == "cpu" and device.process_index == jax.process_index() for device in devices)
+    threads = int(os.environ.get("NPROC") or os.cpu_count() or 1)
+    if 1 < here >= threads:
+        warnings.warn(
+            f"{here} CPU devices of one process share {threads} threads, and JAX can wait for ever: "
+            f"set NPROC={here + (os.cpu_count() or 1)} in the environment before it starts",
+            stacklevel=3,
+        )
 
 
 def fitting_mesh(hamiltonians: int, walkers: int, devices: Sequence[Any] | None = None) -> Mesh:
