@@ -43,6 +43,15 @@ class LogDerivatives(eqx.Module):
         """`function(parameters, *one walker's)` of all walkers of all Hamiltonians, in chunks."""
         return map_walkers(function, self.parameters, arrays, self.positions.shape[1], self.chunk)
 
+    def _map_outputs(self, trained, positions):
+        """The outputs of all walkers. If they come in chunks, their derivatives work them out again, chunk by chunk:
+        otherwise the activations of all walkers would be kept for them."""
+
+        def one(parameters, r):
+            return self._outputs(trained, r, parameters)
+
+        return self._map(one if self.chunk is None else jax.checkpoint(one), positions)
+
     def scores(self) -> PyTree:
         """Scores of log-modulus and, for complex ψ, phase: one array `(hamiltonians, walkers, parts, *shape)` for
         each trained array (`parts` is 1 or 2)."""
@@ -92,10 +101,7 @@ class LogDerivatives(eqx.Module):
         substitute = flat[jnp.argmax(valid.reshape(-1))]
         positions = jnp.where(valid[..., None, None], self.positions, substitute)
 
-        def outputs(trained):
-            return self._map(lambda parameters, r: self._outputs(trained, r, parameters), positions)
-
-        _, forward = jax.linearize(outputs, self.trained)
+        _, forward = jax.linearize(lambda trained: self._map_outputs(trained, positions), self.trained)
         transpose = jax.linear_transpose(forward, self.trained)
         return forward, lambda weights: transpose(weights)[0]
 
@@ -110,10 +116,7 @@ class LogDerivatives(eqx.Module):
         weights = jnp.stack([weights.real, weights.imag], axis=-1)
 
         def objective(trained):
-            def one(parameters, r, weight):
-                outputs = self._outputs(trained, r, parameters)
-                return weight[: len(outputs)] @ outputs
-
-            return jnp.sum(self._map(one, self.positions, weights))
+            outputs = self._map_outputs(trained, self.positions)
+            return jnp.sum(weights[..., : outputs.shape[-1]] * outputs)
 
         return jax.grad(objective)(self.trained)
