@@ -57,8 +57,7 @@ def on_devices(devices, walkers, precision):
     result = subprocess.run(
         command,
         # More threads than devices: see docs/scaling-out.md.
-        env=os.environ
-        | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "NPROC": str(devices + len(cores))},
+        env=os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "NPROC": str(8 * devices)},
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
         stdout=subprocess.PIPE,
         check=True,

@@ -3,7 +3,7 @@
 import os
 
 # Most of a test's time is compilation; the numbers are the same without optimisation.
-os.environ["NPROC"] = "8"
+os.environ["NPROC"] = "32"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
 import jax  # noqa: E402

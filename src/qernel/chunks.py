@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 
@@ -13,15 +14,26 @@ def map_walkers(
     """`function(parameters of one Hamiltonian, *one walker's)` of all walkers of all Hamiltonians.
 
     The leaves of `walkers` have the leading axes (Hamiltonian, `count` walkers). At most `chunk` walkers of each
-    Hamiltonian are done at once; in equal chunks where `count` allows it, since a ragged last one would be compiled
-    on its own.
+    Hamiltonian are done at once, in equal chunks; where `count` is no multiple, some walkers are done twice to fill
+    the last one. Neighbours go to different chunks: devices that share the walkers, neighbours to each, then have
+    their part of every chunk, if `chunk` is a multiple of their number, and none waits for another.
     """
 
     def of_one_hamiltonian(parameters, walkers):
         if chunk is None or chunk >= count:
             return jax.vmap(lambda one: function(parameters, *one))(walkers)
-        even = count // -(-count // chunk) if count % -(-count // chunk) == 0 else chunk
-        return jax.lax.map(lambda one: function(parameters, *one), walkers, batch_size=even)
+        chunks = -(-count // chunk)
+        size = -(-count // chunks)
+
+        def split(leaf):
+            filled = jnp.concatenate([leaf, leaf[: chunks * size - count]])
+            return jnp.swapaxes(filled.reshape(size, chunks, *leaf.shape[1:]), 0, 1)
+
+        def joined(leaf):
+            return jnp.swapaxes(leaf, 0, 1).reshape(chunks * size, *leaf.shape[2:])[:count]
+
+        of_chunk = jax.vmap(lambda one: function(parameters, *one))
+        return jax.tree.map(joined, jax.lax.map(of_chunk, jax.tree.map(split, walkers)))
 
     if jax.tree.leaves(walkers)[0].shape[0] > 1:
         return jax.vmap(of_one_hamiltonian)(parameters, walkers)

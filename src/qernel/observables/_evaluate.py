@@ -103,6 +103,10 @@ def evaluate(
         if progress is not None:
             progress(done, burn_in + phases)
 
+    devices = _sharing(positions)
+    sampler = dataclasses.replace(sampler, chunk=sampler.chunk and sampler.chunk * devices)
+    frozen = dataclasses.replace(sampler, gain=0.0)
+    chunk = chunk and chunk * devices
     # What a phase returns lies where the compiler likes it, and in another place it would need another program.
     place = _placement(positions)
     for phase in range(burn_in):
@@ -112,7 +116,6 @@ def evaluate(
         jax.block_until_ready(steps)
         report(phase + 1)
 
-    frozen = dataclasses.replace(sampler, gain=0.0)
     sums = _Sums(
         None if cell is None else jnp.zeros((size, groups, math.prod(bins)), jnp.int32),
         jnp.zeros((size, walkers, len(halves)), positions.dtype),
@@ -148,6 +151,14 @@ def evaluate(
     real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], first).real)
     samples = np.stack(recorded, axis=2) if recorded else None
     return _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, samples)
+
+
+def _sharing(positions: Array) -> int:
+    """How many devices share the walkers of a Hamiltonian."""
+    sharding = positions.sharding
+    if not isinstance(sharding, NamedSharding) or len(sharding.spec) < 2 or sharding.spec[1] is None:
+        return 1
+    return math.prod(sharding.mesh.shape[axis] for axis in np.atleast_1d(sharding.spec[1]))
 
 
 def _placement(positions: Array) -> Callable[[Array], Array]:

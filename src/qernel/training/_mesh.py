@@ -40,10 +40,10 @@ def make_mesh(devices: Sequence[Any] | None = None, *, hamiltonians: int = 1) ->
 def _check_threads(devices: Sequence[Any]) -> None:
     here = sum(device.platform == "cpu" and device.process_index == jax.process_index() for device in devices)
     threads = int(os.environ.get("NPROC") or os.cpu_count() or 1)
-    if 1 < here >= threads:
+    if here > 1 and threads < 4 * here:
         warnings.warn(
             f"{here} CPU devices of one process share {threads} threads, and JAX can wait for ever: "
-            f"set NPROC={here + (os.cpu_count() or 1)} in the environment before it starts",
+            f"set NPROC={8 * here} in the environment before it starts",
             stacklevel=3,
         )
 

@@ -1,5 +1,6 @@
 """Everything that a training run carries from step to step."""
 
+import dataclasses
 from typing import Any, Literal
 
 import equinox as eqx
@@ -17,9 +18,9 @@ class Method(eqx.Module):
     """How to train: sampler, optimiser, Laplacian, clipping width (mean absolute deviations) and chunks.
 
     `chunk` walkers of each Hamiltonian are done at once in the local energies, `score_chunk` in the derivatives in
-    the parameters; all of them by default. A `chunk` of "auto" is chosen when training begins, see
-    [`fitting_chunk`][qernel.gradient.fitting_chunk]. Small chunks fit a CPU's cache; with a `score_chunk` the scores of
-    all walkers are held whole, which only a network of many activations is worth.
+    the parameters; all of them by default. [`train`][qernel.training.train] takes so many on each device. A `chunk` of
+    "auto" is chosen when training begins, see [`fitting_chunk`][qernel.gradient.fitting_chunk]. Small chunks fit a
+    CPU's cache; a `score_chunk` saves the memory of the activations and costs a second forward pass.
     """
 
     sampler: Sampler = Sampler()
@@ -35,6 +36,15 @@ class Method(eqx.Module):
         for chunk in (self.chunk, self.score_chunk):
             if isinstance(chunk, int) and chunk < 1:
                 raise ValueError(f"a chunk needs at least one walker, got {chunk}")
+
+    def on_devices(self, devices: int) -> "Method":
+        """The method for walkers that so many devices share: chunks of as many walkers on each of them."""
+
+        def times(chunk):
+            return chunk * devices if isinstance(chunk, int) else chunk
+
+        sampler = dataclasses.replace(self.sampler, chunk=times(self.sampler.chunk))
+        return dataclasses.replace(self, sampler=sampler, chunk=times(self.chunk), score_chunk=times(self.score_chunk))
 
     @property
     def energy_chunk(self) -> int | None:
