@@ -16,7 +16,6 @@ import time
 import equinox as eqx
 import jax
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from published_sizes import problem
 
 from qernel import hosts
@@ -46,7 +45,8 @@ def steps():
         jax.block_until_ready(state)
         times.append(time.perf_counter() - start)
         start = time.perf_counter()
-    parameters, _ = ravel_pytree(hosts.fetch(eqx.filter(state.ansatz, trainable(state.ansatz))))
+    trained = jax.tree.leaves(hosts.fetch(eqx.filter(state.ansatz, trainable(state.ansatz))))
+    parameters = np.concatenate([np.ravel(leaf) for leaf in trained])
     return {"devices": mesh.size, "seconds": float(np.median(times[1:])), "parameters": parameters.tolist()}
 
 
