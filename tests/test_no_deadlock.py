@@ -28,21 +28,21 @@ print("steps", int(state.step))
 """
 
 
-def ended(environment, **settings):
-    """The watchdog."""
+def said(environment, **settings):
+    """What the program says, under a watchdog."""
     program = PROGRAM.format(**settings)
     found = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, env=environment
     )
     assert found.returncode == 0, found.stderr
-    assert f"steps {settings['steps']}" in found.stdout
+    return found.stdout
 
 
 @pytest.mark.parametrize("is_complex", ["false", "true"])
 def test_sixty_full_steps_in_a_plain_process_end(is_complex):
     """Two cores, default environment."""
     environment = {name: value for name, value in os.environ.items() if name != "NPROC"}
-    ended(environment, is_complex=is_complex, devices=1, steps=60)
+    assert "steps 60" in said(environment, is_complex=is_complex, devices=1, steps=60)
 
 
 def test_steps_on_two_devices_of_one_process_end():
@@ -51,7 +51,7 @@ def test_steps_on_two_devices_of_one_process_end():
     environment["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
     widen_pool(environment)
     assert int(environment["NPROC"]) > 2
-    ended(environment, is_complex="true", devices=2, steps=20)
+    assert "steps 20" in said(environment, is_complex="true", devices=2, steps=20)
 
 
 @pytest.mark.parametrize(

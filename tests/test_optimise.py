@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from qernel.gradient import Factors, centred_gram
-from qernel.optimise import Cholesky, ConjugateGradients, FirstOrder, StochasticReconfiguration, solve_positive
+from qernel.optimise import Cholesky, ConjugateGradients, FirstOrder, StochasticReconfiguration, System, solve_positive
 
 
 class FakeDerivatives:
@@ -90,13 +90,13 @@ def test_the_random_damping_is_that_of_the_mean_diagonal():
     scores = jnp.asarray(rng.normal(size=(2000, 300)))
     matrix = scores @ scores.T
     right = jnp.asarray(rng.normal(size=2000))
-    weights = jnp.ones(2000)
-    exact = Cholesky().solve(matrix, lambda x: x, weights, right, 1e-2)
-    random = ConjugateGradients(tolerance=1e-10).solve(None, lambda x: matrix @ x, weights, right, 1e-2)
+    system = System(lambda x: matrix @ x, jnp.ones(2000), right, 1e-2)
+    exact = Cholesky().solve(matrix, system)
+    random = ConjugateGradients(tolerance=1e-10).solve(None, system)
     # Outside of the range of the matrix the solution is inversely proportional to the damping.
     ratio = jnp.linalg.norm(random.x) / jnp.linalg.norm(exact.x)
     assert 0.8 < ratio < 1.25 and not random.fallback
-    stopped = ConjugateGradients(iterations=1, tolerance=1e-10).solve(None, lambda x: matrix @ x, weights, right, 1e-2)
+    stopped = ConjugateGradients(iterations=1, tolerance=1e-10).solve(None, system)
     assert stopped.fallback and np.all(np.isfinite(stopped.x))
 
 

@@ -36,6 +36,7 @@ ALLOWED = {
     "reference": {"lattice", "units", "hamiltonian", "orbitals"},
     "optimise": set(),
     "observables": {
+        "chunks",
         "compilation",
         "hosts",
         "lattice",
@@ -47,6 +48,7 @@ ALLOWED = {
         "ansatz",
     },
     "training": {
+        "chunks",
         "compilation",
         "hosts",
         "lattice",

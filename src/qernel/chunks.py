@@ -1,11 +1,22 @@
 """Functions of one walker at all walkers, so many at once as memory or a cache holds."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+import numpy as np
+from jax.sharding import NamedSharding
+from jaxtyping import Array, PyTree
+
+
+def sharing_devices(positions: Array) -> int:
+    """How many devices share the walkers of a Hamiltonian, the second axis; for chunks of so many on each of them."""
+    sharding = positions.sharding
+    if not isinstance(sharding, NamedSharding) or len(sharding.spec) < 2 or sharding.spec[1] is None:
+        return 1
+    return math.prod(sharding.mesh.shape[axis] for axis in np.atleast_1d(sharding.spec[1]))
 
 
 def map_walkers(

@@ -11,13 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.multihost_utils import (
-    ProcessFailureError,
-    broadcast_one_to_all,
-    live_devices,
-    process_allgather,
-    sync_global_devices,
-)
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, PyTree
 
@@ -84,13 +78,13 @@ def _watch(on_loss: Callable[[str], None]) -> None:
             return
     # All have finished. A look ends when each process looks too or has left, so that process 0 looks on.
     while jax.process_index() == 0:
-        with contextlib.suppress(ProcessFailureError):
+        with contextlib.suppress(multihost_utils.ProcessFailureError):
             if _live(everything) == {0}:
                 return
 
 
 def _live(devices: list[Any]) -> set[int]:
-    with live_devices(devices) as live:
+    with multihost_utils.live_devices(devices) as live:
         return {device.process_index for device in live}
 
 
@@ -122,7 +116,7 @@ def first() -> bool:
 def wait(name: str) -> None:
     """Go on when all processes have come to the place of this `name`."""
     if several():
-        sync_global_devices(name)
+        multihost_utils.sync_global_devices(name)
 
 
 def from_first(tree: PyTree) -> PyTree:
@@ -138,7 +132,7 @@ def from_first(tree: PyTree) -> PyTree:
 
     arrays, rest = eqx.partition(tree, sent)
     with jax.enable_x64(True):
-        received = broadcast_one_to_all(jax.tree.map(np.asarray, arrays))
+        received = multihost_utils.broadcast_one_to_all(jax.tree.map(np.asarray, arrays))
         arrays = jax.tree.map(
             lambda leaf, value: jnp.asarray(value) if isinstance(leaf, jax.Array) else np.asarray(value),
             arrays,
@@ -151,7 +145,7 @@ def largest(value: int) -> int:
     """The largest of the values of all processes."""
     if not several():
         return value
-    return int(np.max(process_allgather(np.asarray(value))))
+    return int(np.max(multihost_utils.process_allgather(np.asarray(value))))
 
 
 def agreed(fact: bool) -> bool:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from qernel import hosts
 from qernel.ansatz import Ansatz, log_density
+from qernel.chunks import sharing_devices
 from qernel.compilation import compiled
 from qernel.gradient import fitting_chunk, local_energies
 from qernel.hamiltonian import Family
@@ -103,7 +104,7 @@ def evaluate(
         if progress is not None:
             progress(done, burn_in + phases)
 
-    devices = _sharing(positions)
+    devices = sharing_devices(positions)
     sampler = dataclasses.replace(sampler, chunk=sampler.chunk and sampler.chunk * devices)
     frozen = dataclasses.replace(sampler, gain=0.0)
     chunk = chunk and chunk * devices
@@ -151,14 +152,6 @@ def evaluate(
     real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], first).real)
     samples = np.stack(recorded, axis=2) if recorded else None
     return _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, samples)
-
-
-def _sharing(positions: Array) -> int:
-    """How many devices share the walkers of a Hamiltonian."""
-    sharding = positions.sharding
-    if not isinstance(sharding, NamedSharding) or len(sharding.spec) < 2 or sharding.spec[1] is None:
-        return 1
-    return math.prod(sharding.mesh.shape[axis] for axis in np.atleast_1d(sharding.spec[1]))
 
 
 def _placement(positions: Array) -> Callable[[Array], Array]:

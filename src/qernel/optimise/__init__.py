@@ -8,6 +8,7 @@ from ._solver import AbstractSolver as AbstractSolver
 from ._solver import Cholesky as Cholesky
 from ._solver import ConjugateGradients as ConjugateGradients
 from ._solver import Solution as Solution
+from ._solver import System as System
 from ._solver import solve_positive as solve_positive
 from ._stochastic_reconfiguration import SpringState as SpringState
 from ._stochastic_reconfiguration import StochasticReconfiguration as StochasticReconfiguration

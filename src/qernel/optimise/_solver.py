@@ -11,7 +11,19 @@ from jaxtyping import Array, Bool, Float
 
 from ._contract import LogPsiDerivatives
 
-Product = Callable[[Float[Array, " rows"]], Float[Array, " rows"]]
+
+class System(NamedTuple):
+    r"""The equations $(A + \epsilon)\,x = b$.
+
+    - `product`: x -> A x, by two passes of the network.
+    - `weights`: $w$ of the rows, zero where a walker does not count, with $A = w\,G\,w$ for the Gram matrix G.
+    - `right`: b; `damping`: ε relative to the mean diagonal of A over the rows that count.
+    """
+
+    product: Callable[[Float[Array, " rows"]], Float[Array, " rows"]]
+    weights: Float[Array, " rows"]
+    right: Float[Array, " rows"]
+    damping: float
 
 
 class Solution(NamedTuple):
@@ -23,7 +35,7 @@ class Solution(NamedTuple):
 
 
 class AbstractSolver(eqx.Module):
-    r"""Solves $(A + \epsilon)\,x = b$ in the space of samples, $A = O O^T$, ε relative to the mean diagonal of A."""
+    r"""Solves $(A + \epsilon)\,x = b$ in the space of samples, $A = O O^T$."""
 
     @abstractmethod
     def prepare(
@@ -32,19 +44,8 @@ class AbstractSolver(eqx.Module):
         """What `solve` needs of the derivatives, and the walkers that count: in `mask`, with finite derivatives."""
 
     @abstractmethod
-    def solve(
-        self,
-        prepared: Any,
-        product: Product,
-        weights: Float[Array, " rows"],
-        right: Float[Array, " rows"],
-        damping: float,
-    ) -> Solution:
-        """Solve for the right-hand side.
-
-        **Arguments:** `product`, x -> A x by two passes of the network; `weights` $w$ of the rows, zero where a walker
-        does not count, with $A = w\\,G\\,w$ for the Gram matrix G of the derivatives.
-        """
+    def solve(self, prepared: Any, system: System) -> Solution:
+        """Solve the system with what `prepare` made."""
 
 
 class Cholesky(AbstractSolver):
@@ -59,20 +60,12 @@ class Cholesky(AbstractSolver):
     ) -> tuple[Any, Bool[Array, "hamiltonians walkers"]]:
         return derivatives.gram(mask)
 
-    def solve(
-        self,
-        prepared: Any,
-        product: Product,
-        weights: Float[Array, " rows"],
-        right: Float[Array, " rows"],
-        damping: float,
-    ) -> Solution:
-        del product
-        weights = weights.astype(prepared.dtype)
+    def solve(self, prepared: Any, system: System) -> Solution:
+        weights = system.weights.astype(prepared.dtype)
         gram = prepared * weights[:, None] * weights[None, :]
-        shift = damping * jnp.trace(gram) / _in_use(weights) + jnp.finfo(gram.dtype).tiny
+        shift = system.damping * jnp.trace(gram) / _in_use(weights) + jnp.finfo(gram.dtype).tiny
         damped = gram + shift * jnp.eye(gram.shape[0], dtype=gram.dtype)
-        x, fallback = solve_positive(damped, right.astype(gram.dtype), shift)
+        x, fallback = solve_positive(damped, system.right.astype(gram.dtype), shift)
         return Solution(x, gram @ x, fallback)
 
 
@@ -101,16 +94,10 @@ class ConjugateGradients(AbstractSolver):
     ) -> tuple[Any, Bool[Array, "hamiltonians walkers"]]:
         return None, derivatives.finite(mask)
 
-    def solve(
-        self,
-        prepared: Any,
-        product: Product,
-        weights: Float[Array, " rows"],
-        right: Float[Array, " rows"],
-        damping: float,
-    ) -> Solution:
+    def solve(self, prepared: Any, system: System) -> Solution:
+        product, right = system.product, system.right
         signs = jax.random.rademacher(jax.random.key(self.seed), right.shape, right.dtype)
-        shift = damping * (signs @ product(signs)) / _in_use(weights).astype(right.dtype)
+        shift = system.damping * (signs @ product(signs)) / _in_use(system.weights).astype(right.dtype)
         shift = shift + jnp.finfo(right.dtype).tiny
         damped = lambda x: product(x) + shift * x
         x, _ = jax.scipy.sparse.linalg.cg(damped, right, tol=self.tolerance, maxiter=self.iterations)

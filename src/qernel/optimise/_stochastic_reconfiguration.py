@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
 from ._contract import AbstractOptimiser, LogPsiDerivatives, Update
-from ._solver import AbstractSolver, Cholesky
+from ._solver import AbstractSolver, Cholesky, System
 
 
 class SpringState(eqx.Module):
@@ -92,9 +92,8 @@ class StochasticReconfiguration(AbstractOptimiser):
         done = jnp.isfinite(jnp.sum(expected))
         weights = jnp.where(valid & done, scale[..., 0], 0).reshape(-1)
         weights = jnp.tile(weights, known.shape[-1])
-        solution = self.solver.solve(
-            prepared, lambda x: rows(forward(parameters(x))).astype(x.dtype), weights, right, self.damping
-        )
+        product = lambda x: rows(forward(parameters(x))).astype(x.dtype)
+        solution = self.solver.solve(prepared, System(product, weights, right, self.damping))
         direction = jax.tree.map(jnp.add, parameters(solution.x.astype(targets.dtype)), remembered)
         rate = self.learning_rate
         rate = jnp.asarray(rate(state.step) if callable(rate) else rate, targets.dtype)

@@ -11,11 +11,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from qernel import hosts
+from qernel.chunks import sharing_devices
 from qernel.compilation import compiled
 from qernel.gradient import fitting_chunk, local_energies
 from qernel.hamiltonian import Family
 
-from ._mesh import AXES, shard_family, shard_state
+from ._mesh import shard_family, shard_state, shard_walkers
 from ._state import Method, StepReport, TrainingState
 from ._step import move_walkers, sample_phase, train_step
 
@@ -47,7 +48,7 @@ def burn_in(
         start = eqx.tree_at(lambda s: s.key, state, jax.random.fold_in(state.key, _BURN_IN))
         if mesh is not None:
             start, family = shard_state(start, mesh), shard_family(family, mesh)
-            method = method.on_devices(mesh.shape[AXES[1]])
+        method = method.on_devices(sharing_devices(start.positions))
         moved = move_walkers(start, family, method, phases)
         return eqx.tree_at(lambda s: (s.key, s.step), moved, (state.key, state.step))
 
@@ -89,7 +90,8 @@ def train(
             method = with_fitting_chunk(method, state, family)
         if mesh is not None:
             family = shard_family(family, mesh)
-            method = method.on_devices(mesh.shape[AXES[1]])
+        placed = state.positions if mesh is None else shard_walkers(state.positions, mesh)
+        method = method.on_devices(sharing_devices(placed))
     for _ in range(steps):
         # Not around the yield: the caller's code must not run in our context.
         with jax.enable_x64(True):

@@ -39,7 +39,8 @@ def make_mesh(devices: Sequence[Any] | None = None, *, hamiltonians: int = 1) ->
 
 def _check_threads(devices: Sequence[Any]) -> None:
     here = sum(device.platform == "cpu" and device.process_index == jax.process_index() for device in devices)
-    threads = int(os.environ.get("NPROC") or os.cpu_count() or 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = int(os.environ.get("NPROC") or cores or 1)
     if here > 1 and threads < 4 * here:
         warnings.warn(
             f"{here} CPU devices of one process share {threads} threads, and JAX can wait for ever: "

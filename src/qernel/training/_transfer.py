@@ -94,7 +94,7 @@ def _shapes(tree):
 
 
 def _kinds(structure):
-    """The classes of a tree's modules: routers and gates differ by nothing else."""
+    """The classes of a tree's modules: routers and gates of several kinds have arrays of the same shapes."""
     node = structure.node_data()
     return [node and node[0], *(kind for child in structure.children() for kind in _kinds(child))]
 
