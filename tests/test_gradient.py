@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 from qernel.gradient import LogDerivatives, _factors, _gram, clipped_residuals, local_energies
 from qernel.layers import trainable
+from qernel.optimise import Cholesky, ConjugateGradients, StochasticReconfiguration
 
 
 @functools.cache
@@ -160,3 +161,19 @@ def test_a_bad_walker_is_counted_and_left_out():
 def test_single_precision_variance_is_never_negative():
     energies = jnp.full((1, 64), 12345.678, jnp.float32)
     assert float(clipped_residuals(energies)[2].variance[0]) >= 0
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_conjugate_gradients_take_the_step_of_a_network(chunk):
+    d, family, ansatz = derivatives(True, chunk)
+    mask = jnp.ones(d.positions.shape[:2], bool).at[0, 1].set(False)
+    energies = compiled_call(local_energies, ansatz, family.hamiltonian, d.positions, family.parameters)
+    residuals = clipped_residuals(energies.total)[0]
+    steps = []
+    for solver in (Cholesky(), ConjugateGradients(tolerance=1e-10)):
+        # The damping of one is a random estimate: too small to be seen.
+        method = StochasticReconfiguration(damping=1e-9, trust_region=1e9, solver=solver)
+        update = compiled_call(method.update, d, residuals, mask, method.init(d.trained))
+        steps.append(ravel_pytree(update.trained)[0] - ravel_pytree(d.trained)[0])
+        assert not update.fallback
+    assert np.linalg.norm(steps[1] - steps[0]) < 1e-3 * np.linalg.norm(steps[0])
