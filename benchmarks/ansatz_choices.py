@@ -31,7 +31,8 @@ VARIANTS = {
     "plane waves only": ("ansatz.references=['plane_waves']", "ansatz.start='both'"),
     "one expert": ("ansatz.experts=1", "ansatz.expert_width=128"),
     "sparse experts": ("ansatz.gate='squared_relu'",),
-    "adam": ("optimiser.name='adam'", "optimiser.learning_rate=0.001"),
+    "kfac": ("optimiser.name='kfac'",),
+    "adam": ("optimiser.name='adam'",),
 }
 
 

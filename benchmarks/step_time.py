@@ -30,6 +30,7 @@ parser.add_argument("--electrons", type=int, nargs="+", default=[6, 12, 24])
 parser.add_argument("--walkers", type=int, default=256)
 parser.add_argument("--repeats", type=int, default=5)
 parser.add_argument("--real", action="store_true", help="real determinants in place of complex ones")
+parser.add_argument("--optimiser", default="spring", help="spring or kfac (then `gram` is its metric's scores)")
 parser.add_argument("--chunk", type=int, help="walkers at once in the energies; by default what fits a cache")
 arguments = parser.parse_args()
 
@@ -40,9 +41,16 @@ def median(function, *inputs):
 
 def measure(electrons):
     chunk = arguments.chunk or (8 if electrons < 12 else 2)
-    built = problem(electrons, walkers=arguments.walkers, real=arguments.real, chunk=chunk)
+    built = problem(
+        electrons,
+        walkers=arguments.walkers,
+        real=arguments.real,
+        chunk=chunk,
+        others=[f"optimiser.name='{arguments.optimiser}'"],
+    )
     family, method = built.family, built.method
-    state = built.state()
+    # Not one of the steps in which KFAC computes eigenvectors, which are few.
+    state = eqx.tree_at(lambda state: state.optimiser_state.step, built.state(), jnp.asarray(3, jnp.int32))
     trained, static = eqx.partition(state.ansatz, trainable(state.ansatz))
     size = ravel_pytree(trained)[0].size
 
@@ -57,6 +65,8 @@ def measure(electrons):
 
     @compiled
     def gram(trained, r, mask):
+        if arguments.optimiser == "kfac":
+            return derivatives(trained, r).outer_products(arguments.walkers // method.optimiser.sample)
         return derivatives(trained, r).gram(mask)[0]
 
     @compiled

@@ -72,6 +72,50 @@ def test_most_scores_are_factored_and_their_products_are_the_scores(is_complex):
     assert factored > 0.5 * sum(scores[0].size for scores in whole)
 
 
+@pytest.mark.parametrize("chunk", [None, 3])
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_outer_products_are_the_scores(is_complex, chunk):
+    """Of every second walker, in the order of the parameters, rows along the leading axis of the array."""
+    d, _, _ = derivatives(is_complex, chunk)
+    found = compiled_call(lambda d: d.outer_products(2), d)
+    factored = 0
+    for each, scores in zip(found, jax.tree.leaves(compiled_call(d.scores)), strict=True):
+        expected = np.asarray(scores[:, ::2])
+        if each.columns is None:
+            product = np.swapaxes(each.rows, -1, -2)
+        else:
+            product = np.einsum("hwktm,hwktn->hwkmn", each.rows, each.columns)
+            factored += expected[0, 0, 0].size
+        assert len(each.rows[0, 0, 0, 0]) == (expected.shape[3] if expected.ndim > 4 else product.shape[3])
+        assert np.allclose(product.reshape(expected.shape), expected, rtol=1e-9, atol=1e-13)
+    assert factored > 0.5 * sum(x.size for x in jax.tree.leaves(d.trained))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4, 4), (3, 2, 2), (5,)])
+def test_outer_products_of_any_layout(shape):
+    """A weight on the left or on the right of its features, square or not, of more axes, in no product."""
+    rng = np.random.default_rng(0)
+    weight = jnp.asarray(rng.normal(size=shape))
+    of_rows, of_columns = rng.normal(size=(6, shape[0])), rng.normal(size=(weight[0].size, 6))
+    for function in (
+        lambda w: jnp.tanh(of_rows @ w.reshape(len(w), -1)),
+        lambda w: jnp.tanh(w.reshape(len(w), -1) @ of_columns),
+        lambda w: jnp.sin(jnp.sum(w**2) * of_rows),
+    ):
+        assert_outer_products_are_the_scores(function, weight)
+
+
+def assert_outer_products_are_the_scores(function, weight):
+    jacobian = jax.jacrev(lambda w: jnp.stack([jnp.sum(function(w)), jnp.sum(function(w) ** 3)]))
+    (found,) = _factors.outer_products(lambda w: [jacobian(w)])(weight)
+    expected = jacobian(weight)
+    if found.columns is None:
+        product = jnp.swapaxes(found.rows, -1, -2)
+    else:
+        product = jnp.einsum("ktm,ktn->kmn", found.rows, found.columns)
+    assert np.allclose(product.reshape(expected.shape), expected, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("is_complex", [False, True])
 def test_scores_are_derivatives_of_log_psi(is_complex):
     d, family, ansatz = derivatives(is_complex)

@@ -35,6 +35,9 @@ class FakeDerivatives:
             lambda weights: jnp.einsum("hwk,hwkp->p", weights, self._scores),
         )
 
+    def outer_products(self, stride):
+        raise AssertionError("an optimiser in the space of samples has no use for them")
+
     def gradient(self, residuals):
         return 2 * jnp.einsum("hw,hwp->p", residuals, self._scores[:, :, 0]) / residuals.size
 

@@ -91,12 +91,12 @@ def dataset_of(depths=DEPTHS, **options):
     return results(evaluation_of(family, **options), family, MATERIAL)
 
 
-def run_of(folder, dataset, config=True, training=True):
+def run_of(folder, dataset, config=True, training=True, overrides=()):
     """A run directory with what a run leaves, but for its checkpoints."""
     folder.mkdir(exist_ok=True)
     write_netcdf(dataset, folder / "results.nc")
     if config:
-        (folder / "config.toml").write_text(to_toml(tiny_config(), PROVENANCE))
+        (folder / "config.toml").write_text(to_toml(tiny_config(*overrides), PROVENANCE))
     if training:
         record_file(folder / "metrics.csv")
     return folder
@@ -195,6 +195,21 @@ def test_number_of_parameters(page):
     assert f"with {count:,} parameters".replace(",", " ") in page.text
     columns, weights = (8 + 1) * 2, 5 + 1
     assert trained_parameters(tiny_config("ansatz.determinants=4")) - count == 2 * (columns + weights)
+
+
+@pytest.mark.parametrize(
+    "name, says, cites, does_not_cite",
+    [
+        ("spring", "0.001 of the mean diagonal, 0.9", {"2302.01941", "2401.10190"}, {"1503.05671", "1806.03884"}),
+        ("kfac", "1 of the mean eigenvalue, 0.9", {"1503.05671", "1806.03884"}, {"2302.01941", "2401.10190"}),
+        ("adam", "Adam, β₁ = 0.9", set(), {"2302.01941", "2401.10190", "1503.05671", "1806.03884"}),
+    ],
+)
+def test_the_optimiser_is_named_and_cited(name, says, cites, does_not_cite, tmp_path):
+    run = run_of(tmp_path / "run", dataset_of(DEPTHS[:1]), overrides=[f"optimiser.name={name}"])
+    page = Page(write_report(run))
+    assert says in page.text
+    assert all(number in page.text for number in cites) and not any(number in page.text for number in does_not_cite)
 
 
 # ------------------------------------------------------------------------------- doubts

@@ -10,6 +10,7 @@ import pytest
 from tiny_problem import small_problem, tiny_problem
 
 from qernel.gradient import local_energies
+from qernel.optimise import KFAC
 from qernel.training import fitting_mesh, make_mesh, shard_family, shard_state, train
 
 
@@ -25,8 +26,8 @@ def trained(family, method, state, mesh):
 
 
 @functools.cache
-def small(devices=1, hamiltonians=1, chunk=None):
-    family, method, state = small_problem(chunk)
+def small(devices=1, hamiltonians=1, chunk=None, optimiser=None):
+    family, method, state = small_problem(chunk, optimiser=optimiser)
     return trained(family, method, state, make_mesh(jax.devices()[:devices], hamiltonians=hamiltonians))
 
 
@@ -42,6 +43,13 @@ def assert_equal(found, expected):
 )
 def test_devices_and_chunks_do_not_change_a_number(devices, hamiltonians, chunk):
     assert_equal(small(devices, hamiltonians, chunk), small())
+
+
+# The metric is measured with 4 of 8 walkers: one of each of 4 devices, ragged in chunks of 3.
+@pytest.mark.parametrize("devices, hamiltonians, chunk", [(2, 1, 3), (4, 1, None), (4, 1, 3), (4, 2, None)])
+def test_nor_do_they_with_a_metric_of_some_walkers(devices, hamiltonians, chunk):
+    kfac = KFAC(sample=4)
+    assert_equal(small(devices, hamiltonians, chunk, kfac), small(optimiser=kfac))
 
 
 def test_the_whole_wavefunction_has_the_same_energies_everywhere():

@@ -71,8 +71,8 @@ class Small(eqx.Module):
         return LogPsi(log, jnp.where(sign > 0, jnp.zeros_like(log), jnp.pi * jnp.ones_like(log)), real=True)
 
 
-def small_problem(chunk=None, learning_rate=0.5):
-    """Family, method and starting state of the small ansatz, in float64: two depths, eight walkers."""
+def small_problem(chunk=None, learning_rate=0.5, optimiser=None, walkers=8):
+    """Family, method and starting state of the small ansatz, in float64: two depths, eight walkers unless told."""
     family = moire_family(Material(), 2, (2, 0), [5.0, 20.0])
     cell = family.hamiltonian.cell
     vectors = cell.reciprocal_vectors(1.01 * np.linalg.norm(cell.reciprocal[0]))[:4]
@@ -84,9 +84,9 @@ def small_problem(chunk=None, learning_rate=0.5):
     )
     method = Method(
         sampler=Sampler(moves=3, wrap=cell.wrap),
-        optimiser=StochasticReconfiguration(learning_rate=learning_rate),
+        optimiser=optimiser or StochasticReconfiguration(learning_rate=learning_rate),
         chunk=chunk,
         score_chunk=chunk,
     )
-    positions = initial_positions(family.hamiltonian, 2, 8, key=keys[2], dtype=jnp.float64)
+    positions = initial_positions(family.hamiltonian, 2, walkers, key=keys[2], dtype=jnp.float64)
     return family, method, initial_state(ansatz, method, positions, key=keys[3])

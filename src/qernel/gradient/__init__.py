@@ -3,6 +3,7 @@
 from ._clip import EnergyStatistics as EnergyStatistics
 from ._clip import clipped_residuals as clipped_residuals
 from ._factors import Factors as Factors
+from ._factors import OuterProducts as OuterProducts
 from ._fitting_chunk import fitting_chunk as fitting_chunk
 from ._fitting_chunk import memory_budget as memory_budget
 from ._gram import centred_gram as centred_gram

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
 from qernel.chunks import map_walkers
 
-from ._factors import factorised, finite_scores
+from ._factors import OuterProducts, factorised, finite_scores, outer_products
 from ._gram import centred_gram
 
 
@@ -85,6 +85,14 @@ class LogDerivatives(eqx.Module):
             return finite_scores(factors(self.trained, parameters, r))
 
         return mask & self._map(one, self.positions)
+
+    def outer_products(self, stride: int = 1) -> list[OuterProducts]:
+        """Scores of every `stride`-th walker as sums of outer products, one for each trained array, in the order of
+        `jax.tree.leaves`: what a Kronecker-factored metric is made of. Held whole for these walkers."""
+        outer = outer_products(self._scores)
+        positions = self.positions[:, ::stride]
+        chunk = None if self.chunk is None else min(self.chunk, positions.shape[1])
+        return map_walkers(partial(outer, self.trained), self.parameters, (positions,), positions.shape[1], chunk)
 
     def products(
         self, valid: Bool[Array, "hamiltonians walkers"]

@@ -1,11 +1,24 @@
 """The contract of an optimiser of wavefunctions."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Inexact, PyTree
+
+
+@runtime_checkable
+class OuterProducts(Protocol):
+    r"""Scores of one array of parameters, its leading axis m and all others n, as sums of outer products:
+    $O_{k,mn} = \sum_t \mathrm{rows}_{ktm}\,\mathrm{columns}_{ktn}$ for each walker and part; without columns
+    $O_{k,mn} = \mathrm{rows}_{knm}$."""
+
+    @property
+    def rows(self) -> Float[Array, "hamiltonians walkers parts terms m"]: ...
+
+    @property
+    def columns(self) -> Float[Array, "hamiltonians walkers parts terms n"] | None: ...
 
 
 @runtime_checkable
@@ -15,7 +28,8 @@ class LogPsiDerivatives(Protocol):
     `trained` are the trained parameters. Of the matrix O of derivatives of log ψ at every walker, centred per
     Hamiltonian: `gram(mask)` gives $O O^T$ and the walkers that count; `products(valid)` the two linear maps of the
     matrix before centring, from `trained` to `(hamiltonians, walkers, parts)` and back; `finite(mask)` only the walkers
-    that count. `gradient(residuals)` is the energy gradient.
+    that count; `outer_products(stride)` the scores of every `stride`-th walker, one entry for each leaf of `trained`.
+    `gradient(residuals)` is the energy gradient.
     """
 
     trained: PyTree
@@ -32,6 +46,8 @@ class LogPsiDerivatives(Protocol):
         Callable[[PyTree], Float[Array, "hamiltonians walkers parts"]],
         Callable[[Float[Array, "hamiltonians walkers parts"]], PyTree],
     ]: ...
+
+    def outer_products(self, stride: int) -> Sequence[OuterProducts]: ...
 
     def gradient(self, residuals: Inexact[Array, "hamiltonians walkers"]) -> PyTree: ...
 

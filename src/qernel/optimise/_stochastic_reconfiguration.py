@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
+from ._balance import balanced_weights, centred
 from ._contract import AbstractOptimiser, LogPsiDerivatives, Update
 from ._solver import AbstractSolver, Cholesky, System
 
@@ -78,13 +79,12 @@ class StochasticReconfiguration(AbstractOptimiser):
 
         def rows(values):
             """The rows of the system from values (hamiltonians, walkers, parts): centred, weighted."""
-            centred = _centred(values, valid) * scale
-            return jnp.moveaxis(centred, -1, 0).reshape(-1)
+            return jnp.moveaxis(centred(values, valid) * scale, -1, 0).reshape(-1)
 
         def parameters(rows):
             """The transpose of the system, from rows to changes of the parameters."""
             weighted = jnp.moveaxis(rows.reshape(-1, *mask.shape), 0, -1) * scale
-            return transpose(_centred(weighted, valid).astype(known.dtype))
+            return transpose(centred(weighted, valid).astype(known.dtype))
 
         expected = rows(known)
         right = rows(targets) - expected
@@ -113,23 +113,7 @@ class StochasticReconfiguration(AbstractOptimiser):
     def _targets(self, residuals, valid, parts):
         r"""$\sqrt{a_h / n}$ of each Hamiltonian, and the centred residuals as (hamiltonians, walkers, parts)."""
         stacked = [residuals.real, residuals.imag] if parts == 2 else [residuals.real]
-        targets = _centred(jnp.stack(stacked, axis=-1), valid)
+        targets = centred(jnp.stack(stacked, axis=-1), valid)
         count = jnp.maximum(jnp.sum(valid, axis=1), 1).astype(targets.dtype)[:, None, None]
-        weight = jnp.ones_like(count)
-        if self.balance:
-            spread = jnp.sqrt(jnp.sum(targets**2, axis=(1, 2), keepdims=True) / count)
-            # A nearly exact eigenstate must not take over: no weight above that of a tenth of the mean spread.
-            floor = jnp.maximum(0.1 * jnp.mean(spread), jnp.finfo(targets.dtype).tiny ** 0.25)
-            weight = 1 / jnp.maximum(spread, floor)
-            weight = weight / jnp.mean(weight)
+        weight = balanced_weights(targets, valid)[:, None, None] if self.balance else jnp.ones_like(count)
         return jnp.sqrt(weight / (count * valid.shape[0])), targets
-
-
-def _centred(
-    values: Float[Array, "hamiltonians walkers parts"], valid: Bool[Array, "hamiltonians walkers"]
-) -> Float[Array, "hamiltonians walkers parts"]:
-    """Values minus their Hamiltonian's mean over the valid walkers; zero at the others."""
-    keep = valid[..., None]
-    count = jnp.maximum(jnp.sum(keep, axis=1, keepdims=True), 1).astype(values.dtype)
-    mean = jnp.sum(jnp.where(keep, values, 0), axis=1, keepdims=True) / count
-    return jnp.where(keep, values - mean, 0)

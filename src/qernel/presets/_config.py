@@ -184,10 +184,16 @@ class SamplingConfig(Section):
         return self.target_acceptance or {"langevin": 0.7}.get(self.kernel, 0.5)
 
 
-class OptimiserConfig(Section):
-    """Learning rate η/(1 + t/decay) and the rest; `adam` uses neither damping nor trust region."""
+_SUITS = {"kfac": {"learning_rate": 0.3, "damping": 1.0}, "adam": {"learning_rate": 0.001}}
 
-    name: Literal["spring", "adam"] = "spring"
+
+class OptimiserConfig(Section):
+    """Learning rate η/(1 + t/decay) and the rest; `adam` uses neither damping nor trust region.
+
+    The defaults are those of `spring`; `kfac` and `adam` have a learning rate, and `kfac` a damping, of their own.
+    """
+
+    name: Literal["spring", "kfac", "adam"] = "spring"
     learning_rate: Positive = 1.0
     decay: Positive = 300.0
     damping: Positive = 1e-3
@@ -196,6 +202,11 @@ class OptimiserConfig(Section):
     balance: bool = True
     solver: Literal["cholesky", "conjugate_gradients"] = "cholesky"
     clip: Positive = 5.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_suits(cls, values: Any) -> Any:
+        return _SUITS.get(str(values.get("name")), {}) | values if isinstance(values, dict) else values
 
 
 def _of_old_runs(precision: Any) -> Any:

@@ -16,6 +16,7 @@ from qernel.lattice import PeriodicDistance, shells
 from qernel.layers import ConditionRouter, ElectronRouter, JointRouter, Softmax, Spline, SquaredReLU, TopK
 from qernel.observables import moire_supercell
 from qernel.optimise import (
+    KFAC,
     AbstractOptimiser,
     Cholesky,
     ConjugateGradients,
@@ -207,12 +208,17 @@ def _optimiser(config: OptimiserConfig) -> AbstractOptimiser:
     schedule = Decay(config.learning_rate, config.decay)
     if config.name == "adam":
         return FirstOrder(optax.adam(schedule, b1=config.momentum))
+    common = {
+        "learning_rate": schedule,
+        "damping": config.damping,
+        "momentum": config.momentum,
+        "trust_region": config.trust_region,
+        "balance": config.balance,
+    }
+    if config.name == "kfac":
+        return KFAC(**common)
     return StochasticReconfiguration(
-        learning_rate=schedule,
-        damping=config.damping,
-        momentum=config.momentum,
-        trust_region=config.trust_region,
-        balance=config.balance,
+        **common,
         solver={"cholesky": Cholesky, "conjugate_gradients": ConjugateGradients}[config.solver](),
     )
 

@@ -26,6 +26,8 @@ _ALL = (
     Citation("forward", "R. Li et al., Forward Laplacian", "2307.08214"),
     Citation("minsr", "A. Chen, M. Heyl, Efficient optimization of deep neural quantum states", "2302.01941"),
     Citation("spring", "G. Goldshlager, N. Abrahamsen, L. Lin, A Kaczmarz-inspired approach (SPRING)", "2401.10190"),
+    Citation("kfac", "J. Martens, R. Grosse, Kronecker-factored approximate curvature", "1503.05671"),
+    Citation("ekfac", "T. George et al., Natural gradient in a Kronecker-factored eigenbasis", "1806.03884"),
     Citation("metropolis", "N. Metropolis et al., J. Chem. Phys. 21, 1087 (1953)"),
     Citation("umrigar", "C. J. Umrigar, M. P. Nightingale, K. J. Runge, J. Chem. Phys. 99, 2865 (1993)"),
     Citation("geyer", "C. J. Geyer, Practical Markov chain Monte Carlo, Statist. Sci. 7, 473 (1992)"),
@@ -45,10 +47,10 @@ _ALL = (
 def citations(record: Record) -> list[Citation]:
     """The sources that apply to a run, in order of their numbers on the page."""
     network = {"qernel", "psiformer", "film", "gqa"}
-    spring = {"minsr", "spring"}
+    optimisers = {"spring": {"minsr", "spring"}, "kfac": {"kfac", "ekfac"}, "adam": set()}
     left_out = set() if record.dataset.attrs.get("kernel") == "langevin" else {"umrigar"}
     if record.config is None:
-        left_out |= (network | spring) - {"qernel"}
-    elif record.config.optimiser.name != "spring":
-        left_out |= spring
+        left_out |= network - {"qernel"} | set().union(*optimisers.values())
+    else:
+        left_out |= set().union(*optimisers.values()) - optimisers[record.config.optimiser.name]
     return [citation for citation in _ALL if citation.key not in left_out]

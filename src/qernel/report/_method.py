@@ -97,15 +97,19 @@ def training_facts(record: Record) -> list[tuple[str, str]]:
         ("Burn-in before training", f"{s.burn_in} × {s.moves} moves"),
         ("Learning rate", f"{o.learning_rate:g}/(1 + t/{o.decay:g}) at step t"),
     ]
-    if o.name == "spring":
+    if o.name == "adam":
+        found.append(("Optimiser", f"Adam, β₁ = {o.momentum:g}"))
+    else:
         solver = {"cholesky": "solved exactly", "conjugate_gradients": "solved by conjugate gradients"}[o.solver]
+        method, mean = {
+            "spring": (f"stochastic reconfiguration in sample space with momentum (SPRING), {solver}", "diagonal"),
+            "kfac": ("natural gradient with a metric of Kronecker factors, corrected eigenvalues", "eigenvalue"),
+        }[o.name]
         found += [
-            ("Optimiser", f"stochastic reconfiguration in sample space with momentum (SPRING), {solver}"),
-            ("Damping, momentum", f"{o.damping:g} of the mean diagonal, {o.momentum:g}"),
+            ("Optimiser", method),
+            ("Damping, momentum", f"{o.damping:g} of the mean {mean}, {o.momentum:g}"),
             ("Trust region", f"root-mean-square change of log ψ of at most {o.trust_region:g} a step"),
         ]
-    else:
-        found.append(("Optimiser", f"Adam, β₁ = {o.momentum:g}"))
     found.append(("Clipping", f"local energies at {o.clip:g} mean deviations, in the gradient only"))
     return found
 

@@ -1,0 +1,55 @@
+"""Arrays of one shape stacked: one kernel for all of them in place of one for each."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Shapes(eqx.Module):
+    """The positions, in a list of arrays, of those of each shape."""
+
+    positions: list[list[int]] = eqx.field(static=True)
+
+    @staticmethod
+    def of(arrays: Sequence[Float[Array, "..."]]) -> "Shapes":
+        positions = defaultdict(list)
+        for number, array in enumerate(arrays):
+            positions[array.shape, array.dtype].append(number)
+        return Shapes(list(positions.values()))
+
+    def stacked(self, entries: Sequence) -> list:
+        """The entries at the positions of each shape, stacked."""
+        return [_stack(self._at(numbers, entries)) for numbers in self.positions]
+
+    def map(self, function: Callable[..., Any], stacked: Sequence, entries: Sequence) -> list:
+        """Stacks of `function(one of a stack, its entry)`; entries may differ in form where the arrays do not."""
+        results = []
+        for numbers, stack in zip(self.positions, stacked, strict=True):
+            own = self._at(numbers, entries)
+            forms = {(jax.tree.structure(entry), *(leaf.shape for leaf in jax.tree.leaves(entry))) for entry in own}
+            if len(forms) == 1:
+                results.append(jax.vmap(function)(stack, _stack(own)))
+            else:
+                each = [jax.tree.map(lambda x, number=number: x[number], stack) for number in range(len(own))]
+                results.append(_stack([function(*pair) for pair in zip(each, own, strict=True)]))
+        return results
+
+    def split(self, stacked: Sequence[Float[Array, "..."]]) -> list:
+        """The entries, in their order, from what `stacked` returns."""
+        entries: dict[int, Any] = {}
+        for numbers, arrays in zip(self.positions, stacked, strict=True):
+            entries |= zip(numbers, arrays, strict=True)
+        return [entries[number] for number in range(len(entries))]
+
+    @staticmethod
+    def _at(numbers, entries):
+        return [entries[number] for number in numbers]
+
+
+def _stack(entries):
+    return jax.tree.map(lambda *x: jnp.stack(x), *entries)
