@@ -3,15 +3,19 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from families import random_positions, small_family, small_qernel
 from tiny_problem import small_problem, tiny_problem
 
-from qernel.gradient import fitting_chunk, memory_budget
+from qernel.ansatz import log_density
+from qernel.chunks import memory_budget
+from qernel.gradient import fitting_chunk
 from qernel.observables import evaluate
 from qernel.presets import ConfigurationError, parse
-from qernel.training import train, train_step
+from qernel.sampling import Sampler
+from qernel.training import burn_in, train, train_step, with_fitting_chunks
 
 FAMILY = small_family()
 
@@ -35,17 +39,41 @@ def test_the_default_is_what_the_device_holds():
     assert chunk(None, walkers=1) == 1
     with pytest.raises(ValueError, match="a budget of memory must be positive, got 0 bytes"):
         chunk(0)
+    # Half of the main memory, not the cache of a core.
+    assert memory_budget(jax.devices()[0], cache=False) > 2**28
+
+
+def test_the_moves_fit_too():
+    ansatz, r = small_qernel(FAMILY), random_positions(FAMILY, 16)
+    sampler = Sampler(moves=2, chunk="auto")
+    arguments = log_density, ansatz, FAMILY.parameters, r, jnp.ones(len(r), r.dtype)
+    sizes = [sampler.with_fitting_chunk(*arguments, budget=2**power).chunk for power in (10, 15, 16, 30)]
+    assert sizes == sorted(sizes) and sizes[0] == 1 and sizes[-1] == 16 and sizes[1] < sizes[2]
+    assert dataclasses.replace(sampler, chunk=3).with_fitting_chunk(*arguments).chunk == 3
+    with pytest.raises(ValueError, match="the chunk is still to be chosen"):
+        sampler(log_density(ansatz), FAMILY.parameters, r, jnp.ones(len(r), r.dtype), jax.random.key(0))
+
+
+def test_the_derivatives_fit_too(monkeypatch):
+    """With little memory in chunks, with enough all at once: chunks cost a second forward pass."""
+    family, method, state = small_problem(None)
+    method = dataclasses.replace(method, score_chunk="auto")
+    assert with_fitting_chunks(method, state, family).score_chunk is None
+    monkeypatch.setattr("qernel.training._chunks.memory_budget", lambda device, cache: 1)
+    assert with_fitting_chunks(method, state, family).score_chunk == 1
 
 
 def test_training_and_measurement_take_auto():
     family, method, state = small_problem(None)
     energies = []
     for setting in (None, "auto"):
-        steps = list(train(state, family, dataclasses.replace(method, chunk=setting), 2))
+        sampler = dataclasses.replace(method.sampler, chunk=setting)
+        chosen = dataclasses.replace(method, sampler=sampler, chunk=setting, score_chunk=setting)
+        steps = list(train(burn_in(state, family, chosen, 1), family, chosen, 2))
         energies.append([np.asarray(report.statistics.energy) for _, report in steps])
     np.testing.assert_allclose(*energies, rtol=0, atol=1e-10)
-    problem = tiny_problem('training.chunk="auto"')
-    assert problem.method.chunk == "auto"
+    problem = tiny_problem('training.chunk="auto"', 'training.score_chunk="auto"', 'sampling.chunk="auto"')
+    assert problem.method.chunk == problem.method.score_chunk == problem.method.sampler.chunk == "auto"
     settings = dict(sampler=problem.method.sampler, key=jax.random.key(0), phases=4, burn_in=1, step_size=1.0)
     state = problem.state()
     measured = [
@@ -59,6 +87,8 @@ def test_a_step_of_its_own_needs_a_number():
     family, method, state = small_problem(None)
     with pytest.raises(ValueError, match="the chunk is still to be chosen"):
         train_step(state, family, dataclasses.replace(method, chunk="auto"))
+    with pytest.raises(ValueError, match="the chunk is still to be chosen"):
+        train_step(state, family, dataclasses.replace(method, score_chunk="auto"))
 
 
 def test_a_chunk_is_a_number_or_auto():

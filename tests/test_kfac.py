@@ -182,7 +182,7 @@ def test_trust_region_bounds_the_change_of_the_wavefunction():
     rng = np.random.default_rng(5)
     derivatives = FakeDerivatives(weight=random_factors(rng, 3, 4, 5), bias=one_axis(rng, parts=2))
     residuals, mask = residuals_of(rng, parts=2)
-    method = KFAC(learning_rate=1e3, trust_region=0.1, balance=False)
+    method = KFAC(learning_rate=1e3, trust_region=0.1, balance=False, sample=100)
     update = method.update(derivatives, residuals, mask, method.init(derivatives.trained))
     change = np.asarray(derivatives.products(mask)[0](update.trained))
     change = change - change.mean(axis=1, keepdims=True)

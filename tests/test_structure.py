@@ -21,7 +21,7 @@ ALLOWED = {
     "compilation": set(),
     "hosts": set(),
     "precision": set(),
-    "chunks": set(),
+    "chunks": {"compilation", "hosts"},
     "propagation": {"precision"},
     "lattice": set(),
     "units": set(),

@@ -1,14 +1,24 @@
 """Functions of one walker at all walkers, so many at once as memory or a cache holds."""
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 from jaxtyping import Array, PyTree
+
+from qernel import hosts
+from qernel.compilation import compiler_options
+
+# Of the memory of a device, the share for the temporary arrays of a program.
+_SHARE = 0.5
+# Of a CPU: what stays in a core's second-level cache. Larger chunks fit the memory, and are slower.
+_CACHE = 3 * 2**19
 
 
 def sharing_devices(positions: Array) -> int:
@@ -52,3 +62,45 @@ def map_walkers(
     # speed.
     only = of_one_hamiltonian(*jax.tree.map(lambda leaf: leaf[0], (parameters, walkers)))
     return jax.tree.map(lambda leaf: leaf[None], only)
+
+
+def memory_budget(device: Any, *, cache: bool = True) -> int:
+    """Bytes for the temporary arrays of one chunk: half of the device's memory; of a CPU, a core's `cache`."""
+    if device.platform != "cpu":
+        statistics = device.memory_stats() or {}
+        return int(_SHARE * statistics.get("bytes_limit", 2**34))
+    if cache:
+        return _CACHE
+    known = hasattr(os, "sysconf") and {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(os.sysconf_names)
+    return int(_SHARE * (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else 2**34))
+
+
+def chunk_that_fits(program: Callable[[int], Callable[..., Any]], arguments: PyTree, walkers: int, budget: int) -> int:
+    """The largest chunk, of so many `walkers`, with which the temporary arrays of a program fit a `budget` in bytes.
+
+    `program(chunk)` is the function of `arguments` (a tuple) to be compiled. It is compiled for one and for two walkers
+    at once, without optimising its kernels; what it says of its memory grows linearly from there. Of several processes,
+    all of which must call this, the first one chooses.
+
+    **Raises:** `ValueError` for a budget that is not positive.
+    """
+    if budget < 1:
+        raise ValueError(f"a budget of memory must be positive, got {budget} bytes")
+    if walkers == 1:
+        return 1
+    one, two = (_temporary_bytes(program(chunk), arguments) for chunk in (1, 2))
+    fitting = 1 + (budget - one) // max(two - one, 1)
+    return int(hosts.from_first(np.asarray(min(max(fitting, 1), walkers))))
+
+
+def _temporary_bytes(function, arguments) -> int:
+    arrays, static = eqx.partition(arguments, eqx.is_array)
+    options = dict(compiler_options())
+    if jax.default_backend() == "cpu":
+        options["xla_backend_optimization_level"] = "0"
+    # Shapes alone, on one device: the program is never run.
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arrays)
+    program = jax.jit(lambda arrays: function(*eqx.combine(arrays, static)), compiler_options=options)
+    analysis = program.lower(shapes).compile().memory_analysis()
+    # Not every backend analyses.
+    return 0 if analysis is None else int(analysis.temp_size_in_bytes)

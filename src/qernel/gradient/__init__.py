@@ -5,7 +5,6 @@ from ._clip import clipped_residuals as clipped_residuals
 from ._factors import Factors as Factors
 from ._factors import OuterProducts as OuterProducts
 from ._fitting_chunk import fitting_chunk as fitting_chunk
-from ._fitting_chunk import memory_budget as memory_budget
 from ._gram import centred_gram as centred_gram
 from ._local_energy import LocalEnergy as LocalEnergy
 from ._local_energy import local_energies as local_energies

@@ -90,6 +90,8 @@ def evaluate(
     """
     hamiltonian = family.hamiltonian
     _check(family, positions, burn_in, phases, chunk, record_every)
+    steps = jnp.broadcast_to(jnp.asarray(step_size, positions.dtype), positions.shape[:1])
+    sampler = sampler.with_fitting_chunk(log_density, ansatz, family.parameters, positions, steps)
     if isinstance(chunk, str):
         chunk = fitting_chunk(ansatz, hamiltonian, positions, family.parameters, laplacian)
     halves, vectors = _wave_vectors(hamiltonian, wave_vectors)
@@ -97,7 +99,6 @@ def evaluate(
     bins = default_grid(hamiltonian) if cell is None or grid is None else check_grid(grid, cell.dim)
     size, walkers = positions.shape[:2]
     groups = min(walkers, _GROUPS)
-    steps = jnp.broadcast_to(jnp.asarray(step_size, positions.dtype), (size,))
     keys = jax.random.split(key)
 
     def report(done: int) -> None:

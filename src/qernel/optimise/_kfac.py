@@ -16,11 +16,11 @@ from ._shapes import Shapes
 
 
 class KFACState(eqx.Module):
-    """Metrics of the trained arrays, those of one shape stacked, last direction (before the learning rate) and step
-    number."""
+    """Metrics of the trained arrays and last direction (before the learning rate), of arrays of one shape stacked;
+    and the step number."""
 
     metrics: list[KroneckerMetric]
-    direction: PyTree[Float[Array, "..."]]
+    direction: list[Float[Array, "..."]]
     step: Int[Array, ""]
 
 
@@ -43,8 +43,8 @@ class KFAC(AbstractOptimiser):
 
     - `learning_rate`: η in inverse effective Hartree, a number or a schedule of the step.
     - `damping`: ε, relative to the mean eigenvalue of F.
-    - `trust_region`: largest allowed $\eta\,\|O\delta\|$, the root-mean-square change of log ψ in one step; s
-      shrinks the step.
+    - `trust_region`: largest allowed $\eta\,\|O\delta\|$, the root-mean-square change of log ψ in one step at the
+      walkers of the `sample`; s shrinks the step.
     - `balance`: weights $1/\sigma_h$ of the Hamiltonians, as for stochastic reconfiguration.
     - `memory`: what is left of the metric after one step, of which each adds what it measures.
     - `refresh`: steps between two computations of the eigenvectors (and one at every power of two).
@@ -78,8 +78,9 @@ class KFAC(AbstractOptimiser):
 
     def init(self, trained: PyTree) -> KFACState:
         arrays = jax.tree.leaves(trained)
-        metrics = Shapes.of(arrays).stacked([KroneckerMetric.empty(array) for array in arrays])
-        return KFACState(metrics, jax.tree.map(jnp.zeros_like, trained), jnp.zeros((), jnp.int32))
+        shapes = Shapes.of(arrays)
+        metrics = shapes.stacked([KroneckerMetric.empty(array) for array in arrays])
+        return KFACState(metrics, shapes.stacked([jnp.zeros_like(array) for array in arrays]), jnp.zeros((), jnp.int32))
 
     def update(
         self,
@@ -101,37 +102,31 @@ class KFAC(AbstractOptimiser):
         # wait for those of the metric.
         trace = jnp.sum(jnp.stack([jnp.sum(metric.variance) for metric in metrics]))
         valid = mask.at[:, ::stride].set(seen) & jnp.isfinite(trace)
-        forward, transpose = derivatives.products(valid)
+        _, transpose = derivatives.products(valid)
         share = _shares(weights, valid, targets.dtype)[..., None]
-        slope = transpose((centred(targets, valid) * share).astype(scores[0].rows.dtype))
+        slope, structure = jax.tree.flatten(transpose((centred(targets, valid) * share).astype(scores[0].rows.dtype)))
 
-        direction = self._direction(slope, metrics, shapes, trace, state)
+        damping = self.damping * trace / sum(metric.variance.size for metric in metrics)
+        damping = damping + jnp.finfo(damping.dtype).tiny
+        natural = shapes.map(lambda metric, leaf: metric.solve(leaf, damping), metrics, slope)
+        keep = _decay(self.momentum, state.step, damping.dtype)
+        average = lambda new, last: (keep * last + (1 - keep) * new).astype(last.dtype)
+        direction = [average(*each) for each in zip(natural, state.direction, strict=True)]
+
         rate = self.learning_rate
         rate = jnp.asarray(rate(state.step) if callable(rate) else rate, targets.dtype)
-        change = centred(forward(direction).astype(targets.dtype), valid)
-        distance = rate * jnp.sqrt(jnp.sum(share * change**2))
+        changes = [jnp.sum(change, axis=0) for change in shapes.map(_change, direction, scores)]
+        change = centred(jnp.sum(jnp.stack(changes), axis=0).astype(targets.dtype), seen)
+        distance = rate * jnp.sqrt(jnp.sum(_shares(weights, seen, rate.dtype)[..., None] * change**2))
         shrink = jnp.minimum(1, self.trust_region / jnp.maximum(distance, jnp.finfo(rate.dtype).tiny))
-        step = jax.tree.map(lambda x: (rate * shrink).astype(x.dtype) * x, direction)
+        steps = [(rate * shrink).astype(each.dtype) * each for each in direction]
         return Update(
-            jax.tree.map(jnp.subtract, derivatives.trained, step),
+            jax.tree.map(jnp.subtract, derivatives.trained, structure.unflatten(shapes.split(steps))),
             KFACState(metrics, direction, state.step + 1),
-            optax.tree.norm(step),
+            optax.tree.norm(steps),
             distance * shrink,
             shrink,
             jnp.zeros((), bool),
-        )
-
-    def _direction(self, slope, metrics, shapes, trace, state):
-        """The natural gradient from the slope, averaged with the last direction."""
-        damping = self.damping * trace / sum(metric.variance.size for metric in metrics)
-        damping = damping + jnp.finfo(damping.dtype).tiny
-        keep = _decay(self.momentum, state.step, damping.dtype)
-        leaves, structure = jax.tree.flatten(slope)
-        solved = shapes.map(lambda metric, leaf: metric.solve(leaf, damping), metrics, leaves)
-        return jax.tree.map(
-            lambda new, last: (keep * last + (1 - keep) * new).astype(last.dtype),
-            structure.unflatten(shapes.split(solved)),
-            state.direction,
         )
 
     def _metrics(self, state, shapes, scores, weights, seen):
@@ -171,3 +166,11 @@ def _finite(scores):
     for factor in jax.tree.leaves(scores):
         finite = finite & jnp.isfinite(jnp.sum(factor**2, axis=(-3, -2, -1)))
     return finite
+
+
+def _change(direction, scores):
+    """O δ of one array, at the walkers of the sample: (hamiltonians, walkers, parts)."""
+    matrix = direction.reshape(scores.rows.shape[-1], -1)
+    if scores.columns is None:
+        return jnp.sum(scores.rows * matrix.T[None, None, None], axis=(-2, -1))
+    return jnp.sum(jnp.matmul(scores.rows, matrix, precision="highest") * scores.columns, axis=(-2, -1))

@@ -7,6 +7,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+# Walkers at once; 0: all.
+Chunk = Annotated[int, Field(ge=0)] | Literal["auto"]
 Square = tuple[tuple[int, int], tuple[int, int]]
 
 
@@ -168,7 +170,7 @@ class SamplingConfig(Section):
     """The Markov chains: `walkers` for each depth, `moves` for each step of the training.
 
     The evaluation uses the same `kernel`. A `target_acceptance` of 0: what suits the kernel. `chunk` walkers of a depth
-    are moved at once, here and in the evaluation; 0: all of them.
+    are moved at once, here and in the evaluation; 0: all of them, "auto": as many as fit.
     """
 
     kernel: Literal["langevin", "random_walk", "single_electron"] = "langevin"
@@ -176,7 +178,7 @@ class SamplingConfig(Section):
     moves: Count = 5
     burn_in: Annotated[int, Field(ge=0)] = 20
     target_acceptance: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    chunk: Annotated[int, Field(ge=0)] = 0
+    chunk: Chunk = 0
 
     @property
     def acceptance(self) -> float:
@@ -224,8 +226,8 @@ class TrainingConfig(Section):
     steps: Annotated[int, Field(ge=0)] = 200
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Annotated[Literal["fast", "mixed", "double"], BeforeValidator(_of_old_runs)] = "mixed"
-    chunk: Annotated[int, Field(ge=0)] | Literal["auto"] = 0
-    score_chunk: Annotated[int, Field(ge=0)] = 0
+    chunk: Chunk = 0
+    score_chunk: Chunk = 0
     checkpoint_every: Count = 25
     keep: Count = 3
     competition: Annotated[float, Field(gt=0, le=1)] = 0.3
@@ -241,7 +243,7 @@ class EvaluationConfig(Section):
     moves: Count = 10
     phases: Annotated[int, Field(ge=4)] = 40
     burn_in: Annotated[int, Field(ge=0)] = 20
-    chunk: Annotated[int, Field(ge=0)] | Literal["auto"] = 0
+    chunk: Chunk = 0
 
 
 class Config(Section):

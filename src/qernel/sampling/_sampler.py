@@ -1,14 +1,15 @@
 """Many walkers through any BlackJAX kernel."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from qernel.chunks import map_walkers
+from qernel.chunks import chunk_that_fits, map_walkers, memory_budget
 
 from ._density import DensityOfHamiltonian
 from ._kernels import random_walk
@@ -36,6 +37,7 @@ class Sampler(eqx.Module):
     - after each phase, per Hamiltonian, $\log\sigma \leftarrow \log\sigma + g\,(a - a^*)$ with the mean acceptance a,
       the target $a^*$ = `target_acceptance` and gain g = `gain`; `gain=0` freezes the step.
     - `chunk` walkers of each Hamiltonian are moved at once (all of them by default); small chunks fit a CPU's cache.
+      Of "auto", [`with_fitting_chunk`][qernel.sampling.Sampler.with_fitting_chunk] makes a number.
     - `wrap` maps positions back into the cell after each phase (None: open boundaries).
 
     The density is closed over inside the traced function, so that it may depend on traced network parameters with no
@@ -48,13 +50,13 @@ class Sampler(eqx.Module):
     moves: int = eqx.field(static=True, default=10)
     target_acceptance: float = eqx.field(static=True, default=0.5)
     gain: float = eqx.field(static=True, default=0.3)
-    chunk: int | None = eqx.field(static=True, default=None)
+    chunk: int | Literal["auto"] | None = eqx.field(static=True, default=None)
     wrap: Callable | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if self.moves < 1:
             raise ValueError(f"a sampling phase needs at least one move, got moves={self.moves}")
-        if self.chunk is not None and self.chunk < 1:
+        if isinstance(self.chunk, int) and self.chunk < 1:
             raise ValueError(f"a chunk needs at least one walker, got {self.chunk}")
         if not 0 < self.target_acceptance < 1:
             raise ValueError(f"target_acceptance must lie between 0 and 1, got {self.target_acceptance}")
@@ -71,7 +73,11 @@ class Sampler(eqx.Module):
 
         **Arguments:** `log_density(r, parameters)`, $2\\log|\\psi|$ of one configuration; `parameters`, pytree with a
         leading axis over Hamiltonians.
+
+        **Raises:** `ValueError` while the chunk is "auto".
         """
+        if isinstance(self.chunk, str):
+            raise ValueError("the chunk is still to be chosen: `Sampler.with_fitting_chunk` does it")
         shape = positions.shape[:2]
         numbers = jnp.arange(shape[0] * shape[1]).reshape(shape)
         keys = jax.vmap(jax.vmap(lambda number: jax.random.fold_in(key, number)))(numbers)
@@ -102,3 +108,30 @@ class Sampler(eqx.Module):
             acceptance=acceptance,
             stuck=jnp.sum(~moved, axis=1),
         )
+
+    def with_fitting_chunk(
+        self,
+        log_density: Callable[[Any], Callable[..., Any]],
+        model: Any,
+        parameters: Any,
+        positions: Float[Array, "hamiltonians walkers electrons dim"],
+        step_size: Float[Array, " hamiltonians"],
+        *,
+        budget: int | None = None,
+    ) -> "Sampler":
+        """The sampler with a number in place of a chunk of "auto": the largest whose temporary arrays fit a `budget`.
+
+        **Arguments:** `log_density(model)` makes the density of a pytree that may be traced; `budget`, in bytes, by
+        default [`memory_budget`][qernel.chunks.memory_budget] of the device of `positions`; the others as for a phase.
+        """
+        if self.chunk != "auto":
+            return self
+
+        def program(chunk):
+            sampler = dataclasses.replace(self, chunk=chunk)
+            return lambda model, *arguments: sampler(log_density(model), *arguments)
+
+        device = min(positions.sharding.addressable_devices, key=lambda device: device.id)
+        arguments = (model, parameters, positions, step_size, jax.random.key(0))
+        size = memory_budget(device) if budget is None else budget
+        return dataclasses.replace(self, chunk=chunk_that_fits(program, arguments, positions.shape[1], size))

@@ -5,12 +5,12 @@ from ._checkpoint import CheckpointWriter as CheckpointWriter
 from ._checkpoint import checkpoint_steps as checkpoint_steps
 from ._checkpoint import load_checkpoint as load_checkpoint
 from ._checkpoint import set_damaged_aside as set_damaged_aside
+from ._chunks import with_fitting_chunks as with_fitting_chunks
 from ._loop import TrainingFault as TrainingFault
 from ._loop import burn_in as burn_in
 from ._loop import diagnose as diagnose
 from ._loop import step_failed as step_failed
 from ._loop import train as train
-from ._loop import with_fitting_chunk as with_fitting_chunk
 from ._mesh import fitting_mesh as fitting_mesh
 from ._mesh import make_mesh as make_mesh
 from ._mesh import replicate as replicate

@@ -13,9 +13,10 @@ from jax.sharding import Mesh
 from qernel import hosts
 from qernel.chunks import sharing_devices
 from qernel.compilation import compiled
-from qernel.gradient import fitting_chunk, local_energies
+from qernel.gradient import local_energies
 from qernel.hamiltonian import Family
 
+from ._chunks import fitting_sampler, with_fitting_chunks
 from ._mesh import shard_family, shard_state, shard_walkers
 from ._state import Method, StepReport, TrainingState
 from ._step import move_walkers, sample_phase, train_step
@@ -45,6 +46,7 @@ def burn_in(
     if phases < 1:
         return state
     with jax.enable_x64(True):
+        method = dataclasses.replace(method, sampler=fitting_sampler(method.sampler, state, family))
         start = eqx.tree_at(lambda s: s.key, state, jax.random.fold_in(state.key, _BURN_IN))
         if mesh is not None:
             start, family = shard_state(start, mesh), shard_family(family, mesh)
@@ -87,7 +89,7 @@ def train(
     replay = state
     with jax.enable_x64(True):
         if steps:
-            method = with_fitting_chunk(method, state, family)
+            method = with_fitting_chunks(method, state, family)
         if mesh is not None:
             family = shard_family(family, mesh)
         placed = state.positions if mesh is None else shard_walkers(state.positions, mesh)
@@ -115,14 +117,6 @@ def train(
         yield state, report
 
 
-def with_fitting_chunk(method: Method, state: TrainingState, family: Family) -> Method:
-    """The method with a number in place of a chunk of "auto"."""
-    if method.chunk != "auto":
-        return method
-    chunk = fitting_chunk(state.ansatz, family.hamiltonian, state.positions, family.parameters, method.laplacian)
-    return dataclasses.replace(method, chunk=chunk)
-
-
 def step_failed(report: StepReport, walkers: int) -> bool:
     """Whether a step was refused, or lost all `walkers` of one Hamiltonian to non-finite local energies."""
     return bool(report.refused) or bool(np.any(np.asarray(report.statistics.bad) >= walkers))
@@ -136,7 +130,7 @@ def diagnose(state: TrainingState, family: Family, method: Method) -> str:
                 return f"the {name} are not finite" if name == "parameters" else f"the {name} is not finite"
         if not _finite(state.positions):
             return "the walkers' positions are not finite"
-        energies = _measure(state, family, with_fitting_chunk(method, state, family))
+        energies = _measure(state, family, with_fitting_chunks(method, state, family))
         bad = {
             name: int(jnp.sum(~jnp.isfinite(values)))
             for name, values in {"kinetic": energies.kinetic, **energies.potentials}.items()

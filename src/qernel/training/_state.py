@@ -18,9 +18,10 @@ class Method(eqx.Module):
     """How to train: sampler, optimiser, Laplacian, clipping width (mean absolute deviations) and chunks.
 
     `chunk` walkers of each Hamiltonian are done at once in the local energies, `score_chunk` in the derivatives in
-    the parameters; all of them by default. [`train`][qernel.training.train] takes so many on each device. A `chunk` of
-    "auto" is chosen when training begins, see [`fitting_chunk`][qernel.gradient.fitting_chunk]. Small chunks fit a
-    CPU's cache; a `score_chunk` saves the memory of the activations and costs a second forward pass.
+    the parameters; all of them by default. [`train`][qernel.training.train] takes so many on each device. Chunks of
+    "auto", also that of the sampler, are chosen when training begins, see
+    [`with_fitting_chunks`][qernel.training.with_fitting_chunks]. Small chunks fit a CPU's cache; a `score_chunk` saves
+    the memory of the activations and costs a second forward pass.
     """
 
     sampler: Sampler = Sampler()
@@ -28,7 +29,7 @@ class Method(eqx.Module):
     laplacian: AbstractLaplacian = ForwardLaplacian()
     clip: float = eqx.field(static=True, default=5.0)
     chunk: int | Literal["auto"] | None = eqx.field(static=True, default=None)
-    score_chunk: int | None = eqx.field(static=True, default=None)
+    score_chunk: int | Literal["auto"] | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if self.clip <= 0:
@@ -49,9 +50,18 @@ class Method(eqx.Module):
     @property
     def energy_chunk(self) -> int | None:
         """The chunk of the local energies; `ValueError` while it is "auto"."""
-        if isinstance(self.chunk, str):
-            raise ValueError("the chunk is still to be chosen: `train` does it, or `with_fitting_chunk`")
-        return self.chunk
+        return _chosen(self.chunk)
+
+    @property
+    def gradient_chunk(self) -> int | None:
+        """The chunk of the derivatives in the parameters; `ValueError` while it is "auto"."""
+        return _chosen(self.score_chunk)
+
+
+def _chosen(chunk):
+    if isinstance(chunk, str):
+        raise ValueError("the chunk is still to be chosen: `train` does it, or `with_fitting_chunks`")
+    return chunk
 
 
 class TrainingState(eqx.Module):

@@ -50,7 +50,7 @@ def train_step(state: TrainingState, family: Family, method: Method) -> tuple[Tr
     # wait for the energies. (An optimization_barrier is dropped before XLA schedules; residuals are never NaN.)
     done = jnp.isfinite(jnp.sum(residuals.real))
     positions = jnp.where(done, walkers.positions, jnp.nan)
-    derivatives = LogDerivatives(trained, static, positions, family.parameters, method.score_chunk)
+    derivatives = LogDerivatives(trained, static, positions, family.parameters, method.gradient_chunk)
     update = method.optimiser.update(derivatives, residuals, finite, state.optimiser_state)
     good = _all_finite((update.trained, update.state))
 
