@@ -16,6 +16,7 @@ import pytest
 from tiny_problem import small_problem
 
 from qernel.layers import Frozen
+from qernel.optimise import KFAC, StochasticReconfiguration
 from qernel.training import (
     CheckpointError,
     CheckpointWriter,
@@ -83,13 +84,14 @@ def run(state, family, method, steps):
     return state
 
 
-def test_twenty_steps_are_ten_and_ten_bit_for_bit(tmp_path):
-    family, method, start = small_problem()
+@pytest.mark.parametrize("optimiser", [StochasticReconfiguration(learning_rate=0.5), KFAC(sample=4, refresh=6)])
+def test_twenty_steps_are_ten_and_ten_bit_for_bit(optimiser, tmp_path):
+    family, method, start = small_problem(optimiser=optimiser)
     straight = run(start, family, method, 20)
     half = run(start, family, method, 10)
     with CheckpointWriter(tmp_path) as writer:
         writer.save(10, half)
-    loaded = load_checkpoint(tmp_path, small_problem()[2])
+    loaded = load_checkpoint(tmp_path, small_problem(optimiser=optimiser)[2])
     assert_same(half, loaded)
     resumed = run(loaded, family, method, 10)
     assert int(resumed.step) == 20
