@@ -64,8 +64,10 @@ def map_walkers(
     return jax.tree.map(lambda leaf: leaf[None], only)
 
 
-def memory_budget(device: Any, *, cache: bool = True) -> int:
-    """Bytes for the temporary arrays of one chunk: half of the device's memory; of a CPU, a core's `cache`."""
+def memory_budget(positions: Array, *, cache: bool = True) -> int:
+    """Bytes for the temporary arrays of one chunk: half of the memory of the device of `positions`; of a CPU, a core's
+    `cache`, or without it half of the memory, too."""
+    device = min(positions.sharding.addressable_devices, key=lambda device: device.id)
     if device.platform != "cpu":
         statistics = device.memory_stats() or {}
         return int(_SHARE * statistics.get("bytes_limit", 2**34))

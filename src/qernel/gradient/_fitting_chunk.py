@@ -34,5 +34,5 @@ def fitting_chunk(
 
         return energies
 
-    size = memory_budget(min(positions.sharding.addressable_devices, key=lambda x: x.id)) if budget is None else budget
+    size = memory_budget(positions) if budget is None else budget
     return chunk_that_fits(program, (ansatz, hamiltonian, positions, parameters), positions.shape[1], size)

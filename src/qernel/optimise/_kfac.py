@@ -39,7 +39,8 @@ class KFAC(AbstractOptimiser):
 
     A step costs little more than a gradient, where stochastic reconfiguration multiplies all scores with one another
     and factorises a matrix of all walkers; and the metric remembers many steps, which makes them quieter. It takes no
-    account of how different arrays act together. `momentum` μ averages directions; SPRING's is of another kind.
+    account of how different arrays act together. `momentum` μ averages directions; SPRING's is of another kind. Until
+    step $\mu/(1-\mu)$ the average is a plain mean of all directions, and that of the metric likewise.
 
     - `learning_rate`: η in inverse effective Hartree, a number or a schedule of the step.
     - `damping`: ε, relative to the mean eigenvalue of F.
@@ -93,18 +94,18 @@ class KFAC(AbstractOptimiser):
         scores = derivatives.outer_products(stride)
         seen = mask[:, ::stride] & _finite(scores)
         parts = [residuals.real, residuals.imag][: scores[0].rows.shape[2]]
-        targets = centred(jnp.stack(parts, axis=-1), mask)
-        weights = balanced_weights(targets, mask) if self.balance else jnp.ones(len(mask), targets.dtype)
+        valid = mask.at[:, ::stride].set(seen)
+        targets = centred(jnp.stack(parts, axis=-1), valid)
+        weights = balanced_weights(targets, valid) if self.balance else jnp.ones(len(mask), targets.dtype)
         shapes = Shapes.of(jax.tree.leaves(derivatives.trained))
         metrics = self._metrics(state, shapes, scores, weights, seen)
 
         # Two batched factorisations that do not depend on each other can deadlock XLA's CPU pool: the network's own
         # wait for those of the metric.
         trace = jnp.sum(jnp.stack([jnp.sum(metric.variance) for metric in metrics]))
-        valid = mask.at[:, ::stride].set(seen) & jnp.isfinite(trace)
-        _, transpose = derivatives.products(valid)
+        _, transpose = derivatives.products(valid & jnp.isfinite(trace))
         share = _shares(weights, valid, targets.dtype)[..., None]
-        slope, structure = jax.tree.flatten(transpose((centred(targets, valid) * share).astype(scores[0].rows.dtype)))
+        slope, structure = jax.tree.flatten(transpose((targets * share).astype(scores[0].rows.dtype)))
 
         damping = self.damping * trace / sum(metric.variance.size for metric in metrics)
         damping = damping + jnp.finfo(damping.dtype).tiny

@@ -78,11 +78,11 @@ class KroneckerMetric(eqx.Module):
         else:
             columns = _in_basis(scores.columns, self.column_basis, -1)
             values = jnp.einsum("hwktm,hwktn->hwkmn", rows, columns, precision="highest")
-        count = jnp.maximum(jnp.sum(seen, axis=1), 2).astype(values.dtype)
+        count = jnp.maximum(jnp.sum(seen, axis=1), 1).astype(values.dtype)
         mean = jnp.sum(values, axis=1, keepdims=True) / count[:, None, None, None, None]
         values = jnp.where(seen[..., None, None, None], values - mean, 0)
-        # The mean is that of the same walkers.
-        shares = shares * (count / (count - 1))[:, None]
+        # The mean is that of the same walkers; about its own, one has no spread.
+        shares = shares * (count / jnp.maximum(count - 1, 1))[:, None]
         new = jnp.sum(values**2 * shares[..., None, None, None], axis=(0, 1, 2))
         return eqx.tree_at(lambda metric: metric.variance, self, keep * self.variance + (1 - keep) * new)
 

@@ -131,7 +131,6 @@ class Sampler(eqx.Module):
             sampler = dataclasses.replace(self, chunk=chunk)
             return lambda model, *arguments: sampler(log_density(model), *arguments)
 
-        device = min(positions.sharding.addressable_devices, key=lambda device: device.id)
         arguments = (model, parameters, positions, step_size, jax.random.key(0))
-        size = memory_budget(device) if budget is None else budget
+        size = memory_budget(positions) if budget is None else budget
         return dataclasses.replace(self, chunk=chunk_that_fits(program, arguments, positions.shape[1], size))

@@ -28,8 +28,7 @@ def with_fitting_chunks(method: Method, state: TrainingState, family: Family) ->
         method = dataclasses.replace(method, chunk=chunk)
     if method.score_chunk == "auto":
         walkers = state.positions.shape[1]
-        device = min(state.positions.sharding.addressable_devices, key=lambda device: device.id)
-        budget = memory_budget(device, cache=False)
+        budget = memory_budget(state.positions, cache=False)
         chunk = chunk_that_fits(lambda chunk: _update(method, chunk), (state, family.parameters), walkers, budget)
         method = dataclasses.replace(method, score_chunk=None if chunk == walkers else chunk)
     return method
