@@ -1,10 +1,19 @@
 """Strict numerics for every test: float64, no silent promotion, four forced CPU devices."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 # Most of a test's time is compilation; the numbers are the same without optimisation.
 os.environ["NPROC"] = "32"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+
+# Many tests run the command line on the same small problem, in processes of their own: one of them compiles for all.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="qernel-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -25,7 +25,9 @@ def started(arguments, *, devices, processes=1, cwd=None):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    environment = os.environ | {
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    }
     several = [["--distributed", f"localhost:{port},{processes},{number}"] for number in range(processes)]
     return [
         subprocess.Popen(

@@ -41,7 +41,8 @@ def said(environment, **settings):
 @pytest.mark.parametrize("is_complex", ["false", "true"])
 def test_sixty_full_steps_in_a_plain_process_end(is_complex):
     """Two cores, default environment."""
-    environment = {name: value for name, value in os.environ.items() if name != "NPROC"}
+    # Optimised: sixty steps take longer than the compiler.
+    environment = {name: value for name, value in os.environ.items() if name not in ("NPROC", "XLA_FLAGS")}
     assert "steps 60" in said(environment, is_complex=is_complex, devices=1, steps=60)
 
 

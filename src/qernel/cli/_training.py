@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from qernel.training import (
     burn_in,
     check_laplacian,
     checkpoint_steps,
+    compile_step,
     fitting_mesh,
     load_checkpoint,
     read_metrics,
@@ -37,24 +39,35 @@ from ._progress import TrainingProgress
 
 
 def start(problem: Problem, console: Console) -> TrainingState:
-    """The state before the first step: Laplacian compared with the exact one, walkers burnt in."""
-    with console.status("comparing the forward Laplacian with the exact one"):
-        check = check_laplacian(problem.ansatz, problem.family.parameters, problem.positions, problem.method.laplacian)
-    if not check.passed:
-        raise RuntimeError(
-            f"the forward Laplacian differs from the exact one by {check.difference:.1e} (relative) on two "
-            "walkers: energies would be wrong, so nothing was trained"
-        )
-    sampling = problem.config.sampling
-    mesh = fitting_mesh(problem.family.size, sampling.walkers)
+    """The state before the first step: Laplacian compared with the exact one, walkers burnt in.
+
+    Meanwhile another thread compiles the step.
+    """
+    sampling, family, method = problem.config.sampling, problem.family, problem.method
+    mesh = fitting_mesh(family.size, sampling.walkers)
     if mesh.size < jax.device_count():
         console.print(
-            f"using {mesh.size} of {jax.device_count()} devices: {problem.family.size} depths with "
+            f"using {mesh.size} of {jax.device_count()} devices: {family.size} depths with "
             f"{sampling.walkers} walkers each cannot be shared evenly by more",
             soft_wrap=True,
         )
-    with console.status(f"burning in {sampling.walkers} walkers at each depth"):
-        return burn_in(hosts.from_first(problem.state()), problem.family, problem.method, sampling.burn_in, mesh=mesh)
+    state = hosts.from_first(problem.state())
+    with ThreadPoolExecutor(1) as other:
+        # What several processes say to one another must come in one order.
+        compiling = None if hosts.several() else other.submit(compile_step, state, family, method, mesh=mesh)
+        with console.status("comparing the forward Laplacian with the exact one"):
+            check = check_laplacian(problem.ansatz, family.parameters, problem.positions, method.laplacian)
+        if not check.passed:
+            raise RuntimeError(
+                f"the forward Laplacian differs from the exact one by {check.difference:.1e} (relative) on two "
+                "walkers: energies would be wrong, so nothing was trained"
+            )
+        with console.status(f"burning in {sampling.walkers} walkers at each depth"):
+            state = burn_in(state, family, method, sampling.burn_in, mesh=mesh)
+        if compiling is not None:
+            with console.status("compiling the training step"):
+                compiling.result()
+    return state
 
 
 def restore(

@@ -19,7 +19,7 @@ from qernel.compilation import compiled
 from qernel.gradient import fitting_chunk, local_energies
 from qernel.hamiltonian import Family
 from qernel.laplacian import AbstractLaplacian
-from qernel.sampling import Sampler, Walkers
+from qernel.sampling import Sampler, Walkers, sampling_phase
 
 from ._density_grid import check_grid, default_grid, density_of_groups, histogram
 from ._evaluation import Evaluation
@@ -68,7 +68,7 @@ def evaluate(
     r"""Measure a wavefunction at every Hamiltonian of a family, with its parameters frozen.
 
     First `burn_in` sampling phases, during which the step size adapts, then `phases` measured phases with
-    the step size frozen (an adapting chain has no stationary distribution). The measured phase is compiled
+    the step size frozen (an adapting chain has no stationary distribution). Moves and measurement are compiled
     once; the ansatz and the Hamiltonians' parameters are traced arguments, so that other depths or a later
     checkpoint reuse it. The numbers do not depend on `chunk`.
 
@@ -107,13 +107,17 @@ def evaluate(
 
     devices = sharing_devices(positions)
     sampler = dataclasses.replace(sampler, chunk=sampler.chunk and sampler.chunk * devices)
-    frozen = dataclasses.replace(sampler, gain=0.0)
     chunk = chunk and chunk * devices
     # What a phase returns lies where the compiler likes it, and in another place it would need another program.
     place = _placement(positions)
+
+    def move(positions: Array, steps: Array, key: PRNGKeyArray, phase: int) -> Walkers:
+        # The number is an array: a Python number would be static and retrace for every phase.
+        return sampling_phase(sampler, log_density(ansatz), family.parameters, positions, steps, key, np.int32(phase))
+
     for phase in range(burn_in):
         positions, steps = place(positions), place(steps)
-        walker = _burn_in_phase(ansatz, family, sampler, positions, steps, _fold(keys[0], phase))
+        walker = move(positions, steps, keys[0], phase)
         positions, steps = walker.positions, walker.step_size
         jax.block_until_ready(steps)
         report(phase + 1)
@@ -129,19 +133,11 @@ def evaluate(
     recorded: list[np.ndarray] = []
     for phase in range(phases):
         positions, steps, sums = place(positions), place(steps), jax.tree.map(place, sums)
-        positions, sums, record = _measured_phase(
-            ansatz,
-            family,
-            frozen,
-            positions,
-            steps,
-            _fold(keys[1], phase),
-            sums,
-            device_vectors,
-            laplacian,
-            chunk,
-            bins,
-            groups,
+        # The step size that the phase would go on with is dropped: an adapting chain has no stationary distribution.
+        walker = move(positions, steps, keys[1], phase)
+        positions = place(walker.positions)
+        sums, record = _measured(
+            ansatz, family, positions, walker.acceptance, sums, device_vectors, laplacian, chunk, bins, groups
         )
         measured.append(hosts.fetch(record))
         if record_every and phase % record_every == 0:
@@ -171,33 +167,9 @@ def _placement(positions: Array) -> Callable[[Array], Array]:
     return place
 
 
-def _fold(key: PRNGKeyArray, phase: int) -> PRNGKeyArray:
-    # An array, not a Python number: a number would be static and retrace for every phase.
-    return jax.random.fold_in(key, np.uint32(phase))
-
-
-def _sample(ansatz, family, sampler, positions, steps, key) -> Walkers:
-    return sampler(
-        log_density(ansatz),
-        family.parameters,
-        positions,
-        steps,
-        key,
-    )
-
-
 @compiled
-def _burn_in_phase(ansatz, family, sampler, positions, steps, key) -> Walkers:
-    return _sample(ansatz, family, sampler, positions, steps, key)
-
-
-@compiled
-def _measured_phase(
-    ansatz, family, sampler, positions, steps, key, sums, vectors, laplacian, chunk, bins, groups
-) -> tuple[Array, _Sums, _Phase]:
+def _measured(ansatz, family, r, acceptance, sums, vectors, laplacian, chunk, bins, groups) -> tuple[_Sums, _Phase]:
     hamiltonian = family.hamiltonian
-    walkers = _sample(ansatz, family, sampler, positions, steps, key)
-    r = walkers.positions
     energies = local_energies(ansatz, hamiltonian, r, family.parameters, laplacian, chunk)
     terms = {
         "energy": energies.total.real,
@@ -217,7 +189,7 @@ def _measured_phase(
         group = np.arange(r.shape[1]) % groups
         counts = sums.counts + jax.vmap(lambda x, used: histogram(hamiltonian.cell, bins, x, group, used))(r, finite)
     sums = _Sums(counts, structure, sums.samples + finite.astype(jnp.int32))
-    return r, sums, _Phase(terms, finite, walkers.acceptance)
+    return sums, _Phase(terms, finite, acceptance)
 
 
 def _wave_vectors(hamiltonian, wave_vectors):

@@ -12,4 +12,5 @@ from ._kernels import langevin as langevin
 from ._kernels import random_walk as random_walk
 from ._sampler import Sampler as Sampler
 from ._sampler import Walkers as Walkers
+from ._sampler import sampling_phase as sampling_phase
 from ._single_electron import single_electron as single_electron

@@ -7,9 +7,10 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from qernel.chunks import chunk_that_fits, map_walkers, memory_budget
+from qernel.compilation import compiled
 
 from ._density import DensityOfHamiltonian
 from ._kernels import random_walk
@@ -134,3 +135,21 @@ class Sampler(eqx.Module):
         arguments = (model, parameters, positions, step_size, jax.random.key(0))
         size = memory_budget(positions) if budget is None else budget
         return dataclasses.replace(self, chunk=chunk_that_fits(program, arguments, positions.shape[1], size))
+
+
+@compiled
+def sampling_phase(
+    sampler: Sampler,
+    log_density: Callable[[Float[Array, "electrons dim"], Any], Float[Array, ""]],
+    parameters: Any,
+    positions: Float[Array, "hamiltonians walkers electrons dim"],
+    step_size: Float[Array, " hamiltonians"],
+    key: PRNGKeyArray,
+    number: Int[ArrayLike, ""],
+) -> Walkers:
+    """Phase `number` of a chain: the [`Sampler`][qernel.sampling.Sampler] called with `key` folded with the number.
+
+    Compiled once for walkers of one shape: burn-in, training and measurement run the same program. `log_density` is a
+    pytree whose arrays are arguments of the program, so that the network's parameters may change from phase to phase.
+    """
+    return sampler(log_density, parameters, positions, step_size, jax.random.fold_in(key, number))

@@ -8,6 +8,7 @@ from ._checkpoint import set_damaged_aside as set_damaged_aside
 from ._chunks import with_fitting_chunks as with_fitting_chunks
 from ._loop import TrainingFault as TrainingFault
 from ._loop import burn_in as burn_in
+from ._loop import compile_step as compile_step
 from ._loop import diagnose as diagnose
 from ._loop import step_failed as step_failed
 from ._loop import train as train

@@ -19,10 +19,7 @@ from qernel.hamiltonian import Family
 from ._chunks import fitting_sampler, with_fitting_chunks
 from ._mesh import shard_family, shard_state, shard_walkers
 from ._state import Method, StepReport, TrainingState
-from ._step import move_walkers, sample_phase, train_step
-
-# The walkers of the burn-in draw from a stream of their own, so that `state.step` counts training steps.
-_BURN_IN = 0x6275726E
+from ._step import measure_and_update, move_walkers, sample_phase, train_step
 
 
 class TrainingFault(RuntimeError):
@@ -42,17 +39,20 @@ class TrainingFault(RuntimeError):
 def burn_in(
     state: TrainingState, family: Family, method: Method, phases: int, *, mesh: Mesh | None = None
 ) -> TrainingState:
-    """Move the walkers for `phases` sampling phases with the parameters frozen; the step sizes adapt."""
+    """Move the walkers for `phases` sampling phases with the parameters frozen; the step sizes adapt.
+
+    The phases have the negative numbers up to -1: random numbers of their own, and `state.step` counts training steps.
+    """
     if phases < 1:
         return state
     with jax.enable_x64(True):
         method = dataclasses.replace(method, sampler=fitting_sampler(method.sampler, state, family))
-        start = eqx.tree_at(lambda s: s.key, state, jax.random.fold_in(state.key, _BURN_IN))
+        start = eqx.tree_at(lambda s: s.step, state, jnp.asarray(-phases, jnp.int32))
         if mesh is not None:
             start, family = shard_state(start, mesh), shard_family(family, mesh)
         method = method.on_devices(sharing_devices(start.positions))
         moved = move_walkers(start, family, method, phases)
-        return eqx.tree_at(lambda s: (s.key, s.step), moved, (state.key, state.step))
+        return eqx.tree_at(lambda s: s.step, moved, state.step)
 
 
 def train(
@@ -87,13 +87,8 @@ def train(
     faults = 0
     last_good: TrainingState | None = None
     replay = state
-    with jax.enable_x64(True):
-        if steps:
-            method = with_fitting_chunks(method, state, family)
-        if mesh is not None:
-            family = shard_family(family, mesh)
-        placed = state.positions if mesh is None else shard_walkers(state.positions, mesh)
-        method = method.on_devices(sharing_devices(placed))
+    if steps:
+        family, method = _prepared(state, family, method, mesh)
     for _ in range(steps):
         # Not around the yield: the caller's code must not run in our context.
         with jax.enable_x64(True):
@@ -117,6 +112,27 @@ def train(
         yield state, report
 
 
+def compile_step(state: TrainingState, family: Family, method: Method, *, mesh: Mesh | None = None) -> None:
+    """Compile the larger part of the step, all after the moves, before [`train`][qernel.training.train] asks for it.
+
+    Arguments as for `train`; nothing is run. From another thread it goes on while the walkers of the same state burn
+    in, whose moves are the other part.
+    """
+    family, method = _prepared(state, family, method, mesh)
+    with jax.enable_x64(True):
+        measure_and_update.lower(state if mesh is None else shard_state(state, mesh), family, method).compile()
+
+
+def _prepared(state, family, method, mesh):
+    """The family where the walkers will be, and the method with chunks for the devices that share them."""
+    with jax.enable_x64(True):
+        method = with_fitting_chunks(method, state, family)
+        if mesh is not None:
+            family = shard_family(family, mesh)
+        placed = state.positions if mesh is None else shard_walkers(state.positions, mesh)
+        return family, method.on_devices(sharing_devices(placed))
+
+
 def step_failed(report: StepReport, walkers: int) -> bool:
     """Whether a step was refused, or lost all `walkers` of one Hamiltonian to non-finite local energies."""
     return bool(report.refused) or bool(np.any(np.asarray(report.statistics.bad) >= walkers))
@@ -130,7 +146,11 @@ def diagnose(state: TrainingState, family: Family, method: Method) -> str:
                 return f"the {name} are not finite" if name == "parameters" else f"the {name} is not finite"
         if not _finite(state.positions):
             return "the walkers' positions are not finite"
-        energies = _measure(state, family, with_fitting_chunks(method, state, family))
+        method = with_fitting_chunks(method, state, family)
+        positions = sample_phase(state, family, method).positions
+        energies = _measure(
+            state.ansatz, family.hamiltonian, positions, family.parameters, method.laplacian, method.energy_chunk
+        )
         bad = {
             name: int(jnp.sum(~jnp.isfinite(values)))
             for name, values in {"kinetic": energies.kinetic, **energies.potentials}.items()
@@ -141,12 +161,7 @@ def diagnose(state: TrainingState, family: Family, method: Method) -> str:
     return "local energies are finite, the update is not"
 
 
-@compiled
-def _measure(state: TrainingState, family: Family, method: Method) -> Any:
-    positions = sample_phase(state, family, method).positions
-    return local_energies(
-        state.ansatz, family.hamiltonian, positions, family.parameters, method.laplacian, method.energy_chunk
-    )
+_measure = compiled(local_energies)
 
 
 def _finite(tree: Any) -> bool:

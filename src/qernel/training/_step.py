@@ -7,49 +7,66 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from qernel import hosts
 from qernel.ansatz import log_density
 from qernel.compilation import compiled
 from qernel.gradient import LogDerivatives, clipped_residuals, local_energies
 from qernel.hamiltonian import Family
 from qernel.layers import trainable
+from qernel.sampling import Walkers, sampling_phase
 
 from ._state import Method, StepReport, TrainingState
 
 
-def sample_phase(state: TrainingState, family: Family, method: Method):
-    """Move the walkers: returns new walkers under the state's wavefunction."""
-    return method.sampler(
-        log_density(state.ansatz),
-        family.parameters,
-        state.positions,
-        state.step_size,
-        jax.random.fold_in(state.key, state.step),
-    )
-
-
-def _all_finite(tree: Any) -> Array:
-    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)]
-    return jnp.all(jnp.stack(leaves))
-
-
-@compiled
 def train_step(state: TrainingState, family: Family, method: Method) -> tuple[TrainingState, StepReport]:
     """One step of the training of one wavefunction for all Hamiltonians of a family.
 
     Samples with the current parameters, measures local energies term by term, clips and centres them per
     Hamiltonian, and updates. An update that is not finite is refused: parameters and optimiser state stay as
     they were and `faults` counts up.
+
+    Two compiled programs: the moves are those of the burn-in, too.
     """
     walkers = sample_phase(state, family, method)
+    new, facts = measure_and_update(_with_walkers(state, walkers), family, method)
+    return new, StepReport(**facts, acceptance=walkers.acceptance, stuck=walkers.stuck)
+
+
+def sample_phase(state: TrainingState, family: Family, method: Method) -> Walkers:
+    """Move the walkers: returns new walkers under the state's wavefunction."""
+    start = (state.positions, state.step_size)
+    return sampling_phase(method.sampler, log_density(state.ansatz), family.parameters, *start, state.key, state.step)
+
+
+def move_walkers(state: TrainingState, family: Family, method: Method, phases: int) -> TrainingState:
+    """`phases` sampling phases with frozen parameters (burn-in); the step size adapts."""
+    first, place = int(state.step), state.step.sharding
+    for number in range(first, first + phases):
+        moved = _with_walkers(state, sample_phase(state, family, method))
+        state = eqx.tree_at(lambda s: s.step, moved, hosts.put(jnp.asarray(number + 1, jnp.int32), place))
+    return state
+
+
+def _with_walkers(state, walkers):
+    """The state with other walkers, placed as its own: a program returns them where the compiler likes them, and in
+    another place the next one would be compiled once more."""
+    positions = hosts.put(walkers.positions, state.positions.sharding)
+    step_size = hosts.put(walkers.step_size, state.step_size.sharding)
+    return eqx.tree_at(lambda s: (s.positions, s.step_size), state, (positions, step_size))
+
+
+@compiled
+def measure_and_update(state, family, method) -> tuple[TrainingState, dict[str, Any]]:
+    """What follows the moves in a step: the new state, and facts for the report."""
     energies = local_energies(
-        state.ansatz, family.hamiltonian, walkers.positions, family.parameters, method.laplacian, method.energy_chunk
+        state.ansatz, family.hamiltonian, state.positions, family.parameters, method.laplacian, method.energy_chunk
     )
     residuals, finite, statistics = clipped_residuals(energies.total, method.clip)
     trained, static = eqx.partition(state.ansatz, trainable(state.ansatz))
     # Two batched factorisations that do not depend on each other can deadlock XLA's CPU pool, so the scores must
     # wait for the energies. (An optimization_barrier is dropped before XLA schedules; residuals are never NaN.)
     done = jnp.isfinite(jnp.sum(residuals.real))
-    positions = jnp.where(done, walkers.positions, jnp.nan)
+    positions = jnp.where(done, state.positions, jnp.nan)
     derivatives = LogDerivatives(trained, static, positions, family.parameters, method.gradient_chunk)
     update = method.optimiser.update(derivatives, residuals, finite, state.optimiser_state)
     good = _all_finite((update.trained, update.state))
@@ -65,48 +82,28 @@ def train_step(state: TrainingState, family: Family, method: Method) -> tuple[Tr
     new = TrainingState(
         ansatz=eqx.combine(kept, static),
         optimiser_state=optimiser_state,
-        positions=walkers.positions,
-        step_size=walkers.step_size,
+        positions=state.positions,
+        step_size=state.step_size,
         key=state.key,
         step=state.step + 1,
         faults=jnp.where(good, 0, state.faults + 1),
     )
     means = {"kinetic": energies.kinetic.real, **energies.potentials}
-    report = StepReport(
-        statistics=statistics,
-        terms={name: _finite_mean(value, finite) for name, value in means.items()},
-        acceptance=walkers.acceptance,
-        stuck=walkers.stuck,
-        step_norm=update.step_norm,
-        distance=update.distance,
-        shrink=update.shrink,
-        fallback=update.fallback,
-        refused=~good,
-    )
-    return new, report
+    facts = {
+        "statistics": statistics,
+        "terms": {name: _finite_mean(value, finite) for name, value in means.items()},
+        "step_norm": update.step_norm,
+        "distance": update.distance,
+        "shrink": update.shrink,
+        "fallback": update.fallback,
+        "refused": ~good,
+    }
+    return new, facts
 
 
-@compiled
-def move_walkers(state: TrainingState, family: Family, method: Method, phases: int) -> TrainingState:
-    """`phases` sampling phases with frozen parameters (burn-in); the step size adapts."""
-
-    def body(state, _):
-        walkers = sample_phase(state, family, method)
-        moved = eqx.tree_at(
-            lambda s: (s.positions, s.step_size, s.step),
-            state,
-            (walkers.positions, walkers.step_size, state.step + 1),
-        )
-        return moved, walkers.acceptance
-
-    arrays, static = eqx.partition(state, eqx.is_array)
-    arrays, _ = jax.lax.scan(
-        lambda carry, x: (eqx.filter(body(eqx.combine(carry, static), x)[0], eqx.is_array), None),
-        arrays,
-        None,
-        length=phases,
-    )
-    return eqx.combine(arrays, static)
+def _all_finite(tree: Any) -> Array:
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)]
+    return jnp.all(jnp.stack(leaves))
 
 
 def _finite_mean(values, finite):
