@@ -21,9 +21,11 @@ from qernel.training import (
     TrainingFault,
     burn_in,
     check_laplacian,
+    compile_step,
     diagnose,
     initial_positions,
     load_checkpoint,
+    make_mesh,
     read_metrics,
     train,
     train_step,
@@ -100,6 +102,25 @@ def test_one_trace_for_all_steps_depths_and_a_resume(tmp_path):
     fresh = counted(fresh, same_method, Calls())
     last_of(train(load_checkpoint(tmp_path, fresh), again, same_method, 1))
     assert len(calls) == first
+
+
+@pytest.mark.parametrize("devices", [None, 1, 4])
+def test_a_step_compiled_ahead_is_not_compiled_again(devices, caplog):
+    family, method, state = small_problem()
+    mesh = None if devices is None else make_mesh(jax.devices()[:devices])
+
+    def compiled():
+        messages = [record.getMessage() for record in caplog.records]
+        return [message.split()[1] for message in messages if message.startswith("Compiling")]
+
+    with jax.log_compiles():
+        compile_step(state, family, method, mesh=mesh)
+        assert "jit(measure_and_update)" in compiled()
+        moved = burn_in(state, family, method, 2, mesh=mesh)
+        assert "jit(sampling_phase)" in compiled()
+        caplog.clear()
+        last_of(train(moved, family, method, 2, mesh=mesh))
+    assert not {"jit(measure_and_update)", "jit(sampling_phase)"} & set(compiled())
 
 
 # ------------------------------------------------------------------------------- faults

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jaxtyping import Array
 
 from qernel import hosts
@@ -40,19 +41,24 @@ def sample_phase(state: TrainingState, family: Family, method: Method) -> Walker
 
 def move_walkers(state: TrainingState, family: Family, method: Method, phases: int) -> TrainingState:
     """`phases` sampling phases with frozen parameters (burn-in); the step size adapts."""
-    first, place = int(state.step), state.step.sharding
+    first = int(state.step)
     for number in range(first, first + phases):
         moved = _with_walkers(state, sample_phase(state, family, method))
-        state = eqx.tree_at(lambda s: s.step, moved, hosts.put(jnp.asarray(number + 1, jnp.int32), place))
+        state = eqx.tree_at(lambda s: s.step, moved, _placed_as(state.step, jnp.asarray(number + 1, jnp.int32)))
     return state
 
 
 def _with_walkers(state, walkers):
-    """The state with other walkers, placed as its own: a program returns them where the compiler likes them, and in
-    another place the next one would be compiled once more."""
-    positions = hosts.put(walkers.positions, state.positions.sharding)
-    step_size = hosts.put(walkers.step_size, state.step_size.sharding)
+    """The state with other walkers in the place of its own: a program returns them where the compiler likes them, and
+    in another place the next one would be compiled once more."""
+    positions = _placed_as(state.positions, walkers.positions)
+    step_size = _placed_as(state.step_size, walkers.step_size)
     return eqx.tree_at(lambda s: (s.positions, s.step_size), state, (positions, step_size))
+
+
+def _placed_as(model, array):
+    # What was never put on a mesh has no place, and must not be given one.
+    return hosts.put(array, model.sharding) if isinstance(model.sharding, NamedSharding) else array
 
 
 @compiled
