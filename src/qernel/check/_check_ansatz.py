@@ -83,8 +83,13 @@ def _positions(hamiltonian, key, walkers, scale):
     return jax.random.uniform(key, shape, jnp.float64) @ jnp.asarray(hamiltonian.cell.matrix)
 
 
+@compiled
+def _values(ansatz, parameters, r):
+    return jax.vmap(lambda x: ansatz(x, parameters))(r)
+
+
 def _log_psi(ansatz, parameters, r):
-    value = compiled(jax.vmap(lambda x: ansatz(x, parameters)))(r)
+    value = _values(ansatz, parameters, r)
     return np.asarray(value.log_magnitude), np.asarray(value.phase)
 
 
@@ -121,13 +126,13 @@ def _boundary(ansatz, hamiltonian, parameters, r):
     return Finding("boundary phase", worst < 1e-6, f"twist ({names}) rad, violated by {worst:.1e}")
 
 
+@compiled
 def _energies(ansatz, hamiltonian, parameters, r):
-    energies = compiled(jax.vmap(lambda x: local_energy(ansatz, hamiltonian, x, parameters)))(r)
-    return energies, np.asarray(energies.total)
+    return jax.vmap(lambda x: local_energy(ansatz, hamiltonian, x, parameters).total)(r)
 
 
 def _finite(ansatz, hamiltonian, parameters, r):
-    bad = int(np.sum(~np.isfinite(_energies(ansatz, hamiltonian, parameters, r)[1])))
+    bad = int(np.sum(~np.isfinite(np.asarray(_energies(ansatz, hamiltonian, parameters, r)))))
     return Finding("finite local energy", bad == 0, f"{bad} of {len(r)} random configurations are not finite")
 
 
@@ -139,8 +144,8 @@ def _cusps(ansatz, hamiltonian, parameters, r):
         values = []
         for separation in (1e-3, 2e-3):
             offset = separation * np.eye(hamiltonian.dim)[0]
-            close = r[:16].at[:, j].set(r[:16, i] + jnp.asarray(offset)[None])
-            values.append(_energies(ansatz, hamiltonian, parameters, close)[1])
+            close = r.at[:, j].set(r[:, i] + jnp.asarray(offset)[None])
+            values.append(np.asarray(_energies(ansatz, hamiltonian, parameters, close)))
         # E = a + c/s between s and 2s
         worst = max(worst, float(np.median(np.abs(2e-3 * np.real(values[0] - values[1])))))
     return Finding("cusps", worst < 0.05, f"local energy diverges as {worst:.3f}/r at contact" if pairs else "no pairs")
