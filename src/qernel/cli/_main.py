@@ -68,7 +68,7 @@ def _use_cache(directory: Path | None) -> None:
         import jax
 
         jax.config.update("jax_compilation_cache_dir", str(directory.resolve()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @app.command(short_help="Train, evaluate, draw.")
