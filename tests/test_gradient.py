@@ -61,14 +61,11 @@ def test_most_scores_are_factored_and_their_products_are_the_scores(is_complex):
     whole = jax.tree.leaves(compiled_call(d._scores, *arguments))
     assert len(factors) == len(whole)
     factored = 0
-    for (left, right), scores in zip(factors, whole, strict=True):
-        product = np.einsum("kta,tb->kab", left, right).reshape(len(scores), -1)
-        # The order of the parameters is free.
-        expected = np.asarray(scores).reshape(len(scores), -1)
-        assert product.shape == expected.shape
-        assert np.allclose(np.sort(product), np.sort(expected), rtol=1e-9, atol=1e-13)
-        assert np.allclose(product @ product.T, expected @ expected.T, rtol=1e-9)
-        factored += scores[0].size * (left.shape[1] > 1)
+    for each, scores in zip(factors, whole, strict=True):
+        product = jnp.einsum("kta,tb->kab", each.left, each.right)
+        assert np.allclose(each.layout.scores(product), scores, rtol=1e-9, atol=1e-13)
+        np.testing.assert_array_equal(each.layout.matrices(each.layout.scores(product)), product)
+        factored += scores[0].size * (each.left.shape[1] > 1)
     assert factored > 0.5 * sum(scores[0].size for scores in whole)
 
 
@@ -159,7 +156,7 @@ def test_gram_and_products_are_those_of_the_scores(is_complex, chunk, monkeypatc
     mean = np.average(scores, axis=1, weights=np.broadcast_to(mask[..., None, None], scores.shape), keepdims=True)
     rows = np.where(mask[..., None, None], scores - mean, 0)
     rows = np.moveaxis(rows, 2, 0).reshape(-1, scores.shape[-1])
-    gram, valid = jax.jit(lambda: d.gram(mask))()
+    gram, valid = jax.jit(lambda: (d.gram(mask).matrix, d.gram(mask).valid))()
     assert np.allclose(gram, rows @ rows.T, rtol=1e-10, atol=1e-10) and np.array_equal(valid, mask)
     flat, unravel = ravel_pytree(d.trained)
     tangent = jax.random.normal(jax.random.key(4), flat.shape, flat.dtype)
@@ -167,24 +164,32 @@ def test_gram_and_products_are_those_of_the_scores(is_complex, chunk, monkeypatc
 
     @jax.jit
     def products(tangent, weights):
-        forward, transpose = d.products(valid)
-        return forward(tangent), transpose(weights)
+        gram = d.gram(mask)
+        return [(f(tangent), t(weights)) for f, t in (d.products(valid), (gram.forward, gram.transpose))]
 
-    forward, transpose = products(unravel(tangent), weights)
-    found = np.where(mask[..., None], forward, 0)
-    assert np.allclose(found, np.where(mask[..., None], scores @ np.asarray(tangent), 0), rtol=1e-9, atol=1e-10)
-    expected = np.einsum("hwk,hwkp->p", weights, scores)
-    assert np.allclose(ravel_pytree(transpose)[0], expected, rtol=1e-9, atol=1e-10)
+    for forward, transpose in products(unravel(tangent), weights):
+        found = np.where(mask[..., None], forward, 0)
+        assert np.allclose(found, np.where(mask[..., None], scores @ np.asarray(tangent), 0), rtol=1e-9, atol=1e-10)
+        expected = np.einsum("hwk,hwkp->p", weights, scores)
+        assert np.allclose(ravel_pytree(transpose)[0], expected, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("chunk", [None, 2])
 def test_walkers_with_scores_that_are_not_finite_are_found(chunk):
-    d, _, _ = derivatives(False, chunk)
+    d, _, _ = derivatives(True, chunk)
     d = dataclasses.replace(d, positions=d.positions.at[0, 2, 1].set(jnp.nan))
     mask = jnp.ones(d.positions.shape[:2], bool).at[1, 0].set(False)
     expected = np.asarray(mask) & np.isfinite(flat_scores(d)).all(axis=(2, 3))
     assert not expected[0, 2] and expected.sum() == mask.sum() - 1
     np.testing.assert_array_equal(compiled_call(d.finite, mask), expected)
+
+    def without_it():
+        gram = d.gram(mask)
+        return gram.valid, gram.matrix, gram.transpose(gram.forward(d.trained))
+
+    valid, matrix, both_ways = compiled_call(without_it)
+    np.testing.assert_array_equal(valid, expected)
+    assert np.isfinite(matrix).all() and np.isfinite(ravel_pytree(both_ways)[0]).all()
 
 
 def test_clipping_is_counted_and_never_touches_the_energy():

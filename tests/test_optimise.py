@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from qernel.gradient import Factors, centred_gram
+from qernel.gradient import Alike, Gram, Layout, centred_gram, finite_walkers
 from qernel.optimise import Cholesky, ConjugateGradients, FirstOrder, StochasticReconfiguration, System, solve_positive
 
 
@@ -22,8 +22,9 @@ class FakeDerivatives:
         return self._scores
 
     def gram(self, mask):
-        one = jnp.ones((*mask.shape, 1, 1))
-        return centred_gram([Factors(self._scores[..., None, :], one)], mask)
+        stack = Alike(self._scores[None, ..., None, :], None, (0,), (Layout((self._scores.shape[-1], 1)),))
+        valid = mask & finite_walkers([stack])
+        return Gram(centred_gram([stack], valid), valid, *self.products(valid))
 
     def finite(self, mask):
         return mask & jnp.all(jnp.isfinite(self._scores), axis=(2, 3))

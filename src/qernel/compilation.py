@@ -6,6 +6,8 @@ from typing import Any
 
 import equinox as eqx
 import jax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Inexact, PyTree
 
 
 @functools.cache
@@ -49,3 +51,9 @@ class compiled:  # noqa: N801 (a decorator)
     def lower(self, *arguments: Any, **keywords: Any) -> Any:
         """The lowered program, to look at."""
         return self._jitted.lower(*arguments, **keywords)
+
+
+def as_one(tree: PyTree[Inexact[Array, "..."]]) -> Inexact[Array, " size"]:
+    """All arrays one after another, for one reduction over them: one kernel, where one for each array takes XLA
+    longest to compile. (It makes many reductions of one over many arrays, if it is not kept from doing so.)"""
+    return jax.lax.optimization_barrier(ravel_pytree(tree)[0])

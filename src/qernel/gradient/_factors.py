@@ -4,26 +4,55 @@ The score of a weight that multiplies features is $\sum_t a_t\otimes b_t$, one t
 differentiation ends in exactly this product, so its two factors, which are much smaller, can be taken instead.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Shaped
 
 
-class Factors(NamedTuple):
-    r"""Scores $O_{k,ab} = \sum_t \mathrm{left}_{kta}\,\mathrm{right}_{tb}$ of one array of parameters, in some order.
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How matrices (parts, a, b) become scores (parts, *shape): a permutation, in steps that any number of parts can
+    take, each a `transpose` with its axes or a `reshape` to what follows the parts."""
 
-    Scores that are no such sum are `left`, with one term and a `right` of one.
+    matrix: tuple[int, int]
+    steps: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    def scores(self, matrices: Shaped[Array | np.ndarray, "parts a b"]) -> Shaped[Array | np.ndarray, "parts *shape"]:
+        """The scores in the order of the parameters."""
+        for step, argument in self.steps:
+            matrices = matrices.transpose(argument) if step == "transpose" else matrices.reshape(-1, *argument)
+        return matrices
+
+    def matrices(self, scores: Float[Array, "parts *shape"]) -> Float[Array, "parts a b"]:
+        """The inverse of `scores`."""
+        shape = jax.ShapeDtypeStruct((len(scores), *self.matrix), scores.dtype)
+        return jax.linear_transpose(self.scores, shape)(scores)[0]
+
+
+class Factors(eqx.Module):
+    r"""Scores $O_{k,ab} = \sum_t \mathrm{left}_{kta}\,\mathrm{right}_{tb}$ of one array of parameters.
+
+    Scores that are no such sum are `left`, with one term and a `right` of one. `layout` puts them into the order of the
+    parameters.
     """
 
     left: Float[Array, "*walkers parts terms a"]
     right: Float[Array, "*walkers terms b"]
+    layout: Layout = eqx.field(static=True)
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return math.prod(self.layout.matrix)
 
 
 class OuterProducts(NamedTuple):
@@ -35,15 +64,6 @@ class OuterProducts(NamedTuple):
 
     rows: Float[Array, "*walkers parts terms m"]
     columns: Float[Array, "*walkers parts terms n"] | None
-
-
-def finite_scores(scores: list[Factors]) -> Bool[Array, "*walkers"]:
-    """The walkers whose scores are all finite, and the squares of their factors too."""
-    finite = jnp.asarray(True)
-    for left, right in scores:
-        bound = jnp.sum(left**2, axis=(-3, -2, -1)) * jnp.sum(right**2, axis=(-2, -1))
-        finite = finite & jnp.isfinite(bound)
-    return finite
 
 
 def factorised(function: Callable[..., Any]) -> Callable[..., list[Factors]]:
@@ -87,70 +107,76 @@ class _Product(NamedTuple):
     contracted: tuple[tuple[int, ...], tuple[int, ...]]
     axis: int
     of: int
-    steps: list[Callable]
+    steps: tuple[tuple[str, tuple[int, ...]], ...]
 
     def factors(self, *values) -> Factors:
-        free = _free_axes(values[self.of].ndim, self.contracted[self.of])
-        left = free[self.axis - self.of * (values[0].ndim - len(self.contracted[0]))]
-        return Factors(
-            _terms_first(values[self.of], self.contracted[self.of], left),
-            _terms_first(values[1 - self.of], self.contracted[1 - self.of])[0],
-        )
+        free = [_free_axes(value.ndim, axes) for value, axes in zip(values, self.contracted, strict=True)]
+        parts = free[self.of][self.axis - self.of * len(free[0])]
+        left = _terms_first(values[self.of], self.contracted[self.of], parts)
+        right = _terms_first(values[1 - self.of], self.contracted[1 - self.of])[0]
+        # From (parts, a, b) to the free axes of one operand, the parts among them, and those of the other.
+        own = [axis for axis in free[self.of] if axis != parts]
+        sizes = [values[self.of].shape[axis] for axis in own]
+        sizes += [values[1 - self.of].shape[axis] for axis in free[1 - self.of]]
+        order = [1 + own.index(axis) if axis != parts else 0 for axis in free[self.of]]
+        others = list(range(1 + len(own), 1 + len(sizes)))
+        order = order + others if self.of == 0 else others + order
+        steps = (("reshape", tuple(sizes)), ("transpose", tuple(order)), *self.steps)
+        return Factors(left, right, Layout((left.shape[-1], right.shape[-1]), steps))
 
 
 def _found(variable, makers):
-    """The variable before the steps that only change the order of scores, the axis of the parts there, and the
-    product that makes it, if one does."""
+    """The variable before the steps that only change the order of scores, the axis of the parts there, the product that
+    makes it, if one does, and the steps."""
     parts, axis, steps = variable.aval.shape[0], 0, []
     while (equation := _maker(variable, makers)) is not None:
         if equation.primitive.name == "transpose":
-            permutation = equation.params["permutation"]
-            steps.append(lambda x, permutation=permutation: x.transpose(permutation))
+            permutation = tuple(equation.params["permutation"])
+            steps.append(("transpose", permutation))
             axis = permutation[axis]
         elif equation.primitive.name == "reshape" and axis == 0 and equation.invars[0].aval.shape[:1] == (parts,):
-            steps.append(lambda x, shape=equation.outvars[0].aval.shape: x.reshape(shape))
+            steps.append(("reshape", tuple(equation.outvars[0].aval.shape[1:])))
         else:
             break
         variable = equation.invars[0]
+    steps = tuple(reversed(steps))
     if equation is None or equation.primitive.name != "dot_general":
-        return variable, axis, None
+        return variable, axis, None, steps
     (contracted, batch), operands = equation.params["dimension_numbers"], equation.invars
     if batch != ((), ()):
-        return variable, axis, None
+        return variable, axis, None, steps
     of = 0 if axis < operands[0].aval.ndim - len(contracted[0]) else 1
-    return variable, axis, _Product(list(operands), contracted, axis, of, steps[::-1])
+    return variable, axis, _Product(list(operands), contracted, axis, of, steps), steps
 
 
 def _factors(variable, makers):
     """The variables that the scores in `variable` are made of, and the function from them to `Factors`."""
-    parts = variable.aval.shape[0]
-    variable, axis, product = _found(variable, makers)
-    if product is not None and sum(operand.aval.size for operand in product.operands) < variable.aval.size:
+    size = variable.aval.size
+    variable, axis, product, steps = _found(variable, makers)
+    if product is not None and sum(operand.aval.size for operand in product.operands) < size:
         return product.operands, product.factors
 
     def whole(scores):
-        scores = jnp.moveaxis(scores, axis, 0).reshape(parts, 1, -1)
-        return Factors(scores, jnp.ones((1, 1), scores.dtype))
+        scores = jnp.moveaxis(scores, axis, 0)
+        back = [*range(1, 1 + axis), 0, *range(1 + axis, scores.ndim)]
+        ordered = (("reshape", scores.shape[1:]), ("transpose", tuple(back)), *steps)
+        scores = scores.reshape(len(scores), 1, -1)
+        return Factors(scores, jnp.ones((1, 1), scores.dtype), Layout((scores.shape[-1], 1), ordered))
 
     return [variable], whole
 
 
 def _outer_products(scores, makers):
     """The variables that `scores` are made of, and the function from them to `OuterProducts`."""
-    _, _, product = _found(scores, makers)
     shape = scores.aval.shape
+    product = _found(scores, makers)[2]
     if product is not None and len(shape) > 1:
-        # Which factor has the leading axis of the array is found with numbers.
-        numbers = np.random.default_rng(0)
-        trial = [numbers.normal(size=operand.aval.shape) for operand in product.operands]
-        expected = np.tensordot(trial[0], trial[1], product.contracted)
-        for step in product.steps:
-            expected = step(expected)
-        expected = expected.reshape(*shape[:2], -1)
-        left, right = product.factors(*trial)
-        found = np.einsum("kta,tb->kab", left, right)
-        for transposed, matrix in ((False, found), (True, found.swapaxes(1, 2))):
-            if matrix.shape == expected.shape and np.allclose(matrix, expected):
+        layout = jax.eval_shape(product.factors, *(operand.aval for operand in product.operands)).layout
+        # Which factor has the leading axis of the array.
+        numbers = np.arange(math.prod(shape[1:])).reshape(1, *layout.matrix)
+        ordered = layout.scores(numbers).reshape(shape[1], -1)
+        for transposed, matrix in ((False, numbers[0]), (True, numbers[0].T)):
+            if matrix.shape == ordered.shape and np.array_equal(matrix, ordered):
                 return product.operands, partial(_rows_and_columns, product, transposed)
 
     def whole(values):
@@ -161,9 +187,9 @@ def _outer_products(scores, makers):
 
 
 def _rows_and_columns(product, transposed, *values):
-    left, right = product.factors(*values)
-    right = jnp.broadcast_to(right, (len(left), *right.shape))
-    return OuterProducts(right, left) if transposed else OuterProducts(left, right)
+    factors = product.factors(*values)
+    right = jnp.broadcast_to(factors.right, (len(factors.left), *factors.right.shape))
+    return OuterProducts(right, factors.left) if transposed else OuterProducts(factors.left, right)
 
 
 def _maker(variable, makers):

@@ -1,14 +1,13 @@
 """Gram matrix of scores in the space of samples, summed over blocks of parameters."""
 
 import itertools
-from collections import defaultdict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ._factors import Factors, finite_scores
+from ._alike import Alike
 
 # Parameters of one product: the rows of a few hundred walkers then stay in a core's own cache.
 COLUMNS = 1024
@@ -16,9 +15,7 @@ COLUMNS = 1024
 ROWS, ROW_BLOCKS = 96, 4
 
 
-def centred_gram(
-    scores: list[Factors], mask: Bool[Array, "hamiltonians walkers"]
-) -> tuple[Float[Array, "rows rows"], Bool[Array, "hamiltonians walkers"]]:
+def centred_gram(scores: list[Alike], valid: Bool[Array, "hamiltonians walkers"]) -> Float[Array, "rows rows"]:
     r"""$\bar O\bar O^T$ with $\bar O = O - \langle O\rangle_h$, averages per Hamiltonian over the valid walkers.
 
     The scores of a block of parameters are made from their factors, centred and multiplied in their own dtype, and the
@@ -26,11 +23,9 @@ def centred_gram(
     before its product, since the mean of a score can exceed its spread by orders of magnitude; what that leaves is
     taken out at the end.
 
-    **Returns:** the matrix, rows in the order (part, Hamiltonian, walker), zero where not valid; and the walkers that
-    are valid: in `mask`, all scores finite, and their squares too.
+    **Returns:** the matrix, rows in the order (part, Hamiltonian, walker), zero where not `valid`.
     """
-    parts = scores[0].left.shape[2]
-    valid = mask & finite_scores(scores)
+    parts = scores[0].left.shape[3]
     count = jnp.maximum(jnp.sum(valid, axis=1), 1)
     cuts = _cuts(valid.size * parts)
     total = [[jnp.zeros((b - a, d - c), float) for c, d in cuts if c <= a] for a, b in cuts]
@@ -46,10 +41,10 @@ def centred_gram(
             for sums, a in zip(total, rows, strict=True)
         ]
 
-    for alike in _alike(scores):
+    for stack in scores:
         # One after another, or the pieces of all would be in memory at once.
-        alike, total = jax.lax.optimization_barrier((alike, total))
-        pieces, owners, rights = _in_pieces(alike)
+        stack, total = jax.lax.optimization_barrier((stack, total))
+        pieces, owners, rights = _in_pieces(stack)
         total, _ = jax.lax.scan(
             lambda total, piece, rights=rights: (add(total, piece[0], rights[piece[1]]), None), total, (pieces, owners)
         )
@@ -63,7 +58,7 @@ def centred_gram(
         columns = columns - jnp.einsum("rphw,hw->rph", columns, weights, precision="highest")[..., None]
         return jnp.where(valid, columns, 0).reshape(matrix.shape)
 
-    return centre(centre(gram).T), valid
+    return centre(centre(gram).T)
 
 
 def _product(a, b):
@@ -75,36 +70,17 @@ def _cuts(size):
     return list(itertools.pairwise(edges.tolist()))
 
 
-def _alike(scores):
-    """Lists of factors of one shape. Those of rare shapes are expanded, and together are scores like any other."""
-    shapes = defaultdict(list)
-    for factors in scores:
-        shapes[*factors.left.shape, *factors.right.shape].append(factors)
-    rare = []
-    for shape, alike in list(shapes.items()):
-        if len(alike) * _columns(alike[0]) < 4 * COLUMNS:
-            rare += shapes.pop(shape)
-    if rare:
-        expanded = [jnp.einsum("hwkta,hwtb->hwkab", *factors, precision="highest") for factors in rare]
-        left = jnp.concatenate([block.reshape(*block.shape[:3], 1, -1) for block in expanded], axis=-1)
-        shapes[()].append(Factors(left, jnp.ones((*left.shape[:2], 1, 1), left.dtype)))
-    return list(shapes.values())
-
-
-def _columns(factors):
-    return factors.left.shape[-1] * factors.right.shape[-1]
-
-
-def _in_pieces(alike):
+def _in_pieces(stack):
     """Left factors in pieces for blocks of about `COLUMNS` parameters, the number of each piece's right one, and these.
 
     All pieces are of one width, the last one of each array filled with zeros.
     """
-    size = alike[0].left.shape[-1]
-    width = -(-size // -(-_columns(alike[0]) // COLUMNS))
+    left, right = stack.left, stack.right
+    if right is None:
+        right = jnp.ones((*left.shape[:3], 1, 1), left.dtype)
+    size = left.shape[-1]
+    width = -(-size // -(-size * right.shape[-1] // COLUMNS))
     count = -(-size // width)
-    left = jnp.stack([factors.left for factors in alike])
     left = jnp.pad(left, [(0, 0)] * (left.ndim - 1) + [(0, count * width - size)])
     pieces = jnp.moveaxis(left.reshape(*left.shape[:-1], count, width), -2, 1)
-    owners = np.repeat(np.arange(len(alike)), count)
-    return pieces.reshape(-1, *pieces.shape[2:]), owners, jnp.stack([factors.right for factors in alike])
+    return pieces.reshape(-1, *pieces.shape[2:]), np.repeat(np.arange(len(left)), count), right

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,8 +11,24 @@ from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
 from qernel.chunks import map_walkers
 
-from ._factors import OuterProducts, factorised, finite_scores, outer_products
-from ._gram import centred_gram
+from ._alike import alike, finite_walkers, small_factors
+from ._factored_products import factored_products
+from ._factors import OuterProducts, factorised, outer_products
+from ._gram import COLUMNS, centred_gram
+
+
+class Gram(NamedTuple):
+    r"""Gram matrix of the centred scores, rows in the order (part, Hamiltonian, walker).
+
+    `valid` are the walkers whose scores are all finite and that were asked for; the rows of the others are zero.
+    `forward` and `transpose` are the two linear maps of O before centring, as of
+    [`products`][qernel.gradient.LogDerivatives.products].
+    """
+
+    matrix: Float[Array, "rows rows"]
+    valid: Bool[Array, "hamiltonians walkers"]
+    forward: Callable[[PyTree], Float[Array, "hamiltonians walkers parts"]]
+    transpose: Callable[[Float[Array, "hamiltonians walkers parts"]], PyTree]
 
 
 class LogDerivatives(eqx.Module):
@@ -63,26 +79,23 @@ class LogDerivatives(eqx.Module):
         value, pullback = jax.vjp(lambda trained: self._outputs(trained, r, parameters), trained)
         return jax.vmap(lambda seed: pullback(seed)[0])(jnp.eye(len(value), dtype=value.dtype))
 
-    def gram(
-        self, mask: Bool[Array, "hamiltonians walkers"]
-    ) -> tuple[Float[Array, "rows rows"], Bool[Array, "hamiltonians walkers"]]:
-        r"""Gram matrix $\bar O\bar O^T$ of the scores, centred per Hamiltonian over the walkers of `mask`.
+    def gram(self, mask: Bool[Array, "hamiltonians walkers"]) -> Gram:
+        r"""Gram matrix $\bar O\bar O^T$ of the scores, centred per Hamiltonian over the walkers of `mask`, and the two
+        linear maps of O, both from one evaluation of the network.
 
         Summed over blocks of parameters, each made from its factors; only scores that are no sum of a few outer
         products (of large systems, or of unusual layers) are held whole.
-
-        **Returns:** the matrix, rows in the order (part, Hamiltonian, walker), and the walkers whose scores are all
-        finite and in `mask`; the rows of the others are zero.
         """
-        factors = factorised(self._scores)
-        return centred_gram(self._map(partial(factors, self.trained), self.positions), mask)
+        scores = alike(self._map(partial(factorised(self._scores), self.trained), self.positions), few=4 * COLUMNS)
+        valid = mask & finite_walkers(scores)
+        return Gram(centred_gram(scores, valid), valid, *factored_products(scores, self.trained, valid))
 
     def finite(self, mask: Bool[Array, "hamiltonians walkers"]) -> Bool[Array, "hamiltonians walkers"]:
-        """The walkers of `mask` whose scores, and the squares of their factors, are all finite; no score is kept."""
+        """The walkers of `mask` whose scores, and their squares, are all finite; no score is kept."""
         factors = factorised(self._scores)
 
         def one(parameters, r):
-            return finite_scores(factors(self.trained, parameters, r))
+            return small_factors(factors(self.trained, parameters, r))
 
         return mask & self._map(one, self.positions)
 

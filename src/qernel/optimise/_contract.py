@@ -21,31 +21,48 @@ class OuterProducts(Protocol):
     def columns(self) -> Float[Array, "hamiltonians walkers parts terms n"] | None: ...
 
 
+Products = tuple[
+    Callable[[PyTree], Float[Array, "hamiltonians walkers parts"]],
+    Callable[[Float[Array, "hamiltonians walkers parts"]], PyTree],
+]
+
+
+@runtime_checkable
+class Gram(Protocol):
+    r"""$\bar O\bar O^T$, rows in the order (part, Hamiltonian, walker), the walkers that count (the rows of others are
+    zero), and the two linear maps of O."""
+
+    @property
+    def matrix(self) -> Float[Array, "rows rows"]: ...
+
+    @property
+    def valid(self) -> Bool[Array, "hamiltonians walkers"]: ...
+
+    @property
+    def forward(self) -> Callable[[PyTree], Float[Array, "hamiltonians walkers parts"]]: ...
+
+    @property
+    def transpose(self) -> Callable[[Float[Array, "hamiltonians walkers parts"]], PyTree]: ...
+
+
 @runtime_checkable
 class LogPsiDerivatives(Protocol):
     """What an optimiser may ask of a wavefunction; [`LogDerivatives`][qernel.gradient.LogDerivatives] is one.
 
     `trained` are the trained parameters. Of the matrix O of derivatives of log ψ at every walker, centred per
-    Hamiltonian: `gram(mask)` gives $O O^T$ and the walkers that count; `products(valid)` the two linear maps of the
-    matrix before centring, from `trained` to `(hamiltonians, walkers, parts)` and back; `finite(mask)` only the walkers
-    that count; `outer_products(stride)` the scores of every `stride`-th walker, one entry for each leaf of `trained`.
-    `gradient(residuals)` is the energy gradient.
+    Hamiltonian: `gram(mask)` gives $O O^T$, the walkers that count, and the two linear maps of the matrix before
+    centring, from `trained` to `(hamiltonians, walkers, parts)` and back; `products(valid)` these maps alone, by passes
+    of the network; `finite(mask)` only the walkers that count; `outer_products(stride)` the scores of every `stride`-th
+    walker, one entry for each leaf of `trained`. `gradient(residuals)` is the energy gradient.
     """
 
     trained: PyTree
 
-    def gram(
-        self, mask: Bool[Array, "hamiltonians walkers"]
-    ) -> tuple[Float[Array, "rows rows"], Bool[Array, "hamiltonians walkers"]]: ...
+    def gram(self, mask: Bool[Array, "hamiltonians walkers"]) -> Gram: ...
 
     def finite(self, mask: Bool[Array, "hamiltonians walkers"]) -> Bool[Array, "hamiltonians walkers"]: ...
 
-    def products(
-        self, valid: Bool[Array, "hamiltonians walkers"]
-    ) -> tuple[
-        Callable[[PyTree], Float[Array, "hamiltonians walkers parts"]],
-        Callable[[Float[Array, "hamiltonians walkers parts"]], PyTree],
-    ]: ...
+    def products(self, valid: Bool[Array, "hamiltonians walkers"]) -> Products: ...
 
     def outer_products(self, stride: int) -> Sequence[OuterProducts]: ...
 

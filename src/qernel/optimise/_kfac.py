@@ -6,8 +6,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
+
+from qernel.compilation import as_one
 
 from ._balance import balanced_weights, centred
 from ._contract import AbstractOptimiser, LogPsiDerivatives, Update
@@ -124,7 +125,7 @@ class KFAC(AbstractOptimiser):
         return Update(
             jax.tree.map(jnp.subtract, derivatives.trained, structure.unflatten(shapes.split(steps))),
             KFACState(metrics, direction, state.step + 1),
-            optax.tree.norm(steps),
+            jnp.linalg.norm(as_one(steps)),
             distance * shrink,
             shrink,
             jnp.zeros((), bool),

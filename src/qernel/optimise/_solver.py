@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ._contract import LogPsiDerivatives
+from ._contract import LogPsiDerivatives, Products
 
 
 class System(NamedTuple):
     r"""The equations $(A + \epsilon)\,x = b$.
 
-    - `product`: x -> A x, by two passes of the network.
+    - `product`: x -> A x, by O and its transpose.
     - `weights`: $w$ of the rows, zero where a walker does not count, with $A = w\,G\,w$ for the Gram matrix G.
     - `right`: b; `damping`: ε relative to the mean diagonal of A over the rows that count.
     """
@@ -40,8 +40,9 @@ class AbstractSolver(eqx.Module):
     @abstractmethod
     def prepare(
         self, derivatives: LogPsiDerivatives, mask: Bool[Array, "hamiltonians walkers"]
-    ) -> tuple[Any, Bool[Array, "hamiltonians walkers"]]:
-        """What `solve` needs of the derivatives, and the walkers that count: in `mask`, with finite derivatives."""
+    ) -> tuple[Any, Bool[Array, "hamiltonians walkers"], Products]:
+        """What `solve` needs of the derivatives, the walkers that count (in `mask`, with finite derivatives), and the
+        linear maps of O and its transpose."""
 
     @abstractmethod
     def solve(self, prepared: Any, system: System) -> Solution:
@@ -57,8 +58,9 @@ class Cholesky(AbstractSolver):
 
     def prepare(
         self, derivatives: LogPsiDerivatives, mask: Bool[Array, "hamiltonians walkers"]
-    ) -> tuple[Any, Bool[Array, "hamiltonians walkers"]]:
-        return derivatives.gram(mask)
+    ) -> tuple[Any, Bool[Array, "hamiltonians walkers"], Products]:
+        gram = derivatives.gram(mask)
+        return gram.matrix, gram.valid, (gram.forward, gram.transpose)
 
     def solve(self, prepared: Any, system: System) -> Solution:
         weights = system.weights.astype(prepared.dtype)
@@ -91,8 +93,10 @@ class ConjugateGradients(AbstractSolver):
 
     def prepare(
         self, derivatives: LogPsiDerivatives, mask: Bool[Array, "hamiltonians walkers"]
-    ) -> tuple[Any, Bool[Array, "hamiltonians walkers"]]:
-        return None, derivatives.finite(mask)
+    ) -> tuple[Any, Bool[Array, "hamiltonians walkers"], Products]:
+        valid = derivatives.finite(mask)
+        # A second evaluation of the network; it depends on `valid`, so it follows the first.
+        return None, valid, derivatives.products(valid)
 
     def solve(self, prepared: Any, system: System) -> Solution:
         product, right = system.product, system.right

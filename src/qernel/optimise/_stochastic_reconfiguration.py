@@ -6,8 +6,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
+
+from qernel.compilation import as_one
 
 from ._balance import balanced_weights, centred
 from ._contract import AbstractOptimiser, LogPsiDerivatives, Update
@@ -70,9 +71,7 @@ class StochasticReconfiguration(AbstractOptimiser):
         mask: Bool[Array, "hamiltonians walkers"],
         state: Any,
     ) -> Update:
-        prepared, valid = self.solver.prepare(derivatives, mask)
-        # The products are a second evaluation of the network; it depends on `valid`, so it follows the first.
-        forward, transpose = derivatives.products(valid)
+        prepared, valid, (forward, transpose) = self.solver.prepare(derivatives, mask)
         remembered = jax.tree.map(lambda x: self.momentum * x, state.direction)
         known = forward(remembered)
         scale, targets = self._targets(residuals, valid, parts=known.shape[-1])
@@ -100,11 +99,11 @@ class StochasticReconfiguration(AbstractOptimiser):
         # O δ from what is known: O O^T x + μ O δ_prev.
         distance = rate * jnp.linalg.norm(solution.product + expected.astype(solution.product.dtype)).astype(rate.dtype)
         shrink = jnp.minimum(1, self.trust_region / jnp.maximum(distance, jnp.finfo(rate.dtype).tiny))
-        step = jax.tree.map(lambda x: (rate * shrink).astype(x.dtype) * x, direction)
+        rate = rate * shrink
         return Update(
-            jax.tree.map(jnp.subtract, derivatives.trained, step),
+            jax.tree.map(lambda x, change: x - rate.astype(x.dtype) * change, derivatives.trained, direction),
             SpringState(direction, state.step + 1),
-            optax.tree.norm(step),
+            rate * jnp.linalg.norm(as_one(direction)).astype(rate.dtype),
             distance * shrink,
             shrink,
             solution.fallback,

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from qernel import hosts
 from qernel.ansatz import log_density
-from qernel.compilation import compiled
+from qernel.compilation import as_one, compiled
 from qernel.gradient import LogDerivatives, clipped_residuals, local_energies
 from qernel.hamiltonian import Family
 from qernel.layers import trainable
@@ -108,8 +108,7 @@ def measure_and_update(state, family, method) -> tuple[TrainingState, dict[str, 
 
 
 def _all_finite(tree: Any) -> Array:
-    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)]
-    return jnp.all(jnp.stack(leaves))
+    return jnp.all(jnp.isfinite(as_one(eqx.filter(tree, eqx.is_inexact_array))))
 
 
 def _finite_mean(values, finite):
