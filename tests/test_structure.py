@@ -34,7 +34,7 @@ ALLOWED = {
     "gradient": {"compilation", "hosts", "ansatz", "chunks", "hamiltonian", "laplacian", "layers"},
     "check": {"compilation", "ansatz", "hamiltonian", "gradient", "laplacian", "observables", "sampling"},
     "reference": {"lattice", "units", "hamiltonian", "orbitals"},
-    "optimise": set(),
+    "optimise": {"compilation"},
     "observables": {
         "chunks",
         "compilation",

@@ -46,6 +46,7 @@ def branch_of(
             return read_netcdf(directory.results)
         branch = build(config, references=False)
         branch, trained = restore(branch, directory, console, repair=True)
+        check = None
     else:
         directory = _fresh(path)
         with console.status(f"building the {phase} branch"):
@@ -56,9 +57,9 @@ def branch_of(
             ansatz = single_branch(state.ansatz, references.index(own[0]), orbitals)
             branch = dataclasses.replace(branch, ansatz=ansatz, positions=_walkers(problem, state, depths_meV))
         directory.create(to_toml(config, provenance(command)))
-        trained = start(branch, console)
+        trained, check = start(branch, console)
     console.print(f"{phase} branch: {len(depths_meV)} depths, {config.training.steps} steps -> {path}", soft_wrap=True)
-    branch, trained = train_in(directory, branch, trained, console)
+    branch, trained = train_in(directory, branch, trained, console, check)
     dataset = evaluate_in(branch, trained, console)
     write(dataset, directory)
     return dataset

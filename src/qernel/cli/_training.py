@@ -3,8 +3,8 @@
 import dataclasses
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -15,15 +15,16 @@ from qernel import hosts
 from qernel.presets import Problem
 from qernel.training import (
     CheckpointWriter,
+    LaplacianCheck,
     MetricsWriter,
     RunDirectory,
     StepReport,
     TrainingFault,
     TrainingState,
     burn_in,
-    check_laplacian,
     checkpoint_steps,
     compile_step,
+    compiled_check,
     fitting_mesh,
     load_checkpoint,
     read_metrics,
@@ -38,10 +39,28 @@ from ._interrupt import Interruption
 from ._progress import TrainingProgress
 
 
-def start(problem: Problem, console: Console) -> TrainingState:
-    """The state before the first step: Laplacian compared with the exact one, walkers burnt in.
+class PendingCheck:
+    """Is the forward Laplacian the exact one? Compiled by another thread, answered between two steps."""
 
-    Meanwhile another thread compiles the step.
+    def __init__(self, compiling: Future[Callable[[], LaplacianCheck]]):
+        self._compiling: Future[Callable[[], LaplacianCheck]] | None = compiling
+
+    def settle(self, *, wait: bool) -> None:
+        """Compare, if the programs are there or `wait` says to wait for them. Raises `RuntimeError` if they differ."""
+        if self._compiling is None or not (wait or self._compiling.done()):
+            return
+        check, self._compiling = self._compiling.result()(), None
+        if not check.passed:
+            raise RuntimeError(
+                f"the forward Laplacian differs from the exact one by {check.difference:.1e} (relative) on two "
+                "walkers: the energies are wrong, and training them was stopped"
+            )
+
+
+def start(problem: Problem, console: Console) -> tuple[TrainingState, PendingCheck]:
+    """The state before the first step, its walkers burnt in, and the comparison of its Laplacian with the exact one.
+
+    Meanwhile another thread compiles the step, and after it the comparison, for which the first steps need not wait.
     """
     sampling, family, method = problem.config.sampling, problem.family, problem.method
     mesh = fitting_mesh(family.size, sampling.walkers)
@@ -52,22 +71,22 @@ def start(problem: Problem, console: Console) -> TrainingState:
             soft_wrap=True,
         )
     state = hosts.from_first(problem.state())
-    with ThreadPoolExecutor(1) as other:
-        # What several processes say to one another must come in one order.
-        compiling = None if hosts.several() else other.submit(compile_step, state, family, method, mesh=mesh)
+    other = ThreadPoolExecutor(1)
+    # What several processes say to one another must come in one order.
+    compiling = None if hosts.several() else other.submit(compile_step, state, family, method, mesh=mesh)
+    check = PendingCheck(
+        other.submit(compiled_check, problem.ansatz, family.parameters, problem.positions, method.laplacian)
+    )
+    other.shutdown(wait=False)
+    if compiling is None:
         with console.status("comparing the forward Laplacian with the exact one"):
-            check = check_laplacian(problem.ansatz, family.parameters, problem.positions, method.laplacian)
-        if not check.passed:
-            raise RuntimeError(
-                f"the forward Laplacian differs from the exact one by {check.difference:.1e} (relative) on two "
-                "walkers: energies would be wrong, so nothing was trained"
-            )
-        with console.status(f"burning in {sampling.walkers} walkers at each depth"):
-            state = burn_in(state, family, method, sampling.burn_in, mesh=mesh)
-        if compiling is not None:
-            with console.status("compiling the training step"):
-                compiling.result()
-    return state
+            check.settle(wait=True)
+    with console.status(f"burning in {sampling.walkers} walkers at each depth"):
+        state = burn_in(state, family, method, sampling.burn_in, mesh=mesh)
+    if compiling is not None:
+        with console.status("compiling the training step"):
+            compiling.result()
+    return state, check
 
 
 def restore(
@@ -113,9 +132,15 @@ def in_recorded_phases(problem: Problem, directory: RunDirectory, *steps: int) -
 
 
 def train_in(
-    directory: RunDirectory, problem: Problem, state: TrainingState, console: Console
+    directory: RunDirectory,
+    problem: Problem,
+    state: TrainingState,
+    console: Console,
+    check: PendingCheck | None = None,
 ) -> tuple[Problem, TrainingState]:
     """Train to the configured number of steps; returns the problem with the phases that competed to the end.
+
+    Nothing is saved after the start before the `check` has been passed.
 
     **Raises:** `Interrupted` after Ctrl-C, `RuntimeError` for a fault; the last good state is saved first.
     """
@@ -123,6 +148,8 @@ def train_in(
     first, last = int(state.step), config.training.steps
     settings = config.training
     if first >= last:
+        if check is not None:
+            check.settle(wait=True)
         with CheckpointWriter(directory.checkpoints, keep=settings.keep, identity=config.identity()) as writer:
             writer.save(first, state)
         return problem, state
@@ -159,6 +186,8 @@ def train_in(
                     good = not step_failed(report, config.sampling.walkers)
                     wanted = number % settings.checkpoint_every == 0 or number == last
                     stop = _any_asked(interruption)
+                    if check is not None:
+                        check.settle(wait=bool(wanted or stop))
                     if good and (wanted or stop):
                         writer.save(number, state)
                     if stop:

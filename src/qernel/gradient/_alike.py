@@ -12,8 +12,8 @@ from ._factors import Factors, Layout
 
 
 class Alike(eqx.Module):
-    r"""Factors of some arrays of parameters, all of one shape: $O_{k,ab} = \sum_t \mathrm{left}_{kta}\,\mathrm{right}_{tb}$
-    of each.
+    r"""Factors of some arrays of parameters, all of one shape,
+    $O_{k,ab} = \sum_t \mathrm{left}_{kta}\,\mathrm{right}_{tb}$ of each.
 
     Or, with a `right` of None, the scores themselves of arrays of many shapes, one array after another: `left` is then
     one stack of one term. `numbers` says which arrays these are and `layouts` how their parameters are ordered.

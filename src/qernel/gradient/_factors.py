@@ -26,13 +26,13 @@ class Layout:
     matrix: tuple[int, int]
     steps: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
-    def scores(self, matrices: Shaped[Array | np.ndarray, "parts a b"]) -> Shaped[Array | np.ndarray, "parts *shape"]:
+    def scores(self, matrices: Shaped[Array | np.ndarray, "parts a b"]) -> Shaped[Array | np.ndarray, " parts *shape"]:
         """The scores in the order of the parameters."""
         for step, argument in self.steps:
             matrices = matrices.transpose(argument) if step == "transpose" else matrices.reshape(-1, *argument)
         return matrices
 
-    def matrices(self, scores: Float[Array, "parts *shape"]) -> Float[Array, "parts a b"]:
+    def matrices(self, scores: Float[Array, " parts *shape"]) -> Float[Array, "parts a b"]:
         """The inverse of `scores`."""
         shape = jax.ShapeDtypeStruct((len(scores), *self.matrix), scores.dtype)
         return jax.linear_transpose(self.scores, shape)(scores)[0]

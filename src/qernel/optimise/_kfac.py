@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
 from qernel.compilation import as_one
@@ -82,7 +83,9 @@ class KFAC(AbstractOptimiser):
         arrays = jax.tree.leaves(trained)
         shapes = Shapes.of(arrays)
         metrics = shapes.stacked([KroneckerMetric.empty(array) for array in arrays])
-        return KFACState(metrics, shapes.stacked([jnp.zeros_like(array) for array in arrays]), jnp.zeros((), jnp.int32))
+        zeros = shapes.stacked([np.zeros(array.shape, array.dtype) for array in arrays])
+        metrics, zeros = jax.tree.map(jnp.asarray, (metrics, zeros))
+        return KFACState(metrics, zeros, jnp.zeros((), jnp.int32))
 
     def update(
         self,

@@ -26,19 +26,19 @@ class KroneckerMetric(eqx.Module):
     length one, or longer than 1024, has neither moments nor a basis.
     """
 
-    rows: Float[Array, "m m"] | None
-    columns: Float[Array, "n n"] | None
-    row_basis: Float[Array, "m m"] | None
-    column_basis: Float[Array, "n n"] | None
-    variance: Float[Array, "m n"]
+    rows: Float[Array | np.ndarray, "m m"] | None
+    columns: Float[Array | np.ndarray, "n n"] | None
+    row_basis: Float[Array | np.ndarray, "m m"] | None
+    column_basis: Float[Array | np.ndarray, "n n"] | None
+    variance: Float[Array | np.ndarray, "m n"]
 
     @staticmethod
     def empty(array: Float[Array, "..."]) -> "KroneckerMetric":
-        """That of an array before anything was measured."""
+        """That of an array before anything was measured, in NumPy's arrays."""
         shape = jax.eval_shape(_matrix, array).shape
-        moments = [jnp.zeros((size, size), array.dtype) if 1 < size <= LONGEST else None for size in shape]
-        bases = [None if moment is None else jnp.eye(len(moment), dtype=array.dtype) for moment in moments]
-        return KroneckerMetric(moments[0], moments[1], bases[0], bases[1], jnp.zeros(shape, array.dtype))
+        moments = [np.zeros((size, size), array.dtype) if 1 < size <= LONGEST else None for size in shape]
+        bases = [None if moment is None else np.eye(len(moment), dtype=array.dtype) for moment in moments]
+        return KroneckerMetric(moments[0], moments[1], bases[0], bases[1], np.zeros(shape, array.dtype))
 
     def solve(self, slope: Float[Array, "*shape"], damping: Float[Array, ""]) -> Float[Array, "*shape"]:
         """The inverse of the metric plus `damping`, times an array of slopes."""

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -52,4 +53,5 @@ class Shapes(eqx.Module):
 
 
 def _stack(entries):
-    return jax.tree.map(lambda *x: jnp.stack(x), *entries)
+    # Of NumPy's arrays one of its own: JAX would compile a program for each shape.
+    return jax.tree.map(lambda *x: (np if isinstance(x[0], np.ndarray) else jnp).stack(x), *entries)

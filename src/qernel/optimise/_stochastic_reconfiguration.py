@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
 from qernel.compilation import as_one
@@ -62,7 +63,9 @@ class StochasticReconfiguration(AbstractOptimiser):
             raise ValueError(f"trust_region must be positive, got {self.trust_region}")
 
     def init(self, trained: PyTree) -> SpringState:
-        return SpringState(jax.tree.map(jnp.zeros_like, trained), jnp.zeros((), jnp.int32))
+        # Zeros of NumPy's: those of JAX compile a program for each shape.
+        zeros = jax.tree.map(lambda x: jnp.asarray(np.zeros(x.shape, x.dtype)), trained)
+        return SpringState(zeros, jnp.zeros((), jnp.int32))
 
     def update(
         self,

@@ -26,6 +26,7 @@ from ._run_directory import read_metrics as read_metrics
 from ._run_directory import write_atomically as write_atomically
 from ._start import LaplacianCheck as LaplacianCheck
 from ._start import check_laplacian as check_laplacian
+from ._start import compiled_check as compiled_check
 from ._start import initial_positions as initial_positions
 from ._state import Method as Method
 from ._state import StepReport as StepReport

@@ -1,5 +1,6 @@
 """Before the first step: where the walkers stand, and whether the Laplacian can be trusted."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -46,19 +47,21 @@ def initial_positions(
     if hamiltonians < 1 or walkers < 1:
         raise ValueError(f"a run needs at least one Hamiltonian and one walker, got {hamiltonians}, {walkers}")
     electrons, dim = hamiltonian.n_electrons, hamiltonian.dim
-    key_uniform, key_crystal = jax.random.split(key)
+    # Drawn by NumPy: the programs of `jax.random` and those that follow take a second to compile.
+    random = np.random.default_rng(np.asarray(jax.random.key_data(key)).reshape(-1))
     shape = (hamiltonians, walkers, electrons, dim)
-    uniform = jax.random.uniform(key_uniform, shape, dtype) @ jnp.asarray(cell.matrix, dtype)
+    uniform = random.random(shape) @ np.asarray(cell.matrix)
     if sites is None:
-        return uniform
-    centres = jnp.asarray(sites, dtype)
+        return jnp.asarray(uniform.astype(dtype))
+    centres = np.asarray(sites)
     if centres.shape != (electrons, dim):
         raise ValueError(f"{electrons} electrons in {dim} dimensions need as many sites, got {centres.shape}")
     spread = 0.2 * (cell.volume / electrons) ** (1 / dim) if width is None else width
-    near = centres[None, None] + spread * jax.random.normal(key_crystal, shape, dtype)
-    odd = jnp.arange(walkers)[None] % 2 == 1
-    chosen = odd if crystal is None else jnp.asarray(crystal)[:, None]
-    return jnp.where(chosen[..., None, None], cell.wrap(near), uniform)
+    near = centres[None, None] + spread * random.standard_normal(shape)
+    odd = np.arange(walkers)[None] % 2 == 1
+    chosen = odd if crystal is None else np.asarray(crystal)[:, None]
+    positions = np.where(chosen[..., None, None], near, uniform)
+    return jnp.asarray((positions - np.floor(positions @ np.linalg.inv(cell.matrix)) @ cell.matrix).astype(dtype))
 
 
 class LaplacianCheck(eqx.Module):
@@ -83,20 +86,37 @@ def check_laplacian(
 
     Carried out in float64, whatever the precision of the run, so that only a mistake can make a difference.
     """
-    laplacian = ForwardLaplacian() if laplacian is None else laplacian
+    return compiled_check(ansatz, parameters, positions, laplacian)()
+
+
+def compiled_check(
+    ansatz: Any,
+    parameters: Any,
+    positions: Float[Array, "hamiltonians walkers electrons dim"],
+    laplacian: AbstractLaplacian | None = None,
+) -> Callable[[], LaplacianCheck]:
+    """Compile what [`check_laplacian`][qernel.training.check_laplacian] needs, which takes seconds; to be called, which
+    takes none, when nothing else is computed: the matrices of two programs at once can wait for each other for ever."""
+    methods = (ForwardLaplacian() if laplacian is None else laplacian, HessianTrace())
     with jax.enable_x64(True):
-        fast, slow = (_at_the_ends(ansatz, method, positions, parameters) for method in (laplacian, HessianTrace()))
-    scale = np.abs(slow.laplacian) + np.sum(np.abs(slow.gradient) ** 2, axis=(1, 2)) + 1e-300
-    differences = [
-        np.abs(fast.laplacian - slow.laplacian) / scale,
-        np.sum(np.abs(fast.gradient - slow.gradient) ** 2, axis=(1, 2)) / scale,
-    ]
-    worst = float(np.max(differences))
-    return LaplacianCheck(difference=worst if worst == worst else float("inf"), tolerance=1e-6)
+        programs = [_derivatives_at_the_ends(ansatz, method, positions, parameters) for method in methods]
+
+    def check() -> LaplacianCheck:
+        with jax.enable_x64(True):
+            fast, slow = (program() for program in programs)
+        scale = np.abs(slow.laplacian) + np.sum(np.abs(slow.gradient) ** 2, axis=(1, 2)) + 1e-300
+        differences = [
+            np.abs(fast.laplacian - slow.laplacian) / scale,
+            np.sum(np.abs(fast.gradient - slow.gradient) ** 2, axis=(1, 2)) / scale,
+        ]
+        worst = float(np.max(differences))
+        return LaplacianCheck(difference=worst if worst == worst else float("inf"), tolerance=1e-6)
+
+    return check
 
 
-def _at_the_ends(ansatz: Any, method: AbstractLaplacian, positions: Any, parameters: Any) -> Any:
-    """Derivatives, in float64, at the first walker of the first and of the last Hamiltonian."""
+def _derivatives_at_the_ends(ansatz: Any, method: AbstractLaplacian, positions: Any, parameters: Any) -> Any:
+    """A compiled program: derivatives, in float64, at the first walker of the first and of the last Hamiltonian."""
     arrays, static = eqx.partition((ansatz, method), eqx.is_array)
 
     def derivatives(arrays, positions, parameters):
@@ -107,5 +127,7 @@ def _at_the_ends(ansatz: Any, method: AbstractLaplacian, positions: Any, paramet
 
     # Two walkers need no fast program, and a third of the time goes without one.
     options = {**compiler_options(), "xla_backend_optimization_level": "0"}
+    arguments = (arrays, positions, parameters)
+    program = jax.jit(derivatives, compiler_options=options).lower(*arguments).compile()
     # To the host, with no small programs for what follows: these would wait for those that other threads compile.
-    return jax.device_get(jax.jit(derivatives, compiler_options=options)(arrays, positions, parameters))
+    return lambda: jax.device_get(program(*arguments))
