@@ -31,6 +31,7 @@ from qernel.training import (
     retire_phases,
     set_damaged_aside,
     step_failed,
+    trace_moves,
     train,
 )
 
@@ -40,16 +41,26 @@ from ._progress import TrainingProgress
 
 
 class PendingCheck:
-    """Is the forward Laplacian the exact one? Compiled by another thread, answered between two steps."""
+    """Is the forward Laplacian the exact one? Compiled by another thread, from when it is first asked for, and answered
+    between two steps."""
 
-    def __init__(self, compiling: Future[Callable[[], LaplacianCheck]]):
-        self._compiling: Future[Callable[[], LaplacianCheck]] | None = compiling
+    def __init__(self, problem: Problem):
+        self._problem = problem
+        self._compiling: Future[Callable[[], LaplacianCheck]] | None = None
+        self._settled = False
 
     def settle(self, *, wait: bool) -> None:
         """Compare, if the programs are there or `wait` says to wait for them. Raises `RuntimeError` if they differ."""
-        if self._compiling is None or not (wait or self._compiling.done()):
+        if self._settled:
             return
-        check, self._compiling = self._compiling.result()(), None
+        if self._compiling is None:
+            other, problem = ThreadPoolExecutor(1), self._problem
+            asked = (problem.ansatz, problem.family.parameters, problem.positions, problem.method.laplacian)
+            self._compiling = other.submit(compiled_check, *asked)
+            other.shutdown(wait=False)
+        if not (wait or self._compiling.done()):
+            return
+        check, self._settled = self._compiling.result()(), True
         if not check.passed:
             raise RuntimeError(
                 f"the forward Laplacian differs from the exact one by {check.difference:.1e} (relative) on two "
@@ -58,10 +69,8 @@ class PendingCheck:
 
 
 def start(problem: Problem, console: Console) -> tuple[TrainingState, PendingCheck]:
-    """The state before the first step, its walkers burnt in, and the comparison of its Laplacian with the exact one.
-
-    Meanwhile another thread compiles the step, and after it the comparison, for which the first steps need not wait.
-    """
+    """The state before the first step, its walkers burnt in while another thread compiles the step; and the comparison
+    of its Laplacian with the exact one, for which the first steps need not wait."""
     sampling, family, method = problem.config.sampling, problem.family, problem.method
     mesh = fitting_mesh(family.size, sampling.walkers)
     if mesh.size < jax.device_count():
@@ -71,20 +80,19 @@ def start(problem: Problem, console: Console) -> tuple[TrainingState, PendingChe
             soft_wrap=True,
         )
     state = hosts.from_first(problem.state())
-    other = ThreadPoolExecutor(1)
-    # What several processes say to one another must come in one order.
-    compiling = None if hosts.several() else other.submit(compile_step, state, family, method, mesh=mesh)
-    check = PendingCheck(
-        other.submit(compiled_check, problem.ansatz, family.parameters, problem.positions, method.laplacian)
-    )
-    other.shutdown(wait=False)
-    if compiling is None:
+    check = PendingCheck(problem)
+    if hosts.several():
+        # What several processes say to one another must come in one order.
         with console.status("comparing the forward Laplacian with the exact one"):
             check.settle(wait=True)
-    with console.status(f"burning in {sampling.walkers} walkers at each depth"):
+    with ThreadPoolExecutor(1) as other, console.status(f"burning in {sampling.walkers} walkers at each depth") as now:
+        compiling = None
+        if not hosts.several():
+            trace_moves(state, family, method, mesh=mesh)
+            compiling = other.submit(compile_step, state, family, method, mesh=mesh)
         state = burn_in(state, family, method, sampling.burn_in, mesh=mesh)
-    if compiling is not None:
-        with console.status("compiling the training step"):
+        if compiling is not None:
+            now.update("compiling the training step")
             compiling.result()
     return state, check
 

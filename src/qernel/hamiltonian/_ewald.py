@@ -1,5 +1,4 @@
 import functools
-import math
 import operator
 from collections.abc import Sequence
 
@@ -135,15 +134,15 @@ class Ewald(AbstractPotential):
         last = self.weights.shape[2] - 1
         inverse = jnp.asarray(np.linalg.inv(self.lattice.reduced), dtype)
         turns = jnp.matmul(r, inverse, precision=Precision.HIGHEST)
-        angles = float(2 * np.pi) * (turns - jnp.round(turns))
-        tables = [_harmonics(angles[:, k], int(np.abs(rows[:, k]).max())) for k in range(dim - 1)]
+        turns = turns - jnp.round(turns)
+        tables = [_harmonics(turns[:, k], int(np.abs(rows[:, k]).max())) for k in range(dim - 1)]
         cosine, sine = tables[0][0][rows[:, 0]], tables[0][1][rows[:, 0]]
         for k in range(1, dim - 1):
             order = np.abs(rows[:, k])
             sign = jnp.asarray(np.sign(rows[:, k])[:, None], dtype)
             c, s = tables[k][0][order], sign * tables[k][1][order]
             cosine, sine = cosine * c - sine * s, sine * c + cosine * s
-        c, s = _harmonics(angles[:, -1], last)
+        c, s = _harmonics(turns[:, -1], last)
         if self.charges is not None:
             q = jnp.asarray(np.array(self.charges), dtype)[None, :]
             c, s = q * c, q * s
@@ -178,30 +177,16 @@ def _combine(components: list[Array], coefficients: np.ndarray) -> Array:
     return functools.reduce(operator.add, [float(c) * x for c, x in zip(coefficients, components, strict=True)])
 
 
-def _multiply(z: tuple[Array, Array], w: tuple[Array, Array]) -> tuple[Array, Array]:
-    return z[0] * w[0] - z[1] * w[1], z[0] * w[1] + z[1] * w[0]
-
-
 def _harmonics(
-    angle: Float[Array, " electrons"], last: int
+    turns: Float[Array, " electrons"], last: int
 ) -> tuple[Float[Array, "orders electrons"], Float[Array, "orders electrons"]]:
-    """cos(n angle) and sin(n angle) for n = 0 ... last.
+    """cos(2πn·turns) and sin(2πn·turns) for n = 0 ... last, exact up to the rounding of the angles between -π and π.
 
-    With n = high·width + low both factors are short tables built by doubling, so that rounding errors grow
-    with log n only and one cosine and one sine are evaluated per electron.
+    The leading half of the digits times n has no rounding error, nor has the number of whole turns in it.
     """
-    width = math.isqrt(last) + 1
-    rows = last // width + 1
-    turn = (jnp.cos(angle), jnp.sin(angle))
-    one = (jnp.ones_like(angle), jnp.zeros_like(angle))
-    low = [one, turn]
-    while len(low) <= width:
-        low.append(_multiply(low[len(low) // 2], low[(len(low) + 1) // 2]))
-    high = [one, low[width]]
-    while len(high) < rows:
-        high.append(_multiply(high[len(high) // 2], high[(len(high) + 1) // 2]))
-    outer = tuple(jnp.stack(column)[:, None, :] for column in zip(*high[:rows], strict=True))
-    inner = tuple(jnp.stack(column)[None, :, :] for column in zip(*low[:width], strict=True))
-    cosine, sine = _multiply((outer[0], outer[1]), (inner[0], inner[1]))
-    shape = (rows * width, angle.shape[0])
-    return cosine.reshape(shape)[: last + 1], sine.reshape(shape)[: last + 1]
+    digits = 2.0 ** (jnp.finfo(turns.dtype).nmant // 2)
+    leading = jnp.round(turns * digits) / digits
+    orders = jnp.arange(last + 1, dtype=turns.dtype)[:, None]
+    whole = orders * leading[None]
+    angles = float(2 * np.pi) * (whole - jnp.round(whole) + orders * (turns - leading)[None])
+    return jnp.cos(angles), jnp.sin(angles)

@@ -80,15 +80,13 @@ class InterpolatedOrbitals(AbstractOrbitals):
         i = jnp.clip(jnp.searchsorted(edges, s, side="right") - 1, 0, len(nodes) - 2)
         step = edges[i + 1] - edges[i]
         t = (s - edges[i]) / step
-        width = (step * scale).astype(self.values.dtype)
-        t = t.astype(self.values.dtype)
-        left, right = self.values[i], self.values[i + 1]
-        return (
-            (1 + 2 * t) * (1 - t) ** 2 * left
-            + t**2 * (3 - 2 * t) * right
-            + t * (1 - t) ** 2 * width * self.slopes[i]
-            - t**2 * (1 - t) * width * self.slopes[i + 1]
-        )
+        width = step * scale
+        # One product with all nodes: what follows a sum of four is worked out anew for each of its uses.
+        left, right = (jax.nn.one_hot(j, len(nodes), dtype=s.dtype) for j in (i, i + 1))
+        of_values = left * ((1 + 2 * t) * (1 - t) ** 2) + right * (t**2 * (3 - 2 * t))
+        of_slopes = width * (left * (t * (1 - t) ** 2) - right * (t**2 * (1 - t)))
+        weights = jnp.concatenate([of_values, of_slopes]).astype(self.values.dtype)
+        return jnp.tensordot(weights, jnp.concatenate([self.values, self.slopes]), 1, precision="highest")
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Num[Array, "electrons orbitals"]:
         with jax.named_scope("qernel.orbitals.InterpolatedOrbitals"):

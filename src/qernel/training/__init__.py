@@ -11,6 +11,7 @@ from ._loop import burn_in as burn_in
 from ._loop import compile_step as compile_step
 from ._loop import diagnose as diagnose
 from ._loop import step_failed as step_failed
+from ._loop import trace_moves as trace_moves
 from ._loop import train as train
 from ._mesh import fitting_mesh as fitting_mesh
 from ._mesh import make_mesh as make_mesh

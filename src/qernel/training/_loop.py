@@ -19,7 +19,7 @@ from qernel.hamiltonian import Family
 from ._chunks import fitting_sampler, with_fitting_chunks
 from ._mesh import shard_family, shard_state, shard_walkers
 from ._state import Method, StepReport, TrainingState
-from ._step import measure_and_update, move_walkers, sample_phase, train_step
+from ._step import measure_and_update, move_walkers, sample_phase, trace_phase, train_step
 
 
 class TrainingFault(RuntimeError):
@@ -46,13 +46,27 @@ def burn_in(
     if phases < 1:
         return state
     with jax.enable_x64(True):
-        method = dataclasses.replace(method, sampler=fitting_sampler(method.sampler, state, family))
-        start = eqx.tree_at(lambda s: s.step, state, jnp.asarray(-phases, jnp.int32))
-        if mesh is not None:
-            start, family = shard_state(start, mesh), shard_family(family, mesh)
-        method = method.on_devices(sharing_devices(start.positions))
-        moved = move_walkers(start, family, method, phases)
+        moved = move_walkers(*_before_moves(state, family, method, phases, mesh), phases)
         return eqx.tree_at(lambda s: s.step, moved, state.step)
+
+
+def trace_moves(state: TrainingState, family: Family, method: Method, *, mesh: Mesh | None = None) -> None:
+    """Trace the moves, of which [`burn_in`][qernel.training.burn_in] consists, and neither compile nor run them.
+
+    Python traces one program at a time; compilers and processors share their work. So a program that takes long to
+    compile in another thread, as by [`compile_step`][qernel.training.compile_step], is best begun after this one.
+    """
+    with jax.enable_x64(True):
+        trace_phase(*_before_moves(state, family, method, 1, mesh))
+
+
+def _before_moves(state, family, method, phases, mesh):
+    """State, family and method as a burn-in of so many phases moves the walkers with them."""
+    method = dataclasses.replace(method, sampler=fitting_sampler(method.sampler, state, family))
+    start = eqx.tree_at(lambda s: s.step, state, jnp.asarray(-phases, jnp.int32))
+    if mesh is not None:
+        start, family = shard_state(start, mesh), shard_family(family, mesh)
+    return start, family, method.on_devices(sharing_devices(start.positions))
 
 
 def train(

@@ -35,8 +35,17 @@ def train_step(state: TrainingState, family: Family, method: Method) -> tuple[Tr
 
 def sample_phase(state: TrainingState, family: Family, method: Method) -> Walkers:
     """Move the walkers: returns new walkers under the state's wavefunction."""
+    return sampling_phase(*_of_moves(state, family, method))
+
+
+def trace_phase(state: TrainingState, family: Family, method: Method) -> None:
+    """Python's part of `sample_phase`, which is then only to be compiled and run."""
+    sampling_phase.lower(*_of_moves(state, family, method))
+
+
+def _of_moves(state, family, method):
     start = (state.positions, state.step_size)
-    return sampling_phase(method.sampler, log_density(state.ansatz), family.parameters, *start, state.key, state.step)
+    return method.sampler, log_density(state.ansatz), family.parameters, *start, state.key, state.step
 
 
 def move_walkers(state: TrainingState, family: Family, method: Method, phases: int) -> TrainingState:
