@@ -3,9 +3,9 @@
 One core. Sizes of the published program for this model: 4 layers of width 64, 4 query heads of 16 on 2 key/value heads,
 4 experts, 4 determinants; float32. The floor is 2N + 2 forward passes of the same network in one batch. Times a walker,
 medians of one run; each method has the fastest of the chunks tried. *closed* are the rules of the layers, *folx* the
-library as it is published, *folx+* with our rules for determinants and plane waves, as it serves an ansatz of one's own.
-The last columns are the largest difference of the closed rules from folx: relative, under the precisions `fast`,
-`mixed` and `double`.
+library as it is published, *folx+* the same with our rules for determinants and plane waves, which an ansatz of one's
+own gets. The last columns are the largest difference of the closed rules from folx: relative, under the precisions
+`fast`, `mixed` and `double`.
 """
 
 import argparse

@@ -238,8 +238,9 @@ def _trained(problem: Problem, first: bool, console: Console) -> tuple[TrainingS
     mesh = fitting_mesh(family.size, config.sampling.walkers)
     if first:
         # With its comparison of Laplacians, once for each kind of network.
-        state, check = start(problem, console)
+        problem, state, check = start(problem, console)
         check.settle(wait=True)
+        method = problem.method
     else:
         state = burn_in(problem.state(), family, method, config.sampling.burn_in, mesh=mesh)
     depths, scale = config.system.depths_meV, problem.material.hartree_meV / problem.electrons

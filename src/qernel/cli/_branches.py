@@ -57,7 +57,7 @@ def branch_of(
             ansatz = single_branch(state.ansatz, references.index(own[0]), orbitals)
             branch = dataclasses.replace(branch, ansatz=ansatz, positions=_walkers(problem, state, depths_meV))
         directory.create(to_toml(config, provenance(command)))
-        trained, check = start(branch, console)
+        branch, trained, check = start(branch, console)
     console.print(f"{phase} branch: {len(depths_meV)} depths, {config.training.steps} steps -> {path}", soft_wrap=True)
     branch, trained = train_in(directory, branch, trained, console, check)
     dataset = evaluate_in(branch, trained, console)

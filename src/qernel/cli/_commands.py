@@ -42,7 +42,7 @@ def run(
     if hosts.first():
         directory.create(to_toml(config, provenance(command)))
     console.print(f"{summary(problem)} -> {directory.path}", soft_wrap=True)
-    state, check = start(problem, console)
+    problem, state, check = start(problem, console)
     problem, state = train_in(directory, problem, state, console, check)
     measure(directory, problem, state, console)
 

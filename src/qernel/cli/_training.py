@@ -68,9 +68,10 @@ class PendingCheck:
             )
 
 
-def start(problem: Problem, console: Console) -> tuple[TrainingState, PendingCheck]:
-    """The state before the first step, its walkers burnt in while another thread compiles the step; and the comparison
-    of its Laplacian with the exact one, for which the first steps need not wait."""
+def start(problem: Problem, console: Console) -> tuple[Problem, TrainingState, PendingCheck]:
+    """The state before the first step, its walkers burnt in while another thread compiles the step; the problem, with
+    the chunks that it is compiled with; and the comparison of its Laplacian with the exact one, for which the first
+    steps need not wait."""
     sampling, family, method = problem.config.sampling, problem.family, problem.method
     mesh = fitting_mesh(family.size, sampling.walkers)
     if mesh.size < jax.device_count():
@@ -93,8 +94,8 @@ def start(problem: Problem, console: Console) -> tuple[TrainingState, PendingChe
         state = burn_in(state, family, method, sampling.burn_in, mesh=mesh)
         if compiling is not None:
             now.update("compiling the training step")
-            compiling.result()
-    return state, check
+            problem = dataclasses.replace(problem, method=compiling.result())
+    return problem, state, check
 
 
 def restore(

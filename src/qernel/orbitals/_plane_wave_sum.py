@@ -3,7 +3,6 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 from jax.lax import Precision
 from jaxtyping import Array, Float
 
@@ -15,7 +14,6 @@ def _waves(r: Float[Array, "electrons dim"], vectors) -> Float[Array, "electrons
     return jnp.concatenate(cos_sin(turns), axis=1)
 
 
-@jax.custom_jvp
 def qernel_plane_wave_sum(
     r: Float[Array, "electrons dim"],
     vectors: Float[Array, "half dim"],
@@ -24,37 +22,8 @@ def qernel_plane_wave_sum(
     sine: Float[Array, "half orbitals"],
 ) -> Float[Array, "electrons orbitals"]:
     """What `plane_wave_sum` jits under a name of its own."""
-    turns = jnp.matmul(r, vectors.T / (2 * math.pi), precision=Precision.HIGHEST)
-    products = [
-        jnp.matmul(wave, coefficients, precision=Precision.HIGHEST)
-        for wave, coefficients in zip(cos_sin(turns), (cosine, sine), strict=True)
-    ]
-    return constant[None] + products[0] + products[1]
-
-
-def _derivative(primals, tangents):
-    """The slope of a sum of plane waves is another sum of the same waves, which are worked out once for all orders."""
-    r, vectors, constant, cosine, sine = primals
-    known = lambda tangent: not isinstance(tangent, SymbolicZero)
-    if known(tangents[1]):
-        raise NotImplementedError("a sum of plane waves has no derivative in its wave vectors")
-    value = qernel_plane_wave_sum(*primals)
-    change = jnp.zeros_like(value)
-    if known(tangents[0]):
-        for axis in range(vectors.shape[1]):
-            g = vectors[:, axis, None]
-            slope = qernel_plane_wave_sum(r, vectors, jnp.zeros_like(constant), g * sine, -g * cosine)
-            change = change + tangents[0][:, axis, None] * slope
-    if any(known(tangent) for tangent in tangents[2:]):
-        coefficients = [
-            tangent if known(tangent) else jnp.zeros_like(x)
-            for x, tangent in zip(primals[2:], tangents[2:], strict=True)
-        ]
-        change = change + qernel_plane_wave_sum(r, vectors, *coefficients)
-    return value, change
-
-
-qernel_plane_wave_sum.defjvp(_derivative, symbolic_zeros=True)
+    waves = _waves(r, vectors)
+    return constant[None] + jnp.matmul(waves, jnp.concatenate([cosine, sine]), precision=Precision.HIGHEST)
 
 
 # folx recognises a function by the name of its jit; nested in another jit this costs nothing.

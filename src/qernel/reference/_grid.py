@@ -1,11 +1,17 @@
 import dataclasses
 import functools
+import os
 
 import numpy as np
 import scipy.fft
 from jaxtyping import Float, Int, Num
 
 from ..orbitals import PlaneWaves, from_exponentials, to_exponentials
+
+
+def _cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +53,16 @@ class Grid:
             return np.zeros((0, *self.shape), dtype=coefficients.dtype)
         box = np.zeros((coefficients.shape[1], self.size), dtype=np.complex128)
         box[:, self._slots] = to_exponentials(coefficients).T
-        values = self.size * np.asarray(scipy.fft.ifftn(box.reshape(-1, *self.shape), axes=self._axes))
+        values = self.size * np.asarray(
+            scipy.fft.ifftn(box.reshape(-1, *self.shape), axes=self._axes, workers=_cores())
+        )
         return values if np.iscomplexobj(coefficients) else np.real(values)
 
     def from_grid(self, values: Num[np.ndarray, "orbitals ..."]) -> Num[np.ndarray, "basis orbitals"]:
         """Projections on the basis: the adjoint of `to_grid` under the cell average."""
         if not len(values):
             return np.zeros((self.waves.size, 0), dtype=values.dtype)
-        spectrum = np.asarray(scipy.fft.fftn(values, axes=self._axes))
+        spectrum = np.asarray(scipy.fft.fftn(values, axes=self._axes, workers=_cores()))
         box = spectrum.reshape(len(values), -1) / self.size
         coefficients = from_exponentials(np.ascontiguousarray(box[:, self._slots].T))
         return coefficients if np.iscomplexobj(values) else np.real(coefficients)
@@ -84,9 +92,9 @@ class Grid:
     def convolve(self, pairs: Num[np.ndarray, "batch ..."]) -> Num[np.ndarray, "batch ..."]:
         """∫ v(r - r') ρ(r') d^dr', per unit charge squared, of densities normalised by the cell average."""
         if np.iscomplexobj(pairs):
-            spectrum = scipy.fft.fftn(pairs, axes=self._axes)
+            spectrum = scipy.fft.fftn(pairs, axes=self._axes, workers=_cores())
             spectrum *= self._full_kernel
-            return np.asarray(scipy.fft.ifftn(spectrum, axes=self._axes, overwrite_x=True))
-        spectrum = scipy.fft.rfftn(pairs, axes=self._axes)
+            return np.asarray(scipy.fft.ifftn(spectrum, axes=self._axes, overwrite_x=True, workers=_cores()))
+        spectrum = scipy.fft.rfftn(pairs, axes=self._axes, workers=_cores())
         spectrum *= self._full_kernel[..., : self.shape[-1] // 2 + 1]
-        return np.asarray(scipy.fft.irfftn(spectrum, s=self.shape, axes=self._axes, overwrite_x=True))
+        return np.asarray(scipy.fft.irfftn(spectrum, s=self.shape, axes=self._axes, overwrite_x=True, workers=_cores()))

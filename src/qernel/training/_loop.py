@@ -126,15 +126,19 @@ def train(
         yield state, report
 
 
-def compile_step(state: TrainingState, family: Family, method: Method, *, mesh: Mesh | None = None) -> None:
+def compile_step(state: TrainingState, family: Family, method: Method, *, mesh: Mesh | None = None) -> Method:
     """Compile the larger part of the step, all after the moves, before [`train`][qernel.training.train] asks for it.
 
     Arguments as for `train`; nothing is run. From another thread it goes on while the walkers of the same state burn
     in, whose moves are the other part.
+
+    **Returns:** the method with numbers in place of chunks of "auto", for `train` to find no others.
     """
-    family, method = _prepared(state, family, method, mesh)
     with jax.enable_x64(True):
+        fitted = with_fitting_chunks(method, state, family)
+        family, method = _prepared(state, family, fitted, mesh)
         measure_and_update.lower(state if mesh is None else shard_state(state, mesh), family, method).compile()
+    return fitted
 
 
 def _prepared(state, family, method, mesh):
