@@ -4,6 +4,7 @@ from collections import defaultdict
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -74,6 +75,15 @@ def finite_walkers(stacks: list[Alike]) -> Bool[Array, "hamiltonians walkers"]:
             if factor is not None:
                 finite = finite & jnp.all(_small(factor), axis=(0, *range(3, factor.ndim)))
     return finite
+
+
+def without_others(stacks: list[Alike], valid: Bool[Array, "hamiltonians walkers"]) -> list[Alike]:
+    """The same, with zeros for the walkers that are not `valid`."""
+
+    def masked(factor):
+        return jnp.where(valid.reshape(1, *valid.shape, *[1] * (factor.ndim - 3)), factor, 0)
+
+    return jax.tree.map(masked, stacks)
 
 
 def small_factors(scores: list[Factors]) -> Bool[Array, ""]:

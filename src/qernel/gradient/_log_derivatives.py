@@ -11,10 +11,11 @@ from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
 from qernel.chunks import map_walkers
 
-from ._alike import alike, finite_walkers, small_factors
+from . import _gram
+from ._alike import alike, finite_walkers, small_factors, without_others
 from ._factored_products import factored_products
 from ._factors import OuterProducts, factorised, outer_products
-from ._gram import COLUMNS, centred_gram
+from ._gram import centred_gram
 
 
 class Gram(NamedTuple):
@@ -86,9 +87,12 @@ class LogDerivatives(eqx.Module):
         Summed over blocks of parameters, each made from its factors; only scores that are no sum of a few outer
         products (of large systems, or of unusual layers) are held whole.
         """
-        scores = alike(self._map(partial(factorised(self._scores), self.trained), self.positions), few=4 * COLUMNS)
+        scores = alike(
+            self._map(partial(factorised(self._scores), self.trained), self.positions), few=4 * _gram.COLUMNS
+        )
         valid = mask & finite_walkers(scores)
-        return Gram(centred_gram(scores, valid), valid, *factored_products(scores, self.trained, valid))
+        scores = without_others(scores, valid)
+        return Gram(centred_gram(scores, valid), valid, *factored_products(scores, self.trained))
 
     def finite(self, mask: Bool[Array, "hamiltonians walkers"]) -> Bool[Array, "hamiltonians walkers"]:
         """The walkers of `mask` whose scores, and their squares, are all finite; no score is kept."""

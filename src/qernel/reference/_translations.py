@@ -4,7 +4,7 @@ import dataclasses
 import functools
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Complex, Float, Int, Num
 
 from ..hamiltonian import Hamiltonian
 from ..orbitals import PlaneWaves, from_exponentials, to_exponentials
@@ -36,13 +36,11 @@ def crystal_translations(
     return np.array([t for t in trials if kept(sites[:up], t) and kept(sites[up:], t)])
 
 
-def translated(
-    waves: PlaneWaves, coefficients: Num[np.ndarray, "basis orbitals"], shift: Float[np.ndarray, " dim"]
-) -> Num[np.ndarray, "basis orbitals"]:
-    """Coefficients of φ(r - shift)."""
-    phases = np.exp(-1j * (waves.signed_integers @ waves.lattice.reciprocal) @ shift)
-    moved = from_exponentials(phases[:, None] * to_exponentials(coefficients))
-    return moved if np.iscomplexobj(coefficients) else np.real(moved)
+def _phases(
+    waves: PlaneWaves, translations: Float[np.ndarray, "translations dim"]
+) -> Complex[np.ndarray, "translations basis"]:
+    """What each translation makes of the coefficient of e^{iG·r}."""
+    return np.exp(-1j * translations @ (waves.signed_integers @ waves.lattice.reciprocal).T)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +76,7 @@ class TranslatedFunctional:
 
     @functools.cached_property
     def _phases(self):
-        waves = self.grid.waves
-        return np.exp(-1j * self.translations @ (waves.signed_integers @ waves.lattice.reciprocal).T)
+        return _phases(self.grid.waves, self.translations)
 
     def __call__(
         self, coefficients: tuple[Num[np.ndarray, "basis _"], ...]
@@ -90,10 +87,10 @@ class TranslatedFunctional:
         whole = []
         for c, image, force in zip(coefficients, self.images, forces, strict=True):
             out = np.zeros_like(c)
-            spectrum = to_exponentials(force)
-            for phases, columns in zip(self._phases, image, strict=True):
-                moved = from_exponentials(phases[:, None] * spectrum)
-                out[:, columns] = moved if np.iscomplexobj(c) else np.real(moved)
+            # All translations at once: basis functions, translations, representatives.
+            spectra = self._phases.T[:, :, None] * to_exponentials(force)[:, None]
+            moved = from_exponentials(spectra.reshape(len(spectra), -1))
+            out[:, image.reshape(-1)] = moved if np.iscomplexobj(c) else np.real(moved)
             whole.append(out)
         return energies, tuple(whole)
 
@@ -107,16 +104,13 @@ def find_images(
 
     **Raises:** `ValueError` if a translation of an orbital is none of the orbitals.
     """
-    number = coefficients.shape[1]
-    permutations = np.zeros((len(translations), number), np.int64)
-    for place, shift in enumerate(translations if number else ()):
-        overlap = np.real(coefficients.conj().T @ translated(waves, coefficients, shift))
-        permutations[place] = overlap.argmax(axis=0)
+    spectrum, phases = to_exponentials(coefficients), _phases(waves, translations).T
+    images, left = np.zeros((len(translations), 0), np.int64), np.ones(coefficients.shape[1], bool)
+    while left.any():
+        representative = left.argmax()
+        overlap = np.real(spectrum.conj().T @ (phases * spectrum[:, [representative]]))
         if np.any(np.abs(overlap.max(axis=0) - 1) > 1e-6):
             raise ValueError("the orbitals of the start are not carried into one another by the translations")
-    left, representatives = np.ones(number, bool), []
-    for orbital in range(number):
-        if left[orbital]:
-            representatives.append(orbital)
-            left[permutations[:, orbital]] = False
-    return permutations[:, representatives]
+        images = np.column_stack([images, overlap.argmax(axis=0)])
+        left[images[:, -1]] = False
+    return images
