@@ -24,6 +24,16 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+# Files that take minutes, longest first: were they last, one of two processes would wait for the other.
+LONGEST = """ansatz phases hosts gradient transition cli scaling no_deadlock precision exact chunks hartree_fock transfer
+ablation sampling examples sample_observables sharding kfac report layers training observables""".split()
+
+
+def pytest_collection_modifyitems(items):
+    ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
 @pytest.fixture
 def key():
     return jax.random.key(0)
