@@ -25,8 +25,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 # Files that take minutes, longest first: were they last, one of two processes would wait for the other.
-LONGEST = """ansatz phases hosts gradient transition cli scaling no_deadlock precision exact chunks hartree_fock transfer
-ablation sampling examples sample_observables sharding kfac report layers training observables""".split()
+LONGEST = """ansatz phases hosts gradient transition cli scaling no_deadlock precision exact chunks hartree_fock
+transfer ablation sampling examples sample_observables sharding kfac report layers training observables""".split()
 
 
 def pytest_collection_modifyitems(items):
