@@ -1,17 +1,21 @@
 """The loop, its start, its faults, and the files it leaves."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_problem import Small, small_problem, tiny_problem
+from rich.console import Console
+from tiny_problem import TINY, Small, small_problem, tiny_problem
 
 from qernel.ansatz import Derivatives
+from qernel.cli._training import PendingCheck, train_in
 from qernel.hamiltonian import Hamiltonian, Harmonic, Kinetic, moire_family
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 from qernel.layers import trainable
-from qernel.presets import build
+from qernel.presets import build, preset
 from qernel.reference import crystal_sites
 from qernel.training import (
     METRICS,
@@ -21,6 +25,7 @@ from qernel.training import (
     TrainingFault,
     burn_in,
     check_laplacian,
+    checkpoint_steps,
     compile_step,
     diagnose,
     initial_positions,
@@ -228,6 +233,15 @@ def test_a_wrong_laplacian_is_found():
     assert not wrong.passed and 1e-6 < wrong.difference < 1e-2
     nan = check_laplacian(state.ansatz, family.parameters, state.positions * jnp.nan)
     assert not nan.passed
+
+
+def test_a_wrong_laplacian_ends_a_run_of_which_only_the_start_is_saved(tmp_path):
+    problem = build(preset("moire-6", *TINY, "training.steps=2"))
+    wrong = dataclasses.replace(problem, method=dataclasses.replace(problem.method, laplacian=Wrong()))
+    directory = RunDirectory(tmp_path)
+    with pytest.raises(RuntimeError, match="forward Laplacian differs from the exact one by"):
+        train_in(directory, problem, problem.state(), Console(quiet=True), PendingCheck(wrong))
+    assert checkpoint_steps(directory.checkpoints) == (0,)
 
 
 # ------------------------------------------------------------------------------- files

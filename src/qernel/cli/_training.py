@@ -149,7 +149,7 @@ def train_in(
 ) -> tuple[Problem, TrainingState]:
     """Train to the configured number of steps; returns the problem with the phases that competed to the end.
 
-    Nothing is saved after the start before the `check` has been passed.
+    No step is saved before the `check` has been passed, but the last good one before a fault.
 
     **Raises:** `Interrupted` after Ctrl-C, `RuntimeError` for a fault; the last good state is saved first.
     """
