@@ -22,7 +22,7 @@ from qernel.reference import (
     crystal_branch,
     crystal_sites,
     crystal_start,
-    crystal_translations,
+    crystal_symmetries,
     hartree_fock,
     liquid_branch,
     orbital_branch,
@@ -276,19 +276,45 @@ def classical_energy(hamiltonian, parameters, sites):
     return float(sum(values)) / len(sites)
 
 
-@pytest.mark.parametrize("electrons, depth, count", [(6, 20.0, 3), ((3, 3), 20.0, 1), ((4, 4), 25.0, 4)])
-def test_translations_of_a_crystal_keep_the_minimum(electrons, depth, count):
-    hamiltonian, parameters = problem(electrons, depth, cells=4 if electrons == (4, 4) else 3)
+@pytest.mark.parametrize(
+    "electrons, cells, depth, count",
+    [(6, 3, 20.0, 18), ((3, 3), 3, 20.0, 9), ((4, 4), 4, 25.0, 8), (3, 3, 0.0, 36), (24, 6, 10.0, 72)],
+)
+def test_symmetries_of_a_crystal_keep_the_minimum(electrons, cells, depth, count):
+    hamiltonian, parameters = problem(electrons, depth, cells=cells)
     sites = crystal_sites(hamiltonian, parameters)
-    translations = crystal_translations(hamiltonian, sites)
-    start = crystal_start(hamiltonian, parameters, sites=sites)
-    fast = hartree_fock(hamiltonian, parameters, start, translations=translations)
-    slow = hartree_fock(hamiltonian, parameters, start)
-    assert len(translations) >= count and fast.converged
+    symmetries = crystal_symmetries(hamiltonian, sites, parameters)
+    start = crystal_start(hamiltonian, parameters, sites=sites, cutoff=2.0 * FIRST_SHELL)
+    fast = hartree_fock(hamiltonian, parameters, start, symmetries=symmetries, tolerance=1e-8)
+    slow = hartree_fock(hamiltonian, parameters, start, tolerance=1e-8)
+    assert len(symmetries) == count and fast.converged and slow.converged
+    assert fast.energy == pytest.approx(slow.energy, abs=1e-11)
+    # The terms are not stationary.
     for name, energy in slow.energies.items():
-        assert fast.energies[name] == pytest.approx(energy, abs=1e-9)
+        assert fast.energies[name] == pytest.approx(energy, abs=5e-7)
     for a, b in zip(fast.orbital_energies, slow.orbital_energies, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+    np.testing.assert_allclose(fast.density, slow.density, atol=1e-7)
+
+
+def test_symmetries_are_those_of_every_potential():
+    # Along one reciprocal vector only: the threefold rotations are gone, the reflections that keep it are not.
+    hamiltonian, parameters = problem(6, 20.0)
+    sites = crystal_sites(hamiltonian, parameters)
+    wave = jnp.asarray(MOIRE.reciprocal[0])
+    at = float(sites[0] @ MOIRE.reciprocal[0])
+
+    stripes = Potential(lambda r, _: 0.001 * jnp.cos(r @ wave - at))
+    potentials = {**hamiltonian.potentials, "stripes": stripes}
+    striped = Hamiltonian(hamiltonian.kinetic, potentials, hamiltonian.electrons, cell=hamiltonian.cell)
+    full = crystal_symmetries(hamiltonian, sites, parameters)
+    fewer = crystal_symmetries(striped, sites, parameters)
+    assert len(full) == 18 and len(np.unique(full.rotations, axis=0)) == 6
+    assert 0 < len(fewer) < len(full) and len(full) % len(fewer) == 0
+    both = crystal_symmetries(hamiltonian, sites, parameters, moire_parameters(MATERIAL, 0.0))
+    assert len(both) == len(full)
+    with pytest.raises(ValueError, match="does not have all of the symmetries"):
+        hartree_fock(striped, parameters, crystal_start(hamiltonian, parameters, sites=sites), symmetries=full)
 
 
 def test_the_embedded_energy_of_a_crystal_is_that_of_a_larger_basis():
@@ -296,20 +322,20 @@ def test_the_embedded_energy_of_a_crystal_is_that_of_a_larger_basis():
     (known,) = [c["energy"] for c in table["hartree_fock"]["cases"] if (c["electrons"], c["depth_meV"]) == (24, 30.0)]
     hamiltonian, parameters = problem(24, 30.0, cells=6)
     sites = crystal_sites(hamiltonian, parameters)
-    translations = crystal_translations(hamiltonian, sites)
+    symmetries = crystal_symmetries(hamiltonian, sites, parameters)
     start = crystal_start(hamiltonian, parameters, sites=sites, cutoff=3.2 * FIRST_SHELL)
-    energy = meV_per_electron(hartree_fock(hamiltonian, parameters, start, translations=translations))
+    energy = meV_per_electron(hartree_fock(hamiltonian, parameters, start, symmetries=symmetries))
     assert known < energy < known + 0.001
 
 
-def test_a_start_without_the_translations_is_an_error():
+def test_a_start_without_the_symmetries_is_an_error():
     hamiltonian, parameters = problem(6, 20.0)
     sites = crystal_sites(hamiltonian, parameters)
-    translations = crystal_translations(hamiltonian, sites)
-    assert len(translations) == 3
+    symmetries = crystal_symmetries(hamiltonian, sites, parameters)
+    assert len(symmetries) == 18
     start = crystal_start(hamiltonian, parameters, sites=sites + 0.3 * np.eye(6, 2))
     with pytest.raises(ValueError, match="are not carried into one another"):
-        hartree_fock(hamiltonian, parameters, start, translations=translations)
+        hartree_fock(hamiltonian, parameters, start, symmetries=symmetries)
 
 
 def test_crystal_of_both_spins_alternates():

@@ -113,3 +113,13 @@ def from_exponentials(
     out = np.empty_like(coefficients)
     out[0], out[1::2], out[2::2] = coefficients[0], plus + minus, 1j * (plus - minus)
     return out
+
+
+def real_from_exponentials(
+    coefficients: Complex[np.ndarray, "basis orbitals"],
+) -> Float[np.ndarray, "basis orbitals"]:
+    """The inverse of `to_exponentials` for real functions, from the coefficients of 0 and +G alone."""
+    out = np.empty(coefficients.shape)
+    out[0], plus = np.real(coefficients[0]), coefficients[1::2]
+    out[1::2], out[2::2] = math.sqrt(2) * np.real(plus), -math.sqrt(2) * np.imag(plus)
+    return out

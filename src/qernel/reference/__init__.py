@@ -18,8 +18,9 @@ from ._hartree_fock import hartree_fock as hartree_fock
 from ._orbital_set import OrbitalSet as OrbitalSet
 from ._problem import default_cutoff as default_cutoff
 from ._problem import plane_waves as plane_waves
+from ._space_group import SpaceGroup as SpaceGroup
+from ._space_group import crystal_symmetries as crystal_symmetries
 from ._starts import crystal_start as crystal_start
 from ._starts import gaussian_orbitals as gaussian_orbitals
 from ._starts import perturbed as perturbed
 from ._starts import random_start as random_start
-from ._translations import crystal_translations as crystal_translations

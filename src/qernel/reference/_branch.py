@@ -9,10 +9,11 @@ from ..hamiltonian import Family
 from ..orbitals import PlaneWaves
 from ._bloch import bloch_orbitals
 from ._crystal import crystal_sites
+from ._descent import orthonormalise
 from ._hartree_fock import hartree_fock
 from ._orbital_set import OrbitalSet
+from ._space_group import crystal_symmetries
 from ._starts import crystal_start
-from ._translations import crystal_translations
 
 
 class OrbitalBranch(eqx.Module):
@@ -138,14 +139,35 @@ def crystal_branch(
     deepest = max(range(family.size), key=lambda i: float(coordinate(family.select(i))))
     if sites is None:
         sites = crystal_sites(hamiltonian, family.select(deepest), cutoff=cutoff, seed=seed)
-    translations = crystal_translations(hamiltonian, np.asarray(sites, np.float64))
+    members = [family.select(i) for i in range(family.size)]
+    symmetries = crystal_symmetries(hamiltonian, np.asarray(sites, np.float64), *members)
+
+    # Energies are then good to 1e-5 meV per electron, and a network starts from the orbitals.
+    tolerance, solved = 1e-5, []
 
     def solve(parameters: PyTree, previous: OrbitalSet | None) -> OrbitalSet:
         if previous is None:
-            previous = crystal_start(hamiltonian, parameters, cutoff=cutoff, sites=sites)
-        found = hartree_fock(hamiltonian, parameters, previous, translations=translations).orbitals
-        # Canonical orbitals spread over the cell; those nearest to the start are translations of one another again.
-        up, down = (align(c, p)[0] for c, p in zip(found.coefficients, previous.coefficients, strict=True))
-        return OrbitalSet(found.waves, (up, down))
+            start = crystal_start(hamiltonian, parameters, cutoff=cutoff, sites=sites)
+        else:
+            solved[-1] = (solved[-1][0], previous)
+            start = _extrapolated(solved[-2:], float(coordinate(parameters)))
+        result = hartree_fock(hamiltonian, parameters, start, symmetries=symmetries, tolerance=tolerance)
+        # Canonical orbitals spread over the cell; those nearest to the start are images of one another again.
+        found = result.orbitals
+        up, down = (align(c, s)[0] for c, s in zip(found.coefficients, start.coefficients, strict=True))
+        solved.append((float(coordinate(parameters)), OrbitalSet(found.waves, (up, down))))
+        return solved[-1][1]
 
     return orbital_branch(family, solve, coordinate=coordinate, least_overlap=0.5)
+
+
+def _extrapolated(solved: list[tuple[float, OrbitalSet]], place: float) -> OrbitalSet:
+    """The line through the last two members of a branch, at the next one."""
+    if len(solved) < 2:
+        return solved[-1][1]
+    (before, first), (last, second) = solved
+    share = (place - last) / (last - before)
+    up, down = (
+        orthonormalise(b + share * (b - a)) for a, b in zip(first.coefficients, second.coefficients, strict=True)
+    )
+    return OrbitalSet(second.waves, (up, down))

@@ -2,7 +2,6 @@ import itertools
 import math
 
 import numpy as np
-import scipy.fft
 import scipy.ndimage
 from jaxtyping import Bool, Float, PyTree
 
@@ -112,24 +111,16 @@ def _sublattices(size: int, dim: int):
             yield basis
 
 
-def _fourier(functional: Functional):
-    """The wavevectors of the one-body potential and their amplitudes."""
-    potential = functional.one_body_potential
-    spectrum = np.asarray(scipy.fft.fftn(potential)) / potential.size
-    present = np.argwhere(np.abs(spectrum) > 1e-6 * np.abs(spectrum).max(initial=1e-300))
-    shape = np.array(potential.shape)
-    integers = np.where(present > shape // 2, present - shape, present)
-    return integers @ functional.grid.waves.lattice.reciprocal, spectrum[tuple(present.T)]
-
-
 def _values(functional: Functional, points: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, " n"]:
-    vectors, amplitudes = _fourier(functional)
-    return (np.exp(1j * points @ vectors.T) @ amplitudes).real
+    integers, amplitudes = functional.potential_waves()
+    vectors = integers @ functional.grid.waves.lattice.reciprocal
+    return np.real(np.exp(1j * points @ vectors.T) @ amplitudes)
 
 
 def _refine(functional: Functional, points: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "minima dim"]:
     # Equivalent minima must have equal energies, which grid points beside them do not.
-    vectors, amplitudes = _fourier(functional)
+    integers, amplitudes = functional.potential_waves()
+    vectors = integers @ functional.grid.waves.lattice.reciprocal
     limit = np.linalg.norm(functional.grid.waves.lattice.reduced[0]) / max(functional.grid.shape)
     values = np.zeros((len(points), points.shape[1]))
     for _ in range(8):

@@ -1,10 +1,12 @@
+from typing import NamedTuple
+
 import numpy as np
 import scipy.optimize
 from jaxtyping import Bool, Num
 
 from ..orbitals import from_exponentials, to_exponentials
 from ._functional import Functional
-from ._translations import TranslatedFunctional
+from ._symmetric_functional import SymmetricFunctional
 
 
 def orthonormalise(x: Num[np.ndarray, "basis orbitals"]) -> Num[np.ndarray, "basis orbitals"]:
@@ -13,15 +15,25 @@ def orthonormalise(x: Num[np.ndarray, "basis orbitals"]) -> Num[np.ndarray, "bas
     return left @ right
 
 
+class Descended(NamedTuple):
+    """Where a descent ended: the orbitals, their energy terms and forces F C, and how it went."""
+
+    orbitals: tuple[Num[np.ndarray, "basis _"], ...]
+    energies: dict[str, float]
+    forces: tuple[Num[np.ndarray, "basis _"], ...]
+    converged: bool
+    iterations: int
+
+
 def descend(
-    functional: Functional | TranslatedFunctional,
+    functional: Functional | SymmetricFunctional,
     start: tuple[Num[np.ndarray, "basis _"], ...],
     *,
     allowed: tuple[Bool[np.ndarray, "basis _"], ...] | None = None,
     tolerance: float,
     max_iterations: int,
-) -> tuple[tuple[Num[np.ndarray, "basis _"], ...], bool, int]:
-    """Minimise the energy over orthonormal orbitals from `start`: (coefficients, converged, iterations).
+) -> Descended:
+    """Minimise the energy over orthonormal orbitals from `start`, which is orthonormal.
 
     L-BFGS on free matrices X, the orbitals being X (X†X)^{-1/2}, in variables scaled by the inverse root of
     the kinetic energy. The energy never rises, so the search stays in the basin it started in, which a
@@ -32,16 +44,15 @@ def descend(
     contain: its momentum. `tolerance` bounds the largest component of (1 - P) F C, in Ha*.
     """
     complex_orbitals = any(np.iscomplexobj(c) for c in start)
-    kinetic = 0.5 * functional.prefactor * functional.grid.waves.squared_wavenumbers[:, None]
+    kinetic = functional.kinetic
     electrons = sum(c.shape[1] for c in start)
     mean_kinetic = sum(float(np.sum(kinetic * np.abs(c) ** 2)) for c in start) / electrons
     spread = sum((float(np.ptp(v)) for v in functional.potentials.values()), 0.0)
     floor = mean_kinetic + 0.05 * spread + 0.1 * abs(functional.self_image) + 1e-12
     scale = 1 / np.sqrt(kinetic + floor)
 
-    if allowed is None:
-        allowed = tuple(np.ones(c.shape, dtype=bool) for c in start)
-    masks = allowed
+    begin = functional.independent(start)
+    masks = tuple(np.ones(c.shape, dtype=bool) for c in begin) if allowed is None else allowed
 
     def pack(matrices: list[np.ndarray]) -> np.ndarray:
         if complex_orbitals:
@@ -61,28 +72,25 @@ def descend(
 
     def evaluate(x: np.ndarray):
         orbitals, back = [], []
-        for y in unpack(x):
-            left, singular, right = np.linalg.svd(scale * y, full_matrices=False)
-            orbitals.append(left @ right)
-            back.append((right.conj().T / singular) @ right)
+        for free in functional.whole(tuple(scale * y for y in unpack(x))):
+            # (X†X)^{-1/2}: X stays near orthonormal, so that squaring it loses nothing.
+            values, vectors = np.linalg.eigh(free.conj().T @ free)
+            back.append((vectors / np.sqrt(np.maximum(values, 1e-300))) @ vectors.conj().T)
+            orbitals.append(free @ back[-1])
         energies, forces = functional(tuple(orbitals))
-        residuals = [f - c @ (c.conj().T @ f) for f, c in zip(forces, orbitals, strict=True)]
-        gradient = pack([2 * scale * (g @ b) for g, b in zip(residuals, back, strict=True)])
-        return (
-            sum(energies.values()),
-            gradient,
-            tuple(orbitals),
-            max(float(np.abs(g).max(initial=0.0)) for g in residuals),
-        )
+        slopes = tuple(f - c @ (c.conj().T @ f) for f, c in zip(forces, orbitals, strict=True))
+        residual = max(float(np.abs(slope).max(initial=0.0)) for slope in slopes)
+        latest[:] = [x.copy(), tuple(orbitals), energies, forces, residual]
+        gradient = pack([2 * scale * g for g in functional.pulled_back(slopes, tuple(back))])
+        return sum(energies.values()), gradient
 
-    current = tuple(orthonormalise(c) for c in start)
+    latest: list = []
     iterations = 0
-    residual = np.inf
     # Restarts re-orthonormalise the free matrices and refresh the memory of the quasi-Newton method.
     for _ in range(5):
         result = scipy.optimize.minimize(
-            lambda x: evaluate(x)[:2],
-            pack([c / scale for c in current]),
+            evaluate,
+            pack([c / scale for c in begin]),
             jac=True,
             method="L-BFGS-B",
             options={
@@ -90,11 +98,14 @@ def descend(
                 "maxfun": 2 * max_iterations,
                 "maxcor": 20,
                 "ftol": 0.0,
-                "gtol": 2 * tolerance * scale.min(),
+                "gtol": 2 * tolerance * scale.min() * functional.copies,
             },
         )
         iterations += int(result.nit)
-        _, _, current, residual = evaluate(result.x)
+        if not np.array_equal(latest[0], result.x):
+            evaluate(result.x)
+        _, orbitals, energies, forces, residual = latest
         if residual <= tolerance or iterations >= max_iterations:
             break
-    return current, residual <= tolerance, iterations
+        begin = functional.independent(orbitals)
+    return Descended(orbitals, energies, functional.whole(forces), residual <= tolerance, iterations)

@@ -1,7 +1,9 @@
 import dataclasses
+import functools
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+import scipy.fft
+from jaxtyping import Complex, Float, Int, Num
 
 from ._grid import Grid
 
@@ -28,14 +30,19 @@ class Functional:
         """The sum of the one-body potentials on the grid."""
         return sum(self.potentials.values(), np.zeros(self.grid.shape))
 
-    def orbitals(self, coefficients: tuple[Num[np.ndarray, "basis _"], ...]) -> list[np.ndarray]:
-        return [self.grid.to_grid(c) for c in coefficients]
+    def potential_waves(self) -> tuple[Int[np.ndarray, "waves dim"], Complex[np.ndarray, " waves"]]:
+        """The wavevectors of the one-body potential, in units of the cell's reciprocal, and their amplitudes."""
+        spectrum = np.asarray(scipy.fft.fftn(self.one_body_potential)) / self.grid.size
+        present = np.argwhere(np.abs(spectrum) > 1e-6 * np.abs(spectrum).max(initial=1e-300))
+        shape = np.array(spectrum.shape)
+        return np.where(present > shape // 2, present - shape, present), spectrum[tuple(present.T)]
 
-    def density(self, orbitals: list[np.ndarray]) -> Float[np.ndarray, "..."]:
+    def density(self, coefficients: tuple[Num[np.ndarray, "basis _"], ...]) -> Float[np.ndarray, "..."]:
         """Density relative to one electron a cell: its cell average is the number of electrons."""
         total = np.zeros(self.grid.shape)
-        for phi in orbitals:
-            total += np.real(np.einsum("n...,n...->...", phi, phi.conj()))
+        for c in coefficients:
+            for part in self.grid.blocks(c.shape[1]):
+                total += np.sum(np.abs(self.grid.to_grid(c[:, part])) ** 2, axis=0)
         return total
 
     def _exchange(self, phi: np.ndarray) -> np.ndarray:
@@ -48,46 +55,69 @@ class Functional:
                 out[i] += np.einsum("n...,n...->...", phi[i + 1 :], pair_potential[1:].conj())
         return out
 
-    def _exchange_on(self, phi: np.ndarray, few: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(few)
-        for i in range(len(few)):
-            pair_potential = self.strength * self.grid.convolve(phi.conj() * few[i])
-            out[i] = np.einsum("n...,n...->...", phi, pair_potential)
+    def exchange_on(
+        self,
+        phi: Num[np.ndarray, "..."],
+        partners: Num[np.ndarray, "basis partners"],
+        weights: Float[np.ndarray, " partners"],
+    ) -> Num[np.ndarray, "..."]:
+        """Σ_j w_j φ_j v*(φ_j† φ) on the grid, of coefficients φ_j."""
+        out = np.zeros_like(phi)
+        for part in self.grid.blocks(len(weights)):
+            values = self.grid.to_grid(partners[:, part])
+            pair_potential = self.strength * self.grid.convolve(values.conj() * phi)
+            out += np.einsum("n,n...,n...->...", weights[part], values, pair_potential)
         return out
 
-    def __call__(
-        self,
-        coefficients: tuple[Num[np.ndarray, "basis _"], ...],
-        representatives: tuple[Int[np.ndarray, " _"], ...] | None = None,
-    ) -> tuple[dict[str, float], tuple[Num[np.ndarray, "basis _"], ...]]:
-        """The energy terms of orthonormal orbitals, and the Fock operator applied to them, F C.
+    @property
+    def copies(self) -> int:
+        """The fewest orbitals that one independent orbital stands for."""
+        return 1
 
-        `representatives` of each spin, of which all its orbitals are translations, each as often: F is then applied to
-        them alone.
-        """
-        grid = self.grid
-        orbitals = self.orbitals(coefficients)
-        density = self.density(orbitals)
-        kinetic = 0.5 * self.prefactor * grid.waves.squared_wavenumbers[:, None]
+    def independent(
+        self, coefficients: tuple[Num[np.ndarray, "basis _"], ...]
+    ) -> tuple[Num[np.ndarray, "basis _"], ...]:
+        """The orbitals that are no images of others: all of them."""
+        return coefficients
+
+    def whole(self, few: tuple[Num[np.ndarray, "basis _"], ...]) -> tuple[Num[np.ndarray, "basis _"], ...]:
+        """The inverse of `independent`."""
+        return few
+
+    def pulled_back(
+        self, slopes: tuple[Num[np.ndarray, "basis _"], ...], back: tuple[Num[np.ndarray, "_ _"], ...]
+    ) -> tuple[Num[np.ndarray, "basis _"], ...]:
+        """Slopes in the independent columns of X, from those in the independent columns of X B."""
+        return tuple(slope @ b for slope, b in zip(slopes, back, strict=True))
+
+    @functools.cached_property
+    def kinetic(self) -> Float[np.ndarray, "basis 1"]:
+        """p/2 G² of every basis function."""
+        return 0.5 * self.prefactor * self.grid.waves.squared_wavenumbers[:, None]
+
+    def classical(
+        self, coefficients: tuple[Num[np.ndarray, "basis _"], ...], density: Float[np.ndarray, "..."]
+    ) -> tuple[dict[str, float], Float[np.ndarray, "..."]]:
+        """The energy terms without exchange (which is 0 there), and the potential that all orbitals feel."""
         electrons = sum(c.shape[1] for c in coefficients)
-        hartree = self.strength * grid.convolve(density[None])[0]
-        potential = hartree + self.one_body_potential
-        energies = {"kinetic": float(sum(np.sum(kinetic * np.abs(c) ** 2) for c in coefficients))}
+        hartree = self.strength * self.grid.convolve(density[None])[0]
+        energies = {"kinetic": float(sum(np.sum(self.kinetic * np.abs(c) ** 2) for c in coefficients))}
         for name, values in self.potentials.items():
             energies[name] = float(np.mean(values * density))
         energies["hartree"] = 0.5 * float(np.mean(hartree * density))
         energies["exchange"] = 0.0
         energies["madelung"] = electrons * self.self_image
+        return energies, hartree + self.one_body_potential
+
+    def __call__(
+        self, coefficients: tuple[Num[np.ndarray, "basis _"], ...]
+    ) -> tuple[dict[str, float], tuple[Num[np.ndarray, "basis _"], ...]]:
+        """The energy terms of orthonormal orbitals, and the Fock operator applied to them, F C."""
+        energies, potential = self.classical(coefficients, self.density(coefficients))
         forces = []
-        for spin, (c, phi) in enumerate(zip(coefficients, orbitals, strict=True)):
-            copies = 1
-            if representatives is None:
-                exchange = self._exchange(phi)
-            else:
-                few = representatives[spin]
-                copies = len(phi) // max(len(few), 1)
-                exchange = self._exchange_on(phi, phi[few])
-                c, phi = c[:, few], phi[few]
-            energies["exchange"] -= 0.5 * copies * float(np.mean(np.sum(np.real(phi.conj() * exchange), axis=0)))
-            forces.append(kinetic * c + grid.from_grid(potential * phi - exchange))
+        for c in coefficients:
+            phi = self.grid.to_grid(c)
+            exchange = self._exchange(phi)
+            energies["exchange"] -= 0.5 * float(np.mean(np.sum(np.real(phi.conj() * exchange), axis=0)))
+            forces.append(self.kinetic * c + self.grid.from_grid(potential * phi - exchange))
         return energies, tuple(forces)

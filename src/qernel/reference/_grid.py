@@ -1,12 +1,13 @@
 import dataclasses
 import functools
+import math
 import os
 
 import numpy as np
 import scipy.fft
 from jaxtyping import Float, Int, Num
 
-from ..orbitals import PlaneWaves, from_exponentials, to_exponentials
+from ..orbitals import PlaneWaves, from_exponentials, real_from_exponentials, to_exponentials
 
 
 def _cores() -> int:
@@ -35,6 +36,11 @@ class Grid:
     def size(self) -> int:
         return int(np.prod(self.shape))
 
+    def blocks(self, count: int) -> list[slice]:
+        """So many orbitals at a time that their values stay in the cache: three times as fast as all at once."""
+        step = max(1, 4 * _cores(), 100_000 // self.size)
+        return [slice(i, i + step) for i in range(0, count, step)]
+
     @functools.cached_property
     def points(self) -> Float[np.ndarray, "points dim"]:
         """Positions in Bohr, last direction fastest."""
@@ -42,30 +48,59 @@ class Grid:
         fractions = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
         return fractions @ self.waves.lattice.matrix
 
+    def places(self, integers: Int[np.ndarray, "waves dim"]) -> Int[np.ndarray, " waves"]:
+        """Where a transform on the grid has these waves, in units of the reciprocal vectors."""
+        return self._places(integers, self.shape)
+
     @functools.cached_property
-    def _slots(self) -> Int[np.ndarray, " basis"]:
+    def _half(self) -> tuple[Int[np.ndarray, " half"], Int[np.ndarray, " half"]]:
+        """Of the waves that a real transform keeps: their numbers, and their places."""
         signed = self.waves.signed_integers
-        return np.asarray(np.ravel_multi_index(tuple((signed % np.array(self.shape)).T), self.shape))
+        kept = np.flatnonzero(signed[:, -1] >= 0)
+        return kept, self._places(signed[kept], self._half_shape)
+
+    @property
+    def _half_shape(self) -> tuple[int, ...]:
+        return (*self.shape[:-1], self.shape[-1] // 2 + 1)
+
+    @staticmethod
+    def _places(integers: Int[np.ndarray, "waves dim"], shape: tuple[int, ...]) -> Int[np.ndarray, " waves"]:
+        return np.asarray(np.ravel_multi_index(tuple(np.where(integers < 0, integers + shape, integers).T), shape))
 
     def to_grid(self, coefficients: Num[np.ndarray, "basis orbitals"]) -> Num[np.ndarray, "orbitals ..."]:
         """Values of the orbitals, shape (orbitals, *shape); real for real coefficients."""
-        if not coefficients.shape[1]:
+        count = coefficients.shape[1]
+        if not count:
             return np.zeros((0, *self.shape), dtype=coefficients.dtype)
-        box = np.zeros((coefficients.shape[1], self.size), dtype=np.complex128)
-        box[:, self._slots] = to_exponentials(coefficients).T
-        values = self.size * np.asarray(
-            scipy.fft.ifftn(box.reshape(-1, *self.shape), axes=self._axes, workers=_cores())
-        )
-        return values if np.iscomplexobj(coefficients) else np.real(values)
+        spectrum = to_exponentials(coefficients).T
+        if np.iscomplexobj(coefficients):
+            box = np.zeros((count, self.size), np.complex128)
+            box[:, self.places(self.waves.signed_integers)] = spectrum
+            values = scipy.fft.ifftn(box.reshape(-1, *self.shape), axes=self._axes, workers=_cores())
+        else:
+            kept, places = self._half
+            box = np.zeros((count, math.prod(self._half_shape)), np.complex128)
+            box[:, places] = spectrum[:, kept]
+            box = box.reshape(-1, *self._half_shape)
+            values = scipy.fft.irfftn(box, s=self.shape, axes=self._axes, workers=_cores())
+        return self.size * np.asarray(values)
 
     def from_grid(self, values: Num[np.ndarray, "orbitals ..."]) -> Num[np.ndarray, "basis orbitals"]:
         """Projections on the basis: the adjoint of `to_grid` under the cell average."""
         if not len(values):
             return np.zeros((self.waves.size, 0), dtype=values.dtype)
-        spectrum = np.asarray(scipy.fft.fftn(values, axes=self._axes, workers=_cores()))
-        box = spectrum.reshape(len(values), -1) / self.size
-        coefficients = from_exponentials(np.ascontiguousarray(box[:, self._slots].T))
-        return coefficients if np.iscomplexobj(values) else np.real(coefficients)
+        if np.iscomplexobj(values):
+            spectrum = np.asarray(scipy.fft.fftn(values, axes=self._axes, workers=_cores()))
+            return from_exponentials(
+                spectrum.reshape(len(values), -1)[:, self.places(self.waves.signed_integers)].T / self.size
+            )
+        spectrum = np.asarray(scipy.fft.rfftn(values, axes=self._axes, workers=_cores())).reshape(len(values), -1)
+        kept, places = self._half
+        coefficients = np.empty((self.waves.size, len(values)), np.complex128)
+        # -G sits beside G, and has the conjugate.
+        coefficients[np.where(kept % 2 == 1, kept + 1, np.maximum(kept - 1, 0))] = spectrum[:, places].conj().T
+        coefficients[kept] = spectrum[:, places].T
+        return real_from_exponentials(coefficients / self.size)
 
     @property
     def _axes(self) -> tuple[int, ...]:
@@ -91,10 +126,13 @@ class Grid:
 
     def convolve(self, pairs: Num[np.ndarray, "batch ..."]) -> Num[np.ndarray, "batch ..."]:
         """∫ v(r - r') ρ(r') d^dr', per unit charge squared, of densities normalised by the cell average."""
-        if np.iscomplexobj(pairs):
-            spectrum = scipy.fft.fftn(pairs, axes=self._axes, workers=_cores())
-            spectrum *= self._full_kernel
-            return np.asarray(scipy.fft.ifftn(spectrum, axes=self._axes, overwrite_x=True, workers=_cores()))
-        spectrum = scipy.fft.rfftn(pairs, axes=self._axes, workers=_cores())
-        spectrum *= self._full_kernel[..., : self.shape[-1] // 2 + 1]
-        return np.asarray(scipy.fft.irfftn(spectrum, s=self.shape, axes=self._axes, overwrite_x=True, workers=_cores()))
+        real = not np.iscomplexobj(pairs)
+        kernel = self._full_kernel[..., : self._half_shape[-1]] if real else self._full_kernel
+        out = np.empty_like(pairs)
+        for part in self.blocks(len(pairs)):
+            forward = scipy.fft.rfftn if real else scipy.fft.fftn
+            spectrum = forward(pairs[part], axes=self._axes, workers=_cores())
+            spectrum *= kernel
+            back = scipy.fft.irfftn if real else scipy.fft.ifftn
+            out[part] = back(spectrum, s=self.shape, axes=self._axes, overwrite_x=True, workers=_cores())
+        return out

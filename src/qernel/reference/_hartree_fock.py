@@ -13,7 +13,8 @@ from ._functional import Functional
 from ._grid import Grid
 from ._orbital_set import OrbitalSet
 from ._problem import mean_field, primitive_lattice
-from ._translations import TranslatedFunctional, find_images
+from ._space_group import SpaceGroup, kept_by_potential
+from ._symmetric_functional import SymmetricFunctional
 
 
 class HartreeFock(eqx.Module):
@@ -76,7 +77,7 @@ def hartree_fock(
     start: OrbitalSet,
     *,
     keep_momentum: bool = False,
-    translations: Float[np.ndarray, "translations dim"] | None = None,
+    symmetries: SpaceGroup | None = None,
     tolerance: float = 1e-6,
     max_iterations: int = 2000,
 ) -> HartreeFock:
@@ -94,12 +95,12 @@ def hartree_fock(
     - `keep_momentum`: keep the crystal momentum of every orbital, as well as the momenta that are occupied:
       the translation-symmetric solution. Needs a start of definite momenta, `bloch_orbitals(...,
       real=False).orbitals`.
-    - `translations`: those that carry the orbitals of the start into one another, `crystal_translations(...)`: the
-      symmetry is kept, and the exchange is worked out for one crystal cell.
+    - `symmetries`: those that carry the orbitals of the start into one another, `crystal_symmetries(...)`: they
+      are kept, and the exchange is worked out for orbitals that are no images of others.
     - `tolerance`: largest component of the gradient (1 - P) F C, Ha*; the energy is then good to its square.
 
-    Raises `ValueError` for open boundaries, for a start with other numbers of electrons, or of mixed
-    momenta where they are to be kept.
+    Raises `ValueError` for open boundaries, for a start with other numbers of electrons, of mixed
+    momenta where they are to be kept, or without the symmetries, or for a potential without them.
     """
     if start.electrons != tuple(hamiltonian.electrons):
         raise ValueError(f"the start has {start.electrons} orbitals, the Hamiltonian {hamiltonian.electrons} electrons")
@@ -110,17 +111,16 @@ def hartree_fock(
         classes = momentum_classes(start.waves, primitive_lattice(hamiltonian), functional.one_body_potential)
         begin = tuple(c.astype(np.complex128) for c in begin)
         labels = tuple(_momenta(c, classes) for c in begin)
-    descending: Functional | TranslatedFunctional = functional
-    if translations is not None and len(translations) > 1:
-        images = tuple(find_images(start.waves, c, translations) for c in begin)
-        descending = TranslatedFunctional(functional, translations, images)
+    descending: Functional | SymmetricFunctional = functional
+    if symmetries is not None and len(symmetries) > 1:
+        if not np.all(kept_by_potential(functional, symmetries)):
+            raise ValueError("the one-body potential does not have all of the symmetries")
+        descending = SymmetricFunctional(functional, symmetries, begin)
     allowed = None if labels is None else tuple(classes[:, None] == label for label in labels)
-    found, converged, iterations = descend(
-        descending, begin, allowed=allowed, tolerance=tolerance, max_iterations=max_iterations
-    )
-    energies, forces = descending(found)
+    found = descend(descending, begin, allowed=allowed, tolerance=tolerance, max_iterations=max_iterations)
+    energies = dict(found.energies)
     canonical, levels = [], []
-    for i, (c, f) in enumerate(zip(found, forces, strict=True)):
+    for i, (c, f) in enumerate(zip(found.orbitals, found.forces, strict=True)):
         label = np.zeros(c.shape[1], dtype=np.int64) if labels is None else labels[i]
         values, vectors = _eigh_by_label(c.conj().T @ f, label)
         canonical.append(c @ vectors)
@@ -129,15 +129,15 @@ def hartree_fock(
     interaction = [name for name, v in hamiltonian.potentials.items() if isinstance(v, Ewald)]
     if interaction:
         energies[interaction[0]] = sum(terms.values())
-    density = functional.density(functional.orbitals(tuple(canonical))) / start.waves.lattice.volume
+    density = functional.density(tuple(canonical)) / start.waves.lattice.volume
     return HartreeFock(
         orbitals=OrbitalSet(start.waves, (canonical[0], canonical[1])),
         orbital_energies=(levels[0], levels[1]),
         energies=energies,
         interaction_terms=terms,
         density=density,
-        converged=converged,
-        iterations=iterations,
+        converged=found.converged,
+        iterations=found.iterations,
     )
 
 

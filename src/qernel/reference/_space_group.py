@@ -1,0 +1,161 @@
+"""The symmetries of a crystal, and what they make of plane waves."""
+
+import dataclasses
+import functools
+import itertools
+
+import numpy as np
+from jaxtyping import Bool, Complex, Float, Int, PyTree
+from scipy.spatial import KDTree
+
+from ..hamiltonian import Hamiltonian
+from ..lattice import Lattice
+from ..orbitals import PlaneWaves
+from ._functional import Functional
+from ._problem import mean_field, periodic_cell, plane_waves
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpaceGroup:
+    r"""A group of symmetries $r \to R r + t$ of a periodic problem, the identity first.
+
+    **Fields:**
+
+    - `lattice`: of the supercell.
+    - `rotations`: integer matrices M: R carries the reciprocal vector of integers n to that of n M.
+    - `shifts`: t, in effective Bohr radii.
+    """
+
+    lattice: Lattice
+    rotations: Int[np.ndarray, "symmetries dim dim"]
+    shifts: Float[np.ndarray, "symmetries dim"]
+
+    def __len__(self) -> int:
+        return len(self.shifts)
+
+    def select(self, chosen: Bool[np.ndarray, " symmetries"]) -> "SpaceGroup":
+        """Those of the symmetries that are marked."""
+        return SpaceGroup(self.lattice, self.rotations[chosen], self.shifts[chosen])
+
+    def cartesian_rotations(self) -> Float[np.ndarray, "symmetries dim dim"]:
+        """R of each symmetry."""
+        # R B^T = (M B)^T for the reciprocal vectors B as rows.
+        reciprocal = self.lattice.reciprocal
+        return np.swapaxes(np.linalg.solve(reciprocal, self.rotations @ reciprocal), 1, 2)
+
+    def phases(self, symmetry: int, integers: Int[np.ndarray, "vectors dim"]) -> Complex[np.ndarray, " vectors"]:
+        r"""$e^{-iG\cdot t}$ at the vectors that waves are carried *to*."""
+        return np.exp(-1j * (integers @ (self.lattice.reciprocal @ self.shifts[symmetry])))
+
+
+class WaveAction:
+    """What the symmetries of a group make of coefficients of e^{iG·r}, ordered 0, G₁, -G₁, ..."""
+
+    def __init__(self, group: SpaceGroup, waves: PlaneWaves):
+        signed = waves.signed_integers
+        size = np.abs(signed).max(axis=0, initial=0)
+        box = tuple(2 * size + 1)
+        position = np.zeros(box, np.int64)
+        position[tuple((signed + size).T)] = np.arange(len(signed))
+        self._places = [position[tuple((signed @ m + size).T)] for m in group.rotations]
+        self._phases = [group.phases(g, signed[place]) for g, place in enumerate(self._places)]
+
+    def __call__(
+        self, symmetries: Int[np.ndarray, " chosen"], spectrum: Complex[np.ndarray, "basis orbitals"]
+    ) -> Complex[np.ndarray, "basis chosen_orbitals"]:
+        """Every orbital under every chosen symmetry: orbitals of the first, of the second, ..."""
+        moved = np.empty((len(symmetries), spectrum.shape[1], len(spectrum)), np.complex128)
+        rows = np.ascontiguousarray(spectrum.T)
+        for i, g in enumerate(symmetries):
+            moved[i, :, self._places[g]] = (self._phases[g] * rows).T
+        return moved.reshape(-1, len(spectrum)).T
+
+
+wave_action = functools.lru_cache(maxsize=2)(WaveAction)
+
+
+def crystal_symmetries(
+    hamiltonian: Hamiltonian, sites: Float[np.ndarray, "electrons dim"], *parameters: PyTree
+) -> SpaceGroup:
+    """The symmetries of a crystal: they carry the sites of each spin into themselves and keep the potentials.
+
+    Rotations, reflections and translations that keep the supercell and every one-body potential, whatever it is.
+
+    **Arguments:**
+
+    - `sites`: in effective Bohr radii, spin up first.
+    - `parameters`: of one Hamiltonian, or of several, whose common symmetries are found.
+    """
+    cell, up = periodic_cell(hamiltonian), hamiltonian.electrons[0]
+    rotations, shifts = [], []
+    spin = sites[:up] if up else sites
+    for m in _rotations(cell):
+        (r,) = SpaceGroup(cell, m[None], np.zeros((1, cell.dim))).cartesian_rotations()
+        # The first site goes to some site of the same spin.
+        for shift in spin - r @ spin[0]:
+            rotations.append(m)
+            shifts.append(shift)
+    group = SpaceGroup(cell, np.array(rotations), np.array(shifts))
+    waves = plane_waves(hamiltonian)
+    for member in parameters:
+        group = group.select(kept_by_potential(mean_field(hamiltonian, member, waves), group))
+    return group.select(_carries(group, sites[:up]) & _carries(group, sites[up:]))
+
+
+def _rotations(cell: Lattice) -> Int[np.ndarray, "rotations dim dim"]:
+    """All integer matrices that keep the lengths and angles of the reciprocal vectors, the identity first."""
+    reciprocal = cell.reciprocal
+    metric = reciprocal @ reciprocal.T
+    around = cell.reciprocal_vectors(np.sqrt(np.diag(metric).max()) * (1 + 1e-9))
+    integers = np.round(around @ cell.matrix.T / (2 * np.pi)).astype(np.int64)
+    lengths = np.sum(around**2, axis=1)
+    rows = [integers[np.abs(lengths - own) < 1e-9 * own] for own in np.diag(metric)]
+    found = [np.eye(cell.dim, dtype=np.int64)]
+    for chosen in itertools.product(*rows):
+        matrix = np.array(chosen)
+        if np.allclose(matrix @ metric @ matrix.T, metric, rtol=0, atol=1e-9 * metric.max()):
+            if not np.array_equal(matrix, found[0]):
+                found.append(matrix)
+    return np.array(found)
+
+
+def kept_by_potential(functional: Functional, group: SpaceGroup) -> Bool[np.ndarray, " symmetries"]:
+    """Which symmetries leave the one-body potential as it is: V at RG is V at G, times e^{-iRG·t}."""
+    integers, amplitudes = functional.potential_waves()
+    values = dict(zip(map(tuple, integers), amplitudes, strict=True))
+    # The wavevectors of a potential may be known in float32 only.
+    tolerance = 1e-4 * np.abs(amplitudes).max(initial=0.0)
+    kinds, which = np.unique(group.rotations, axis=0, return_inverse=True)
+    moved = [integers @ m for m in kinds]
+    found = [np.array([values.get(tuple(n), 0.0) for n in to]) for to in moved]
+    wanted = (group.phases(g, moved[kind]) * amplitudes for g, kind in enumerate(which.ravel()))
+    return np.array([np.all(np.abs(found[k] - w) <= tolerance) for k, w in zip(which.ravel(), wanted, strict=True)])
+
+
+def _carries(group: SpaceGroup, sites: Float[np.ndarray, "sites dim"]) -> Bool[np.ndarray, " symmetries"]:
+    if not len(sites):
+        return np.ones(len(group), bool)
+    inverse = np.linalg.inv(group.lattice.matrix)
+    fractions = lambda r: np.mod(np.mod(r @ inverse, 1.0), 1.0)
+    tree = KDTree(fractions(sites), boxsize=1.0)
+    moved = np.einsum("gab,nb->gna", group.cartesian_rotations(), sites) + group.shifts[:, None]
+    distance, found = tree.query(fractions(moved))
+    onto = np.all(np.sort(found, axis=1) == np.arange(len(sites)), axis=1)
+    return onto & np.all(distance < 1e-5, axis=1)
+
+
+def find_images(
+    action: WaveAction,
+    symmetries: Int[np.ndarray, " symmetries"],
+    spectrum: Complex[np.ndarray, "basis orbitals"],
+    chosen: Int[np.ndarray, " chosen"],
+) -> Int[np.ndarray, "symmetries chosen"]:
+    """Which orbital each symmetry makes of each of the chosen ones.
+
+    **Raises:** `ValueError` if it is none of the orbitals.
+    """
+    moved = action(symmetries, spectrum[:, chosen])
+    overlap = np.real(spectrum.conj().T @ moved)
+    if np.any(np.abs(overlap.max(axis=0) - 1) > 1e-6):
+        raise ValueError("the orbitals of the start are not carried into one another by the symmetries")
+    return overlap.argmax(axis=0).reshape(len(symmetries), len(chosen))
