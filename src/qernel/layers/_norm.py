@@ -101,7 +101,8 @@ def _unit_jet(x: Jet, epsilon: float) -> Jet:
     row = lambda part: jnp.sum(part, axis=-1, keepdims=True) / size
     s = jax.lax.rsqrt(row(x.value**2) + epsilon)
     # electrons, coordinates, 1
-    slope = -(s**3)[:, None] * row(x.value[:, None] * x.jacobian)
+    dot = lambda a, b: jnp.matmul(a, b[..., None], precision="highest") / size
+    slope = -(s**3)[:, None] * dot(x.jacobian, x.value)
     curvature = -(s**3) * row(jnp.sum(x.jacobian**2, axis=1) + x.value * x.laplacian)
     curvature = curvature + 3 / s * jnp.sum(slope**2, axis=1)
     return Jet(

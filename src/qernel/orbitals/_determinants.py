@@ -7,24 +7,24 @@ from jaxtyping import Array, Complex, Float, Inexact
 
 @jax.custom_jvp
 def _factorise(matrices: Inexact[Array, "... n n"]):
-    """Inverse, sign and log-modulus of the determinant from ONE LU factorisation.
+    """Inverse, sign and log-modulus of the determinant from ONE LU factorisation, of [A, 1] = P⁻¹ L [U, L⁻¹P].
 
-    One batched factorisation followed by solves that depend on it: two independent batched LAPACK calls
-    in a program can deadlock XLA's CPU thread pool.
+    A permutation made of pivots is a loop of small steps; in the factorisation it comes for nothing. And one
+    batched factorisation followed by a solve that depends on it: two independent batched LAPACK calls in a
+    program can deadlock XLA's CPU thread pool.
     """
-    lu, pivots, permutation = jax.lax.linalg.lu(matrices)
     n = matrices.shape[-1]
-    diagonal = jnp.diagonal(lu, axis1=-2, axis2=-1)
+    beside = jnp.concatenate([matrices, jnp.broadcast_to(jnp.eye(n, dtype=matrices.dtype), matrices.shape)], axis=-1)
+    lu, pivots, _ = jax.lax.linalg.lu(beside)
+    upper, right = jnp.split(lu, 2, axis=-1)
+    diagonal = jnp.diagonal(upper, axis1=-2, axis2=-1)
     modulus = jnp.abs(diagonal)
     order = jnp.broadcast_to(jnp.arange(n, dtype=pivots.dtype), pivots.shape)
     swaps = jnp.sum(pivots != order, axis=-1) % 2
     phases = jnp.where(modulus > 0, diagonal / jnp.where(modulus > 0, modulus, 1).astype(lu.dtype), 0)
     sign = jnp.prod(phases, axis=-1) * (1 - 2 * swaps).astype(lu.dtype)
     log_modulus = jnp.sum(jnp.log(modulus), axis=-1)
-    right = jnp.eye(n, dtype=lu.dtype)[permutation]
-    solve = jax.lax.linalg.triangular_solve
-    lower = solve(lu, right, left_side=True, lower=True, unit_diagonal=True)
-    inverse = solve(lu, lower, left_side=True, lower=False)
+    inverse = jax.lax.linalg.triangular_solve(upper, right, left_side=True, lower=False)
     regular = (sign != 0)[..., None, None] & jnp.isfinite(inverse)
     return jnp.where(regular, inverse, 0), sign, log_modulus
 
