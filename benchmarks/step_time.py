@@ -67,7 +67,7 @@ def measure(electrons):
     def gram(trained, r, mask):
         if arguments.optimiser == "kfac":
             return derivatives(trained, r).outer_products(arguments.walkers // method.optimiser.sample)
-        return derivatives(trained, r).gram(mask)[0]
+        return derivatives(trained, r).gram(mask).matrix
 
     @compiled
     def update(trained, r, local, optimiser_state):

@@ -62,8 +62,8 @@ def alike(scores: list[Factors], few: int) -> list[Alike]:
     if rare:
         numbers, factors = zip(*rare, strict=True)
         expanded = [jnp.einsum("hwkta,hwtb->hwkab", each.left, each.right, precision="highest") for each in factors]
-        left = jnp.concatenate([block.reshape(*block.shape[:3], 1, -1) for block in expanded], axis=-1)
-        stacks.append(Alike(left[None], None, numbers, tuple(each.layout for each in factors)))
+        left = jnp.concatenate([block.reshape(*block.shape[:3], -1) for block in expanded], axis=-1)
+        stacks.append(Alike(left[None, ..., None, :], None, numbers, tuple(each.layout for each in factors)))
     return stacks
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,7 +18,7 @@ from ._factors import OuterProducts, factorised, outer_products
 from ._gram import centred_gram
 
 
-class Gram(NamedTuple):
+class Gram(eqx.Module):
     r"""Gram matrix of the centred scores, rows in the order (part, Hamiltonian, walker).
 
     `valid` are the walkers whose scores are all finite and that were asked for; the rows of the others are zero.
