@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from blackjax.base import SamplingAlgorithm
 from families import random_positions, small_family, small_qernel
 
 from qernel.ansatz import LogDensity, SlaterDeterminant, log_density
@@ -13,6 +14,7 @@ from qernel.orbitals import plane_wave_orbitals
 from qernel.presets import SpinBlocks
 from qernel.sampling import (
     BlockWalk,
+    Metropolis,
     Sampler,
     UpdatableDensity,
     effective_samples,
@@ -32,11 +34,17 @@ def barker(log_density, step_size):
     return blackjax.barker_proposal(log_density, step_size)
 
 
+def langevin_in_blackjax_form(log_density, step_size):
+    kernel = langevin(log_density, step_size)
+    return SamplingAlgorithm(kernel.init, kernel.step)
+
+
 KERNELS = {
     "random walk": random_walk,
     "block": BlockWalk(1),
     "single electron": single_electron,
     "Langevin": langevin,
+    "Langevin, BlackJAX's form": langevin_in_blackjax_form,
     "Barker": barker,
     "MALA": lambda f, s: blackjax.mala(f, s),
 }
@@ -87,8 +95,9 @@ def test_chunks_change_no_number(chunk, hamiltonians, key):
     assert np.allclose(whole.acceptance, parts.acceptance) and np.array_equal(whole.stuck, parts.stuck)
 
 
-def test_positions_are_wrapped_and_stuck_walkers_counted(key):
-    sampler = Sampler(moves=2, wrap=lambda r: r % 1.0)
+@pytest.mark.parametrize("algorithm", [random_walk, langevin])
+def test_positions_are_wrapped_and_stuck_walkers_counted(algorithm, key):
+    sampler = Sampler(algorithm, moves=2, wrap=lambda r: r % 1.0)
     start = jnp.full((1, 4, 1, 1), 0.5)
 
     def flat_or_forbidden(r, parameters):
@@ -96,8 +105,29 @@ def test_positions_are_wrapped_and_stuck_walkers_counted(key):
 
     free = sampler(flat_or_forbidden, jnp.ones(1), start, 5 * jnp.ones(1), key)
     assert np.all((free.positions >= 0) & (free.positions < 1)) and int(free.stuck[0]) == 0
+    assert np.allclose(free.acceptance, 1, atol=1e-6)
     frozen = sampler(flat_or_forbidden, -jnp.ones(1), start, jnp.ones(1), key)
     assert int(frozen.stuck[0]) == 4 and float(frozen.acceptance[0]) == 0
+    assert np.all(frozen.positions == start) and np.all(frozen.log_density == 0)
+
+
+def test_a_metropolis_kernel_begins_where_the_walkers_are(key):
+    """The turn that evaluates the density there is none of the moves."""
+    evaluated = []
+
+    def counted(log_density, step_size):
+        kernel = langevin(log_density, step_size)
+        evaluate = lambda position: evaluated.append(position) or kernel.evaluate(position)
+        return Metropolis(kernel.start, evaluate, kernel.turn)
+
+    start = jax.random.normal(key, (1, 64, 3, 2), jnp.float64)
+    tiny = Sampler(counted, moves=3)(gaussian, jnp.ones(1), start, jnp.full(1, 1e-6), key)
+    # One place in the program.
+    assert len(evaluated) == 1
+    assert 0 < np.abs(tiny.positions - start).max() < 2e-5
+    assert np.allclose(tiny.acceptance, 1, atol=1e-3) and int(tiny.stuck[0]) == 0
+    at_the_end = jax.vmap(lambda r: gaussian(r, 1.0))(tiny.positions[0])
+    assert np.allclose(tiny.log_density[0], at_the_end, rtol=1e-12)
 
 
 def test_diagnostics_know_white_noise_and_a_split_chain():

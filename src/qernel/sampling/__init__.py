@@ -10,6 +10,7 @@ from ._kernels import BlockWalk as BlockWalk
 from ._kernels import Kernel as Kernel
 from ._kernels import langevin as langevin
 from ._kernels import random_walk as random_walk
+from ._metropolis import Metropolis as Metropolis
 from ._sampler import Sampler as Sampler
 from ._sampler import Walkers as Walkers
 from ._sampler import sampling_phase as sampling_phase

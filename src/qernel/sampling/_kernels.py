@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._metropolis import Metropolis
+
 if TYPE_CHECKING:
     from blackjax.base import SamplingAlgorithm
 
 LogDensity = Callable[[Float[Array, "electrons dim"]], Float[Array, ""]]
-Kernel = Callable[[LogDensity, Float[Array, ""]], "SamplingAlgorithm"]
+Kernel = Callable[[LogDensity, Float[Array, ""]], "SamplingAlgorithm | Metropolis"]
 
 
 def random_walk(log_density: LogDensity, step_size: Float[Array, ""]) -> "SamplingAlgorithm":
@@ -75,7 +77,7 @@ class LangevinInfo(NamedTuple):
     acceptance_rate: Any
 
 
-def langevin(log_density: LogDensity, step_size: Float[Array, ""]) -> "SamplingAlgorithm":
+def langevin(log_density: LogDensity, step_size: Float[Array, ""]) -> Metropolis:
     r"""Langevin moves of all electrons at once along a drift that is limited near the nodes,
 
     $$ r' = r + \bar v\,\tau + \sqrt\tau\,\xi, \qquad
@@ -88,28 +90,30 @@ def langevin(log_density: LogDensity, step_size: Float[Array, ""]) -> "SamplingA
 
     **Source:** C. J. Umrigar, M. P. Nightingale and K. J. Runge, J. Chem. Phys. 99, 2865 (1993).
     """
-    from blackjax.base import SamplingAlgorithm
 
-    def init(position, rng_key=None):
+    def start(position):
+        return LangevinState(position, jnp.full((), -jnp.inf, position.dtype), jnp.zeros_like(position))
+
+    def evaluate(position):
         value, gradient = jax.value_and_grad(log_density)(position)
         tau = step_size.astype(position.dtype) ** 2
         velocity = jnp.nan_to_num(gradient / 2)
         square = jnp.sum(velocity**2, axis=-1, keepdims=True)
         return LangevinState(position, value, 2 / (1 + jnp.sqrt(1 + 2 * square * tau)) * velocity * tau)
 
-    def step(rng_key, state):
+    def turn(rng_key, state, new):
         # All random numbers at once: each draw is a program of half a second to compile. The half sum of two squared
         # normal numbers is distributed as minus the logarithm of a uniform one.
         draws = jax.random.normal(rng_key, (state.position.size + 2,), state.position.dtype)
         log_uniform = -jnp.sum(draws[-2:] ** 2) / 2
         width = step_size.astype(state.position.dtype)
-        noise = width * draws[:-2].reshape(state.position.shape)
-        new = init(state.position + state.drift + noise)
+        there = new.position - state.position - state.drift
         # The way back needs another noise, from the drift at the new position.
         back = state.position - new.position - new.drift
-        ratio = new.logdensity - state.logdensity + jnp.sum(noise**2 - back**2) / (2 * width**2)
+        ratio = new.logdensity - state.logdensity + jnp.sum(there**2 - back**2) / (2 * width**2)
         # A ratio that is not a number rejects.
-        accepted = jax.tree.map(lambda a, b: jnp.where(log_uniform < ratio, a, b), new, state)
-        return accepted, LangevinInfo(jnp.nan_to_num(jnp.exp(jnp.minimum(ratio, 0))))
+        kept = jax.tree.map(lambda a, b: jnp.where(log_uniform < ratio, a, b), new, state)
+        proposal = kept.position + kept.drift + width * draws[:-2].reshape(state.position.shape)
+        return kept, proposal, LangevinInfo(jnp.nan_to_num(jnp.exp(jnp.minimum(ratio, 0))))
 
-    return SamplingAlgorithm(init, step)
+    return Metropolis(start, evaluate, turn)

@@ -14,6 +14,7 @@ from qernel.compilation import compiled
 
 from ._density import DensityOfHamiltonian
 from ._kernels import random_walk
+from ._metropolis import Metropolis
 
 
 class Walkers(eqx.Module):
@@ -33,7 +34,8 @@ class Sampler(eqx.Module):
     r"""Moves walkers of many Hamiltonians with a kernel in BlackJAX form, and tunes its step.
 
     - `algorithm(log_density, step_size)` returns a `blackjax` `SamplingAlgorithm` (`init`, `step`), whose `info` has an
-      `acceptance_rate`: any BlackJAX algorithm and any kernel of one's own of this form.
+      `acceptance_rate`: any BlackJAX algorithm and any kernel of one's own of this form; or a
+      [`Metropolis`][qernel.sampling.Metropolis] kernel.
     - `moves` kernel steps make one sampling phase.
     - after each phase, per Hamiltonian, $\log\sigma \leftarrow \log\sigma + g\,(a - a^*)$ with the mean acceptance a,
       the target $a^*$ = `target_acceptance` and gain g = `gain`; `gain=0` freezes the step.
@@ -88,14 +90,28 @@ class Sampler(eqx.Module):
             parameters, step = of_hamiltonian
             algorithm = self.algorithm(DensityOfHamiltonian(log_density, parameters), step)
 
+            def rate(info):
+                return jnp.nan_to_num(jnp.asarray(info.acceptance_rate, float))
+
             def move(carry, number):
                 state, total, moved = carry
                 new, info = algorithm.step(jax.random.fold_in(key, number), state)
-                rate = jnp.nan_to_num(jnp.asarray(info.acceptance_rate, float))
-                return (new, total + rate, moved | jnp.any(new.position != state.position)), None
+                return (new, total + rate(info), moved | jnp.any(new.position != state.position)), None
 
-            start = (algorithm.init(position), jnp.zeros((), float), jnp.zeros((), bool))
-            return jax.lax.scan(move, start, jnp.arange(self.moves))[0]
+            def turn(carry, number):
+                (state, total, moved), proposal = carry
+                new, proposal, info = algorithm.turn(
+                    jax.random.fold_in(key, number), state, algorithm.evaluate(proposal)
+                )
+                # The first turn evaluates where the chain begins and is no move.
+                total = total + jnp.where(number > 0, rate(info), 0)
+                return ((new, total, moved | jnp.any(new.position != state.position)), proposal), None
+
+            begin = jnp.zeros((), float), jnp.zeros((), bool)
+            if isinstance(algorithm, Metropolis):
+                first = ((algorithm.start(position), *begin), position)
+                return jax.lax.scan(turn, first, jnp.arange(1 + self.moves))[0][0]
+            return jax.lax.scan(move, (algorithm.init(position), *begin), jnp.arange(self.moves))[0]
 
         of_hamiltonians = (parameters, step_size)
         states, total, moved = map_walkers(chain, of_hamiltonians, (positions, keys), shape[1], self.chunk)

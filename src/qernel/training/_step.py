@@ -71,9 +71,7 @@ def _placed_as(model, array):
 
 
 @compiled
-def measure_and_update(
-    state: TrainingState, family: Family, method: Method
-) -> tuple[TrainingState, dict[str, Any]]:
+def measure_and_update(state: TrainingState, family: Family, method: Method) -> tuple[TrainingState, dict[str, Any]]:
     """What follows the moves in a step: the new state, and facts for the report."""
     energies = local_energies(
         state.ansatz, family.hamiltonian, state.positions, family.parameters, method.laplacian, method.energy_chunk
