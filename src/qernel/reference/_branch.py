@@ -128,9 +128,10 @@ def crystal_branch(
 ) -> OrbitalBranch:
     """Hartree-Fock orbitals of the crystal along a family, also where it is only metastable.
 
-    Starts from Gaussians on the sites at the largest coordinate and continues to the smallest, each from its
-    neighbour. Where the crystal has lost even metastability (an orbital overlaps its neighbour by less than
-    a half) the last crystal orbitals are kept.
+    Starts from Gaussians on the sites at the largest coordinate and continues to the smallest, each from the line
+    through the two before it. All symmetries of the sites that every member of the family has are kept. Where the
+    crystal has lost even metastability (an orbital overlaps its neighbour by less than a half) the last crystal
+    orbitals are kept.
 
     **Arguments:** as for `crystal_start`.
     """
