@@ -311,6 +311,18 @@ def test_symmetries_are_those_of_every_potential():
     fewer = crystal_symmetries(striped, sites, parameters)
     assert len(full) == 18 and len(np.unique(full.rotations, axis=0)) == 6
     assert 0 < len(fewer) < len(full) and len(full) % len(fewer) == 0
+    # Sites that are nearly symmetric have no symmetries: their phases would be wrong.
+    rounded = crystal_symmetries(hamiltonian, np.round(sites, 4), parameters)
+    assert len(rounded) < len(full)
+    branch = crystal_branch(moire_family(MATERIAL, 3, (6, 0), [20.0]), sites=np.round(sites, 4))
+    functional = mean_field(hamiltonian, parameters, branch.waves)
+    symmetric = hartree_fock(hamiltonian, parameters, crystal_start(hamiltonian, parameters, sites=sites))
+    energies, _ = functional(tuple(c[0] for c in branch.coefficients))
+    assert sum(energies.values()) == pytest.approx(symmetric.energy, abs=1e-7)
+    cell = square(40.0)
+    elsewhere = Hamiltonian(Kinetic(), {"coulomb": Ewald(cell)}, (6, 0), cell=cell)
+    with pytest.raises(ValueError, match="are they of its cell"):
+        hartree_fock(elsewhere, None, random_start(elsewhere, seed=0), symmetries=full)
     both = crystal_symmetries(hamiltonian, sites, parameters, moire_parameters(MATERIAL, 0.0))
     assert len(both) == len(full)
     with pytest.raises(ValueError, match="does not have all of the symmetries"):

@@ -141,7 +141,7 @@ def crystal_branch(
     if sites is None:
         sites = crystal_sites(hamiltonian, family.select(deepest), cutoff=cutoff, seed=seed)
     members = [family.select(i) for i in range(family.size)]
-    symmetries = crystal_symmetries(hamiltonian, np.asarray(sites, np.float64), *members)
+    symmetries = crystal_symmetries(hamiltonian, np.asarray(sites, np.float64), *members, cutoff=cutoff)
 
     # Energies are then good to 1e-5 meV per electron, and a network starts from the orbitals.
     tolerance, solved = 1e-5, []

@@ -25,6 +25,29 @@ class Descended(NamedTuple):
     iterations: int
 
 
+class _Variables(NamedTuple):
+    """Matrices of coefficients as one vector of real numbers, without the waves that an orbital may not contain."""
+
+    masks: tuple[Bool[np.ndarray, "basis _"], ...]
+    complex_orbitals: bool
+
+    def vector(self, matrices: list[np.ndarray]) -> np.ndarray:
+        if self.complex_orbitals:
+            parts = [to_exponentials(m)[mask] for m, mask in zip(matrices, self.masks, strict=True)]
+            return np.concatenate(parts).view(np.float64)
+        return np.concatenate([m.ravel() for m in matrices])
+
+    def matrices(self, x: np.ndarray) -> list[np.ndarray]:
+        values, out, offset = x.view(np.complex128) if self.complex_orbitals else x, [], 0
+        for mask in self.masks:
+            count = int(mask.sum())
+            full = np.zeros(mask.shape, dtype=values.dtype)
+            full[mask] = values[offset : offset + count]
+            out.append(from_exponentials(full) if self.complex_orbitals else full)
+            offset += count
+        return out
+
+
 def descend(
     functional: Functional | SymmetricFunctional,
     start: tuple[Num[np.ndarray, "basis _"], ...],
@@ -43,7 +66,6 @@ def descend(
     `allowed` marks, for complex orbitals, which e^{iG·r} (ordered 0, G₁, -G₁, ...) each orbital may
     contain: its momentum. `tolerance` bounds the largest component of (1 - P) F C, in Ha*.
     """
-    complex_orbitals = any(np.iscomplexobj(c) for c in start)
     kinetic = functional.kinetic
     electrons = sum(c.shape[1] for c in start)
     mean_kinetic = sum(float(np.sum(kinetic * np.abs(c) ** 2)) for c in start) / electrons
@@ -53,26 +75,11 @@ def descend(
 
     begin = functional.independent(start)
     masks = tuple(np.ones(c.shape, dtype=bool) for c in begin) if allowed is None else allowed
-
-    def pack(matrices: list[np.ndarray]) -> np.ndarray:
-        if complex_orbitals:
-            parts = [to_exponentials(m)[mask] for m, mask in zip(matrices, masks, strict=True)]
-            return np.concatenate(parts).view(np.float64)
-        return np.concatenate([m.ravel() for m in matrices])
-
-    def unpack(x: np.ndarray) -> list[np.ndarray]:
-        values, out, offset = x.view(np.complex128) if complex_orbitals else x, [], 0
-        for mask in masks:
-            count = int(mask.sum())
-            full = np.zeros(mask.shape, dtype=values.dtype)
-            full[mask] = values[offset : offset + count]
-            out.append(from_exponentials(full) if complex_orbitals else full)
-            offset += count
-        return out
+    variables = _Variables(masks, any(np.iscomplexobj(c) for c in start))
 
     def evaluate(x: np.ndarray):
         orbitals, back = [], []
-        for free in functional.whole(tuple(scale * y for y in unpack(x))):
+        for free in functional.whole(tuple(scale * y for y in variables.matrices(x))):
             # (X†X)^{-1/2}: X stays near orthonormal, so that squaring it loses nothing.
             values, vectors = np.linalg.eigh(free.conj().T @ free)
             back.append((vectors / np.sqrt(np.maximum(values, 1e-300))) @ vectors.conj().T)
@@ -81,7 +88,7 @@ def descend(
         slopes = tuple(f - c @ (c.conj().T @ f) for f, c in zip(forces, orbitals, strict=True))
         residual = max(float(np.abs(slope).max(initial=0.0)) for slope in slopes)
         latest[:] = [x.copy(), tuple(orbitals), energies, forces, residual]
-        gradient = pack([2 * scale * g for g in functional.pulled_back(slopes, tuple(back))])
+        gradient = variables.vector([2 * scale * g for g in functional.pulled_back(slopes, tuple(back))])
         return sum(energies.values()), gradient
 
     latest: list = []
@@ -90,7 +97,7 @@ def descend(
     for _ in range(5):
         result = scipy.optimize.minimize(
             evaluate,
-            pack([c / scale for c in begin]),
+            variables.vector([c / scale for c in begin]),
             jac=True,
             method="L-BFGS-B",
             options={

@@ -1,7 +1,6 @@
 """The symmetries of a crystal, and what they make of plane waves."""
 
 import dataclasses
-import functools
 import itertools
 
 import numpy as np
@@ -53,12 +52,16 @@ class WaveAction:
 
     def __init__(self, group: SpaceGroup, waves: PlaneWaves):
         signed = waves.signed_integers
-        size = np.abs(signed).max(axis=0, initial=0)
-        box = tuple(2 * size + 1)
-        position = np.zeros(box, np.int64)
-        position[tuple((signed + size).T)] = np.arange(len(signed))
-        self._places = [position[tuple((signed @ m + size).T)] for m in group.rotations]
+        kinds, which = np.unique(group.rotations, axis=0, return_inverse=True)
+        numbers = {tuple(n): i for i, n in enumerate(signed.tolist())}
+        places = [np.array([numbers.get(tuple(n), -1) for n in (signed @ m).tolist()]) for m in kinds]
+        if any(np.any(place < 0) for place in places):
+            raise ValueError("the symmetries carry plane waves to others that the basis has not: are they of its cell?")
+        self._places = [places[kind] for kind in which.ravel()]
         self._phases = [group.phases(g, signed[place]) for g, place in enumerate(self._places)]
+
+    def __len__(self) -> int:
+        return len(self._places)
 
     def __call__(
         self, symmetries: Int[np.ndarray, " chosen"], spectrum: Complex[np.ndarray, "basis orbitals"]
@@ -71,20 +74,22 @@ class WaveAction:
         return moved.reshape(-1, len(spectrum)).T
 
 
-wave_action = functools.lru_cache(maxsize=2)(WaveAction)
-
-
 def crystal_symmetries(
-    hamiltonian: Hamiltonian, sites: Float[np.ndarray, "electrons dim"], *parameters: PyTree
+    hamiltonian: Hamiltonian,
+    sites: Float[np.ndarray, "electrons dim"],
+    *parameters: PyTree,
+    cutoff: float | None = None,
 ) -> SpaceGroup:
     """The symmetries of a crystal: they carry the sites of each spin into themselves and keep the potentials.
 
     Rotations, reflections and translations that keep the supercell and every one-body potential, whatever it is.
+    Sites must meet their images to 1e-10 of the cell, as those of `crystal_sites` do: others have fewer symmetries.
 
     **Arguments:**
 
     - `sites`: in effective Bohr radii, spin up first.
     - `parameters`: of one Hamiltonian, or of several, whose common symmetries are found.
+    - `cutoff`: of the plane waves whose grid carries the potentials; see `default_cutoff`.
     """
     cell, up = periodic_cell(hamiltonian), hamiltonian.electrons[0]
     rotations, shifts = [], []
@@ -96,7 +101,7 @@ def crystal_symmetries(
             rotations.append(m)
             shifts.append(shift)
     group = SpaceGroup(cell, np.array(rotations), np.array(shifts))
-    waves = plane_waves(hamiltonian)
+    waves = plane_waves(hamiltonian, cutoff)
     for member in parameters:
         group = group.select(kept_by_potential(mean_field(hamiltonian, member, waves), group))
     return group.select(_carries(group, sites[:up]) & _carries(group, sites[up:]))
@@ -141,7 +146,8 @@ def _carries(group: SpaceGroup, sites: Float[np.ndarray, "sites dim"]) -> Bool[n
     moved = np.einsum("gab,nb->gna", group.cartesian_rotations(), sites) + group.shifts[:, None]
     distance, found = tree.query(fractions(moved))
     onto = np.all(np.sort(found, axis=1) == np.arange(len(sites)), axis=1)
-    return onto & np.all(distance < 1e-5, axis=1)
+    # Phases of the shortest waves, 2π n δ, must be right to 1e-6: a density is averaged by them.
+    return onto & np.all(distance < 1e-10, axis=1)
 
 
 def find_images(

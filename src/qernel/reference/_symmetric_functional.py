@@ -1,7 +1,6 @@
 """Hartree-Fock of orbitals that the symmetries of a crystal carry into one another, at the price of few of them."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import scipy.fft
@@ -10,7 +9,7 @@ from jaxtyping import Complex, Float, Int, Num
 from ..orbitals import from_exponentials, real_from_exponentials, to_exponentials
 from ._functional import Functional
 from ._grid import Grid
-from ._space_group import SpaceGroup, find_images, wave_action
+from ._space_group import SpaceGroup, WaveAction, find_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +41,8 @@ class SymmetricFunctional:
 
     def __init__(self, functional: Functional, group: SpaceGroup, start: tuple[Num[np.ndarray, "basis _"], ...]):
         self.functional = functional
-        self._group, self._action = group, wave_action(group, functional.grid.waves)
+        self._action = WaveAction(group, functional.grid.waves)
+        self._density_average = _density_average(group, functional.grid)
         self._representatives = tuple(self._find(c) for c in start)
 
     @property
@@ -63,7 +63,7 @@ class SymmetricFunctional:
 
     def _find(self, coefficients: Num[np.ndarray, "basis orbitals"]) -> list[_Representative]:
         spectrum, left = to_exponentials(coefficients), np.ones(coefficients.shape[1], bool)
-        everything, found = np.arange(len(self._group)), []
+        everything, found = np.arange(len(self._action)), []
         while left.any():
             index = int(left.argmax())
             images = find_images(self._action, everything, spectrum, np.array([index]))[:, 0]
@@ -77,7 +77,7 @@ class SymmetricFunctional:
         return found
 
     def _symmetric(self, density: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        target, source, weight = _density_average(self._group, self.grid)
+        target, source, weight = self._density_average
         spectrum, averaged = np.asarray(scipy.fft.fftn(density)).ravel(), np.zeros(density.size, np.complex128)
         np.add.at(averaged, target, weight * spectrum[source])
         return np.real(np.asarray(scipy.fft.ifftn(averaged.reshape(density.shape))))
@@ -141,7 +141,6 @@ class SymmetricFunctional:
         return energies, self.independent(self.whole(tuple(forces)))
 
 
-@functools.lru_cache(maxsize=4)
 def _density_average(
     group: SpaceGroup, grid: Grid
 ) -> tuple[Int[np.ndarray, " waves"], Int[np.ndarray, " waves"], Complex[np.ndarray, " waves"]]:
