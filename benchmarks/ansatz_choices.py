@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qernel.observables import evaluate, results
+from qernel.evaluation import evaluate, results
 from qernel.presets import build, preset
 from qernel.sampling import Sampler
 from qernel.training import burn_in, train

@@ -22,8 +22,10 @@ import jax
 import numpy as np
 
 from qernel.ansatz import MomentumProjected
-from qernel.hamiltonian import Hamiltonian, moire_parameters
-from qernel.observables import density, evaluate, moire_supercell, results, structure_factor
+from qernel.hamiltonian import Hamiltonian
+from qernel.systems.moire import moire_parameters
+from qernel.evaluation import evaluate, results
+from qernel.observables import density, moire_supercell, structure_factor
 from qernel.presets import build, preset
 from qernel.reference import exact_diagonalisation
 from qernel.sampling import Sampler

@@ -18,11 +18,12 @@ from published_sizes import problem
 from rich.console import Console
 
 from qernel.cli._commands import configuration_of
-from qernel.cli._training import restore
+from qernel.run_directory._training import restore
 from qernel.compilation import compiled
 from qernel.gradient import local_energies
 from qernel.presets import build
-from qernel.training import RunDirectory, move_walkers
+from qernel.run_directory import RunDirectory
+from qernel.training import move_walkers
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--electrons", type=int, nargs="*", default=[6, 24, 54])

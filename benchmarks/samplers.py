@@ -16,11 +16,12 @@ from rich.console import Console
 
 from qernel.ansatz import LogDensity, SlaterDeterminant, log_density
 from qernel.cli._commands import configuration_of
-from qernel.cli._training import restore
+from qernel.run_directory._training import restore
 from qernel.orbitals import plane_wave_orbitals
 from qernel.presets import build, preset
 from qernel.sampling import BlockWalk, Sampler, efficiency, langevin, random_walk, single_electron
-from qernel.training import RunDirectory, move_walkers, train_step
+from qernel.run_directory import RunDirectory
+from qernel.training import move_walkers, train_step
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("run", nargs="?")

@@ -4,8 +4,8 @@ import jax
 from compose_ansatz import two_phases
 
 from qernel.check import check_ansatz
-from qernel.hamiltonian import moire_family
-from qernel.units import Material
+from qernel.systems.moire import moire_family
+from qernel.systems.moire import Material
 
 
 # --8<-- [start:check]

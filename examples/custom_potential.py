@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from qernel.ansatz import qernel
 from qernel.hamiltonian import AbstractPotential, Ewald, Family, Hamiltonian, Kinetic
 from qernel.lattice import PeriodicDistance, triangular
-from qernel.observables import evaluate, format_table, results
+from qernel.evaluation import evaluate, format_table, results
 from qernel.orbitals import PlaneWaves, plane_wave_orbitals
 from qernel.sampling import Sampler
 from qernel.training import Method, burn_in, initial_positions, initial_state, train

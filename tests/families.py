@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from qernel.ansatz import Qernel, qernel
-from qernel.hamiltonian import Family, moire_family
+from qernel.hamiltonian import Family
+from qernel.systems.moire import moire_family
 from qernel.lattice import PeriodicDistance
 from qernel.orbitals import ExpandedOrbitals, PlaneWaves
-from qernel.units import Material
+from qernel.systems.moire import Material
 
 MATERIAL = Material()
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from qernel.hamiltonian import moire_family
-from qernel.observables import Evaluation, moire_lattice, zone_corners
-from qernel.units import Material
+from qernel.systems.moire import moire_family
+from qernel.evaluation import Evaluation
+from qernel.observables import moire_lattice, zone_corners
+from qernel.systems.moire import Material
 
 MATERIAL = Material()
 

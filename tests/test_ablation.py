@@ -12,10 +12,10 @@ import xarray
 from tiny_problem import TINY, tiny_config, tiny_problem
 
 from qernel.cli import main
-from qernel.cli._ablation import at_depth, variants
+from qernel.studies.ablation._ablate import at_depth, variants
 from qernel.layers import trainable
-from qernel.observables import ablation_error, ablation_verdict
-from qernel.observables._ablation import seed_mean
+from qernel.studies.ablation import ablation_error, ablation_verdict
+from qernel.studies.ablation._analysis import seed_mean
 from qernel.presets import load
 
 

@@ -17,15 +17,8 @@ from tiny_problem import small_problem
 
 from qernel.layers import Frozen
 from qernel.optimise import KFAC, StochasticReconfiguration
-from qernel.training import (
-    CheckpointError,
-    CheckpointWriter,
-    checkpoint_steps,
-    load_checkpoint,
-    make_mesh,
-    set_damaged_aside,
-    train,
-)
+from qernel.run_directory import CheckpointError, CheckpointWriter, checkpoint_steps, load_checkpoint, set_damaged_aside
+from qernel.training import make_mesh, train
 
 
 class Holder(eqx.Module):

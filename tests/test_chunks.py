@@ -12,7 +12,7 @@ from tiny_problem import small_problem, tiny_problem
 from qernel.ansatz import log_density
 from qernel.chunks import memory_budget
 from qernel.gradient import fitting_chunk
-from qernel.observables import evaluate
+from qernel.evaluation import evaluate
 from qernel.presets import ConfigurationError, parse
 from qernel.sampling import Sampler
 from qernel.training import burn_in, train, train_step, with_fitting_chunks

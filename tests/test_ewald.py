@@ -9,16 +9,7 @@ import numpy as np
 import pytest
 
 from qernel.hamiltonian import Ewald
-from qernel.lattice import (
-    Lattice,
-    bcc,
-    cubic,
-    fcc,
-    oblique,
-    square,
-    supercell,
-    triangular,
-)
+from qernel.lattice import Lattice, bcc, cubic, fcc, oblique, square, supercell, triangular
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
 PLANE = json.loads((FOLDER / "ewald2d.json").read_text())

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import qernel.reference._exact as exact_module
-from qernel.hamiltonian import Ewald, Hamiltonian, Kinetic, moire_hamiltonian, moire_parameters
+from qernel.hamiltonian import Ewald, Hamiltonian, Kinetic
+from qernel.systems.moire import moire_hamiltonian, moire_parameters
 from qernel.lattice import Lattice, supercell, triangular
 from qernel.reference import basis_limit, bloch_orbitals, exact_diagonalisation, hartree_fock
 from qernel.reference._momentum_group import MomentumGroup
-from qernel.units import Material
+from qernel.systems.moire import Material
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
 MATERIAL = Material()

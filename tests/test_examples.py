@@ -10,8 +10,8 @@ import pytest
 
 from qernel.ansatz import DifferentiableAnsatz
 from qernel.check import laplacian_difference
-from qernel.hamiltonian import moire_family
-from qernel.units import Material
+from qernel.systems.moire import moire_family
+from qernel.systems.moire import Material
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

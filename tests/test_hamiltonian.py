@@ -17,16 +17,12 @@ from qernel.hamiltonian import (
     Hamiltonian,
     Harmonic,
     Kinetic,
-    MoireParameters,
-    MoirePotential,
     Nuclei,
     Potential,
-    moire_family,
-    moire_hamiltonian,
-    moire_parameters,
 )
+from qernel.systems.moire import MoireParameters, MoirePotential, moire_family, moire_hamiltonian, moire_parameters
 from qernel.lattice import Lattice, cubic, square, supercell, triangular
-from qernel.units import Material
+from qernel.systems.moire import Material
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
 

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qernel.hamiltonian import Coulomb, Ewald, Hamiltonian, Kinetic, Potential, moire_family, moire_parameters
-from qernel.hamiltonian import moire_hamiltonian as hamiltonian_of
+from qernel.hamiltonian import Coulomb, Ewald, Hamiltonian, Kinetic, Potential
+from qernel.systems.moire import moire_family, moire_parameters
+from qernel.systems.moire import moire_hamiltonian as hamiltonian_of
 from qernel.lattice import Lattice, cubic, square, supercell, triangular
 from qernel.orbitals import InterpolatedOrbitals, PlaneWaves, from_exponentials
 from qernel.reference import (
@@ -32,7 +33,7 @@ from qernel.reference import (
     random_start,
 )
 from qernel.reference._problem import mean_field
-from qernel.units import Material
+from qernel.systems.moire import Material
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
 MATERIAL = Material()

@@ -15,7 +15,7 @@ from tiny_problem import TINY, tiny_config
 from qernel import hosts
 from qernel.cli._joined import joined
 from qernel.presets import build
-from qernel.training import checkpoint_steps, load_checkpoint
+from qernel.run_directory import checkpoint_steps, load_checkpoint
 
 PRECISION = "training.precision=double"
 

@@ -13,30 +13,25 @@ import pytest
 from synthetic_evaluations import MATERIAL, evaluation_of, family_of
 
 from qernel.ansatz import LogPsi
-from qernel.hamiltonian import Family, Hamiltonian, Harmonic, Kinetic, Potential, moire_family
+from qernel.hamiltonian import Family, Hamiltonian, Harmonic, Kinetic, Potential
+from qernel.systems.moire import moire_family
 from qernel.laplacian import HessianTrace
 from qernel.lattice import oblique, rectangular, supercell, triangular
-from qernel.observables import (
+from qernel.evaluation import (
     columns,
     evaluate,
-    findings,
     format_table,
-    known_values,
-    moire_supercell,
     read_netcdf,
-    read_training,
     results,
-    slope_check,
-    steepest_stretch,
-    transition,
-    translation_average,
     v_score,
-    verdict,
     with_error,
     write_csv,
     write_netcdf,
-    zone_corners,
 )
+from qernel.judgement import findings, slope_check, steepest_stretch, transition, verdict
+from qernel.observables import moire_supercell, translation_average, zone_corners
+from qernel.run_directory import read_training
+from qernel.systems.moire import known_values
 from qernel.orbitals import ExpandedOrbitals, PlaneWaves
 from qernel.orbitals._determinants import log_sum_determinants
 from qernel.sampling import Sampler

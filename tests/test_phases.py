@@ -15,28 +15,29 @@ from tiny_problem import TINY, tiny_config, tiny_problem
 
 from qernel.ansatz import AtParameters, CompetingPhases, MomentumProjected, SlaterDeterminant
 from qernel.cli import main
-from qernel.cli._training import in_recorded_phases
+from qernel.run_directory._training import in_recorded_phases
 from qernel.gradient import local_energies
 from qernel.hamiltonian import Family, InPhase, in_phases
 from qernel.laplacian import ForwardLaplacian, HessianTrace
 from qernel.layers import trainable
-from qernel.observables import (
+from qernel.evaluation import (
     add_phases,
     columns,
     format_table,
     lowest_phases,
-    moire_supercell,
     phase_crossing,
     read_netcdf,
-    read_training,
     results,
     separate_phases,
-    verdict,
 )
+from qernel.judgement import verdict
+from qernel.observables import moire_supercell
+from qernel.run_directory import read_training
 from qernel.orbitals import ExpandedOrbitals
 from qernel.plotting import energy_figure
 from qernel.presets import ConfigurationError
-from qernel.training import RunDirectory, initial_positions, retire_phases
+from qernel.run_directory import RunDirectory
+from qernel.training import initial_positions, retire_phases
 
 SEPARATE = (
     *TINY,

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from synthetic_evaluations import MATERIAL, evaluation_of, family_of
 from test_observables import record_file
 
-from qernel.observables import results, write_netcdf
+from qernel.evaluation import results, write_netcdf
 from qernel.plotting import (
     density_figure,
     draw,

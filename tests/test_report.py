@@ -25,7 +25,8 @@ from tiny_problem import tiny_config
 from qernel.cli import main
 from qernel.hamiltonian import Family, Hamiltonian, Harmonic, Kinetic
 from qernel.lattice import square
-from qernel.observables import Evaluation, read_netcdf, results, verdict, with_error, write_csv, write_netcdf
+from qernel.evaluation import Evaluation, read_netcdf, results, with_error, write_csv, write_netcdf
+from qernel.judgement import verdict
 from qernel.presets import to_toml
 from qernel.report import write_report
 from qernel.report._cell_drawing import cell_drawing

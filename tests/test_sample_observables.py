@@ -11,17 +11,15 @@ import pytest
 from synthetic_evaluations import MATERIAL, evaluation_of, family_of
 
 from qernel.ansatz import LogPsi
-from qernel.hamiltonian import Family, Hamiltonian, Kinetic, Potential, moire_family
+from qernel.hamiltonian import Family, Hamiltonian, Kinetic, Potential
+from qernel.systems.moire import moire_family
 from qernel.lattice import Lattice, cubic, oblique
+from qernel.evaluation import add_momentum_distribution, columns, evaluate, results
 from qernel.observables import (
     Estimate,
     WalkerMeans,
-    add_momentum_distribution,
-    columns,
-    crystal_order,
     density,
     estimate,
-    evaluate,
     localisation_length,
     moire_lattice,
     momentum_distribution,
@@ -29,12 +27,12 @@ from qernel.observables import (
     one_body_density_matrix,
     pair_correlation,
     pair_map,
-    results,
     spin_density,
     structure_factor,
     walker_means,
     zone_corners,
 )
+from qernel.systems.moire import crystal_order
 from qernel.plotting import momentum_distribution_figure, pair_correlation_figure
 from qernel.sampling import Sampler, Walkers
 

@@ -10,9 +10,11 @@ from tiny_problem import TINY, tiny_config
 
 from qernel.cli import main
 from qernel.cli._arguments import is_size, spread_values
-from qernel.cli._scaling import cell_of, settings_of
+from qernel.studies.scaling._scale import cell_of, settings_of
 from qernel.lattice import supercell, triangular, triangular_index
-from qernel.observables import growth, order_transition, results, scaling_rows, scaling_verdict, zone_corners
+from qernel.evaluation import results
+from qernel.observables import zone_corners
+from qernel.studies.scaling import growth, order_transition, scaling_rows, scaling_verdict
 from qernel.presets import ConfigurationError, load
 
 SIZES = [1, 3, 4, 7, 9, 12, 13, 16, 21, 27, 36, 48, 49]

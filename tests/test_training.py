@@ -11,31 +11,34 @@ from rich.console import Console
 from tiny_problem import TINY, Small, small_problem, tiny_problem
 
 from qernel.ansatz import Derivatives
-from qernel.cli._training import PendingCheck, train_in
-from qernel.hamiltonian import Hamiltonian, Harmonic, Kinetic, moire_family
+from qernel.run_directory._training import PendingCheck, train_in
+from qernel.hamiltonian import Hamiltonian, Harmonic, Kinetic
+from qernel.systems.moire import moire_family
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 from qernel.layers import trainable
 from qernel.presets import build, preset
 from qernel.reference import crystal_sites
-from qernel.training import (
-    METRICS,
+from qernel.run_directory import (
     CheckpointWriter,
+    METRICS,
     MetricsWriter,
     RunDirectory,
+    checkpoint_steps,
+    load_checkpoint,
+    read_metrics,
+)
+from qernel.training import (
     TrainingFault,
     burn_in,
     check_laplacian,
-    checkpoint_steps,
     compile_step,
     diagnose,
     initial_positions,
-    load_checkpoint,
     make_mesh,
-    read_metrics,
     train,
     train_step,
 )
-from qernel.units import Material
+from qernel.systems.moire import Material
 
 # ------------------------------------------------------------------------------- the loop
 

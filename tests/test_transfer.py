@@ -11,10 +11,11 @@ from tiny_problem import TINY, tiny_config, tiny_problem
 from typer.testing import CliRunner
 
 from qernel.cli._main import app
-from qernel.cli._transfer import with_network_of
+from qernel.runs._transfer import with_network_of
 from qernel.layers import trainable
 from qernel.presets import build, load, to_toml
-from qernel.training import CheckpointWriter, RunDirectory, transferred
+from qernel.run_directory import CheckpointWriter, RunDirectory
+from qernel.training import transferred
 
 LARGER = ("system.supercell=4", "system.electrons=[8,0]", "ansatz.feature_shells=4", "ansatz.pair_shells=5")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qernel.lattice import triangular
-from qernel.units import Material
+from qernel.systems.moire import Material
 
 REFERENCE = json.loads((pathlib.Path(__file__).parent / "reference" / "units.json").read_text())
 

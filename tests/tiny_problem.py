@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import Array
 
 from qernel.ansatz import LogPsi
-from qernel.hamiltonian import moire_family
+from qernel.systems.moire import moire_family
 from qernel.optimise import StochasticReconfiguration
 from qernel.presets import build, preset
 from qernel.sampling import Sampler
 from qernel.training import Method, initial_positions, initial_state
-from qernel.units import Material
+from qernel.systems.moire import Material
 
 TINY = (
     "system.supercell=2",

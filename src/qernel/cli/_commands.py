@@ -7,15 +7,16 @@ from typing import Any
 from rich.console import Console
 
 from qernel import hosts
-from qernel.presets import DEFAULT_PRESET, Config, Problem, build, load, preset_names, to_toml
-from qernel.training import RunDirectory, TrainingState, write_atomically
+from qernel.presets import Config, DEFAULT_PRESET, Problem, build, load, preset_names, to_toml
+from qernel.run_directory import RunDirectory, write_atomically
+from qernel.training import TrainingState
 
 from ._errors import Interrupted
-from ._evaluation import evaluate_in, write
-from ._provenance import provenance
+from qernel.run_directory import evaluate_in, write
+from qernel.run_directory import provenance
 from ._report import finish
-from ._training import restore, start, train_in
-from ._transfer import begun_from, with_network_of
+from qernel.run_directory import restore, start, train_in
+from qernel.runs import begun_from, with_network_of
 
 
 def run(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ._provenance import versions
+from qernel.run_directory import versions
 
 
 def check_machine(console: Console) -> None:
@@ -78,20 +78,11 @@ def replay(path: Path, console: Console) -> None:
     """Repeat the first failing step of a run that stopped with a fault, and say what is not finite."""
     import jax
 
-    from qernel.training import (
-        RunDirectory,
-        checkpoint_steps,
-        diagnose,
-        fitting_mesh,
-        load_checkpoint,
-        shard_family,
-        shard_state,
-        step_failed,
-        train_step,
-    )
+    from qernel.run_directory import RunDirectory, checkpoint_steps, load_checkpoint
+    from qernel.training import diagnose, fitting_mesh, shard_family, shard_state, step_failed, train_step
 
     from ._commands import built, configuration_of
-    from ._training import in_recorded_phases
+    from qernel.run_directory import in_recorded_phases
 
     directory = RunDirectory(path)
     config = configuration_of(directory, [])

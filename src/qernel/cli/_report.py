@@ -4,8 +4,10 @@ from typing import Any
 
 from rich.console import Console
 
-from qernel.observables import TrainingRecord, format_table, read_training, verdict
-from qernel.training import RunDirectory, read_metrics
+from qernel.evaluation import format_table
+from qernel.judgement import verdict
+from qernel.run_directory import TrainingRecord, read_training
+from qernel.run_directory import RunDirectory, read_metrics
 
 
 def finish(

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qernel.observables import read_netcdf, read_training
+from qernel.evaluation import read_netcdf
+from qernel.run_directory import read_training
 
 from ._density import density_figure
 from ._energy import energy_figure

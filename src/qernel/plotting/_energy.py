@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qernel.observables import KnownValues, known_values, separate_phases
+from qernel.evaluation import separate_phases
+from qernel.systems.moire import KnownValues, known_values
 
 from ._style import (
     BLACK,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from qernel.observables import slope_check
+from qernel.judgement import slope_check
 
 from ._style import BLACK, RED, axis_text, in_order, new_figure, shade_transition
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from qernel.observables import transition
+from qernel.judgement import transition
 
 if TYPE_CHECKING:
     import xarray

@@ -15,23 +15,16 @@ from qernel.hamiltonian import Family, InPhase, in_phases
 from qernel.lattice import PeriodicDistance, shells
 from qernel.layers import ConditionRouter, ElectronRouter, JointRouter, Softmax, Spline, SquaredReLU, TopK
 from qernel.observables import moire_supercell
-from qernel.optimise import (
-    KFAC,
-    AbstractOptimiser,
-    Cholesky,
-    ConjugateGradients,
-    FirstOrder,
-    StochasticReconfiguration,
-)
+from qernel.optimise import AbstractOptimiser, Cholesky, ConjugateGradients, FirstOrder, KFAC, StochasticReconfiguration
 from qernel.orbitals import PlaneWaves
 from qernel.precision import precision
 from qernel.reference import crystal_sites, default_cutoff
 from qernel.sampling import Sampler, langevin, random_walk, single_electron
 from qernel.training import Method, TrainingState, initial_positions, initial_state
-from qernel.units import Material
+from qernel.systems.moire import Material
 
 from ._config import AnsatzConfig, Config, OptimiserConfig, SamplingConfig
-from ._references import family_of, reference_orbitals
+from qernel.systems.moire import family_of, reference_orbitals
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from qernel.observables import LIMITS, known_values, with_error
+from qernel.evaluation import with_error
+from qernel.observables import LIMITS
+from qernel.systems.moire import known_values
 
 from ._record import Record
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from qernel.observables import known_values, transition
+from qernel.judgement import transition
+from qernel.systems.moire import known_values
 
 from ._axis import Axis, axis_of
 from ._record import Record

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qernel.observables import Finding, TrainingRecord, findings, read_netcdf, read_training
+from qernel.evaluation import read_netcdf
+from qernel.judgement import Finding, findings
+from qernel.run_directory import TrainingRecord, read_training
 from qernel.presets import Config, parse
-from qernel.training import RunDirectory, read_metrics
+from qernel.run_directory import RunDirectory, read_metrics
 
 if TYPE_CHECKING:
     import xarray

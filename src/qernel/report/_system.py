@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from qernel.units import Material
+from qernel.systems.moire import Material
 
 from ._axis import axis_of
 from ._record import Record

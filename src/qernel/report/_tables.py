@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from qernel.observables import LIMITS, kinetic_sigma, known_values, slope_check, with_error
+from qernel.evaluation import with_error
+from qernel.judgement import kinetic_sigma, slope_check
+from qernel.observables import LIMITS
+from qernel.systems.moire import known_values
 
 from ._axis import axis_of
 from ._record import Record

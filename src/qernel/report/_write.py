@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from qernel import __version__
-from qernel.observables import write_csv
+from qernel.evaluation import write_csv
 from qernel.plotting import draw
 from qernel.presets import to_toml
-from qernel.training import RunDirectory, write_atomically
+from qernel.run_directory import RunDirectory, write_atomically
 
 from ._axis import axis_of
 from ._cell_drawing import cell_drawing
 from ._citations import Citation, citations
 from ._doubts import checked, doubts, unchecked
-from ._figures import SECTIONS, Figure, figures
+from ._figures import Figure, SECTIONS, figures
 from ._further import further
 from ._method import ingredients, kernel, measurement_facts, training_facts
 from ._provenance import provenance_facts

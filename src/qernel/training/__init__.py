@@ -1,10 +1,5 @@
 """Training: state, compiled step, loop, mesh, checkpoints, the folder of a run."""
 
-from ._checkpoint import CheckpointError as CheckpointError
-from ._checkpoint import CheckpointWriter as CheckpointWriter
-from ._checkpoint import checkpoint_steps as checkpoint_steps
-from ._checkpoint import load_checkpoint as load_checkpoint
-from ._checkpoint import set_damaged_aside as set_damaged_aside
 from ._chunks import with_fitting_chunks as with_fitting_chunks
 from ._loop import TrainingFault as TrainingFault
 from ._loop import burn_in as burn_in
@@ -20,11 +15,6 @@ from ._mesh import shard_family as shard_family
 from ._mesh import shard_state as shard_state
 from ._mesh import shard_walkers as shard_walkers
 from ._phases import retire_phases as retire_phases
-from ._run_directory import METRICS as METRICS
-from ._run_directory import MetricsWriter as MetricsWriter
-from ._run_directory import RunDirectory as RunDirectory
-from ._run_directory import read_metrics as read_metrics
-from ._run_directory import write_atomically as write_atomically
 from ._start import LaplacianCheck as LaplacianCheck
 from ._start import check_laplacian as check_laplacian
 from ._start import compiled_check as compiled_check

@@ -1,0 +1,284 @@
+"""Expectation values of frozen wavefunctions."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from qernel import hosts
+from qernel.ansatz import Ansatz, log_density
+from qernel.chunks import sharing_devices
+from qernel.compilation import compiled
+from qernel.gradient import fitting_chunk, local_energies
+from qernel.hamiltonian import Family
+from qernel.laplacian import AbstractLaplacian
+from qernel.sampling import Sampler, Walkers, sampling_phase
+
+from qernel.observables import check_grid, default_grid, density_of_groups, histogram
+from ._evaluation import Evaluation
+from qernel.observables import has_slope, slope_of
+from qernel.observables import density_waves
+from qernel.observables import check_wave_vectors, default_wave_vectors
+
+# Groups of walkers whose densities are compared for its error: known to 1/sqrt(2*31), and memory stays
+# bounded.
+_GROUPS = 32
+
+
+class _Sums(eqx.Module):
+    """Running sums over the measured phases, on the device."""
+
+    counts: Int[Array, "hamiltonians groups bins"] | None
+    structure: Float[Array, "hamiltonians walkers vectors"]
+    samples: Int[Array, "hamiltonians walkers"]
+
+
+class _Phase(eqx.Module):
+    """What one measured phase leaves."""
+
+    terms: dict[str, Float[Array, "hamiltonians walkers"]]
+    finite: Bool[Array, "hamiltonians walkers"]
+    acceptance: Float[Array, " hamiltonians"]
+
+
+def evaluate(
+    ansatz: Ansatz,
+    family: Family,
+    positions: Float[Array, "hamiltonians walkers electrons dim"],
+    *,
+    sampler: Sampler,
+    key: PRNGKeyArray,
+    step_size: Float[Array, " hamiltonians"] | float,
+    burn_in: int = 50,
+    phases: int = 200,
+    laplacian: AbstractLaplacian | None = None,
+    chunk: int | Literal["auto"] | None = None,
+    grid: int | tuple[int, ...] | None = None,
+    wave_vectors: Float[np.ndarray, "..."] | None = None,
+    record_every: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    r"""Measure a wavefunction at every Hamiltonian of a family, with its parameters frozen.
+
+    First `burn_in` sampling phases, during which the step size adapts, then `phases` measured phases with
+    the step size frozen (an adapting chain has no stationary distribution). Moves and measurement are compiled
+    once; the ansatz and the Hamiltonians' parameters are traced arguments, so that other depths or a later
+    checkpoint reuse it. The numbers do not depend on `chunk`.
+
+    **Arguments:**
+
+    - `positions`: starting walkers, in the Hamiltonian's unit of length. They may come from training; from
+      elsewhere they need a longer burn-in.
+    - `sampler`: one sampling phase; `step_size`: starting width of its moves.
+    - `laplacian`, `chunk`: as for [`qernel.gradient.local_energies`][], or "auto" for
+      [`fitting_chunk`][qernel.gradient.fitting_chunk].
+    - `grid`: bins of the density along each cell vector (default: about 16 to a primitive cell).
+    - `wave_vectors`: of the structure factor (default: all of the cell up to three inverse spacings 2π/d).
+    - `record_every`: keep the positions of every so many measured phases in `samples` (0: none). They leave the device
+      after each phase, so that only the host's memory grows with the number of phases.
+    - `progress(done, total)`: called after every phase, burn-in included.
+
+    **Raises:** `ValueError` if shapes do not fit, there are fewer than two phases, or a wave vector is not
+    periodic.
+    """
+    hamiltonian = family.hamiltonian
+    _check(family, positions, burn_in, phases, chunk, record_every)
+    steps = jnp.broadcast_to(jnp.asarray(step_size, positions.dtype), positions.shape[:1])
+    sampler = sampler.with_fitting_chunk(log_density, ansatz, family.parameters, positions, steps)
+    if isinstance(chunk, str):
+        chunk = fitting_chunk(ansatz, hamiltonian, positions, family.parameters, laplacian)
+    halves, vectors = _wave_vectors(hamiltonian, wave_vectors)
+    cell = hamiltonian.cell
+    bins = default_grid(hamiltonian) if cell is None or grid is None else check_grid(grid, cell.dim)
+    size, walkers = positions.shape[:2]
+    groups = min(walkers, _GROUPS)
+    keys = jax.random.split(key)
+
+    def report(done: int) -> None:
+        if progress is not None:
+            progress(done, burn_in + phases)
+
+    devices = sharing_devices(positions)
+    sampler = dataclasses.replace(sampler, chunk=sampler.chunk and sampler.chunk * devices)
+    chunk = chunk and chunk * devices
+    # What a phase returns lies where the compiler likes it, and in another place it would need another program.
+    place = _placement(positions)
+
+    def move(positions: Array, steps: Array, key: PRNGKeyArray, phase: int) -> Walkers:
+        # The number is an array: a Python number would be static and retrace for every phase.
+        return sampling_phase(sampler, log_density(ansatz), family.parameters, positions, steps, key, np.int32(phase))
+
+    for phase in range(burn_in):
+        positions, steps = place(positions), place(steps)
+        walker = move(positions, steps, keys[0], phase)
+        positions, steps = walker.positions, walker.step_size
+        jax.block_until_ready(steps)
+        report(phase + 1)
+
+    sums = _Sums(
+        None if cell is None else jnp.zeros((size, groups, math.prod(bins)), jnp.int32),
+        jnp.zeros((size, walkers, len(halves)), positions.dtype),
+        jnp.zeros((size, walkers), jnp.int32),
+    )
+    device_vectors = jnp.asarray(halves, positions.dtype)
+    start = hosts.fetch(positions)
+    measured: list[_Phase] = []
+    recorded: list[np.ndarray] = []
+    for phase in range(phases):
+        positions, steps, sums = place(positions), place(steps), jax.tree.map(place, sums)
+        # The step size that the phase would go on with is dropped: an adapting chain has no stationary distribution.
+        walker = move(positions, steps, keys[1], phase)
+        positions = place(walker.positions)
+        sums, record = _measured(
+            ansatz, family, positions, walker.acceptance, sums, device_vectors, laplacian, chunk, bins, groups
+        )
+        measured.append(hosts.fetch(record))
+        if record_every and phase % record_every == 0:
+            finite = measured[-1].finite[..., None, None]
+            recorded.append(np.where(finite, hosts.fetch(positions), np.asarray(np.nan, positions.dtype)))
+        report(burn_in + phase + 1)
+    ansatz, family, positions, steps, sums = hosts.local((ansatz, family, positions, steps, sums))
+    first = jax.tree.map(lambda leaf: leaf[0], family.parameters)
+    real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], first).real)
+    samples = np.stack(recorded, axis=2) if recorded else None
+    return _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, samples)
+
+
+def _placement(positions: Array) -> Callable[[Array], Array]:
+    """Puts an array with leading axes (Hamiltonian, walker), or the first of them, where the walkers are."""
+    sharding = positions.sharding
+    if not isinstance(sharding, NamedSharding):
+        return lambda array: array
+    hamiltonians, walkers = (*sharding.spec, None, None)[:2]
+
+    def place(array: Array) -> Array:
+        shared = array.shape[:2] == positions.shape[:2]
+        return hosts.put(
+            array, NamedSharding(sharding.mesh, PartitionSpec(hamiltonians, *([walkers] if shared else [])))
+        )
+
+    return place
+
+
+@compiled
+def _measured(ansatz, family, r, acceptance, sums, vectors, laplacian, chunk, bins, groups) -> tuple[_Sums, _Phase]:
+    hamiltonian = family.hamiltonian
+    energies = local_energies(ansatz, hamiltonian, r, family.parameters, laplacian, chunk)
+    terms = {
+        "energy": energies.total.real,
+        "kinetic": energies.kinetic.real,
+        "kinetic_from_gradient": energies.kinetic_from_gradient,
+        **energies.potentials,
+    }
+    if has_slope(family):
+        slope = jax.vmap(jax.vmap(slope_of(family), in_axes=(0, 0, None)))
+        terms["slope"] = slope(r, energies.kinetic.real, family.parameters)
+    finite = jnp.all(jnp.stack([jnp.isfinite(value) for value in terms.values()]), axis=0)
+    finite = finite & jnp.isfinite(energies.total.imag)
+    structure = jax.vmap(jax.vmap(lambda x: jnp.sum(density_waves(x, vectors) ** 2, axis=0) / x.shape[0]))(r)
+    structure = sums.structure + jnp.where(jnp.broadcast_to(finite[..., None], structure.shape), structure, 0)
+    counts = None
+    if sums.counts is not None:
+        group = np.arange(r.shape[1]) % groups
+        counts = sums.counts + jax.vmap(lambda x, used: histogram(hamiltonian.cell, bins, x, group, used))(r, finite)
+    sums = _Sums(counts, structure, sums.samples + finite.astype(jnp.int32))
+    return sums, _Phase(terms, finite, acceptance)
+
+
+def _wave_vectors(hamiltonian, wave_vectors):
+    """Vectors to measure, and all vectors to report: S(-q) = S(q) is not measured twice."""
+    if wave_vectors is not None:
+        vectors = check_wave_vectors(hamiltonian, wave_vectors)
+        return vectors, vectors
+    vectors = default_wave_vectors(hamiltonian)
+    first = np.round(vectors / max(float(np.abs(vectors).max(initial=1.0)), 1e-300), 9) + 0.0
+    # The half space: the first component that is not zero is positive.
+    sign = np.zeros(len(first))
+    for component in first.T:
+        sign = np.where(sign == 0, np.sign(component), sign)
+    halves = vectors[sign > 0]
+    return halves, np.concatenate([halves, -halves])
+
+
+def _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, recorded) -> Evaluation:
+    hamiltonian = family.hamiltonian
+    walkers = positions.shape[1]
+    finite = np.stack([phase.finite for phase in measured], axis=-1)
+    series = {
+        name: np.where(finite, np.stack([phase.terms[name] for phase in measured], axis=-1), np.nan).astype(np.float64)
+        for name in measured[0].terms
+    }
+    samples = np.asarray(sums.samples, np.int64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        structure = np.asarray(sums.structure, np.float64) / samples[..., None]
+    structure = np.concatenate([structure] * (2 if len(vectors) > structure.shape[-1] else 1), axis=-1)
+    mean, error = _mean_over_walkers(structure, samples)
+    density = density_error = None
+    if sums.counts is not None:
+        group = np.arange(walkers) % groups
+        of_groups = np.stack([samples[:, group == g].sum(axis=1) for g in range(groups)], axis=1)
+        density, density_error = (
+            x.reshape(-1, *bins)
+            for x in density_of_groups(np.asarray(sums.counts, np.int64), of_groups, hamiltonian.cell)
+        )
+    # An eigenstate's energy is constant, so only the positions tell a walker that never moved.
+    stuck = np.all(np.asarray(positions) == start, axis=(2, 3))
+    return Evaluation(
+        series=series,
+        acceptance=np.stack([phase.acceptance for phase in measured], axis=-1).astype(np.float64),
+        step_size=np.asarray(steps, np.float64),
+        stuck=np.sum(stuck, axis=1).astype(np.int64),
+        non_finite=np.sum(~finite, axis=(1, 2)).astype(np.int64),
+        density=density,
+        density_error=density_error,
+        wave_vectors=vectors,
+        structure_factor=mean,
+        structure_factor_error=error,
+        structure_factor_of_walkers=structure,
+        positions=np.asarray(positions, np.float64),
+        n_electrons=hamiltonian.n_electrons,
+        real=real,
+        samples=recorded,
+    )
+
+
+def _mean_over_walkers(values, samples):
+    """Weighted mean over the walkers, and its error from their spread: they are independent chains."""
+    used = samples > 0
+    values = np.where(used[..., None], values, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weights = (samples / samples.sum(axis=1, keepdims=True))[..., None]
+        mean = np.sum(weights * values, axis=1)
+        count = used.sum(axis=1)[:, None]
+        spread = np.sum(weights**2 * (values - mean[:, None]) ** 2, axis=1)
+        return mean, np.sqrt(spread * count / (count - 1))
+
+
+def _check(family, positions, burn_in, phases, chunk, record_every) -> None:
+    hamiltonian = family.hamiltonian
+    taken = {"energy", "kinetic", "kinetic_from_gradient", "slope"} & set(hamiltonian.potentials)
+    if taken:
+        raise ValueError(f"a potential cannot be called {sorted(taken)[0]!r}: results use that name")
+    expected = (hamiltonian.n_electrons, hamiltonian.dim)
+    if positions.ndim != 4 or positions.shape[2:] != expected or positions.shape[0] != family.size:
+        raise ValueError(
+            f"the walkers need the shape ({family.size} Hamiltonians, walkers, {expected[0]} electrons, "
+            f"{expected[1]} dimensions), got {positions.shape}"
+        )
+    if positions.shape[1] < 1:
+        raise ValueError("an evaluation needs at least one walker")
+    if burn_in < 0:
+        raise ValueError(f"the number of burn-in phases cannot be negative, got {burn_in}")
+    if phases < 2:
+        raise ValueError(f"an error bar needs at least two measured phases, got {phases}")
+    if record_every < 0:
+        raise ValueError(f"record_every counts phases: 1 keeps them all, 0 none, got {record_every}")
+    if isinstance(chunk, int) and chunk < 1:
+        raise ValueError(f"a chunk needs at least one walker, got {chunk}")
