@@ -1,18 +1,40 @@
-"""TODO."""
+"""Frozen wavefunctions measured: energies with honest errors, observables, and the labelled table of them."""
 
+from ._axes import Axis as Axis
+from ._axes import axes_of as axes_of
+from ._axes import axis_named as axis_named
+from ._axes import coordinates_of as coordinates_of
+from ._axes import in_order as in_order
+from ._axes import indexed as indexed
+from ._axes import points_of as points_of
+from ._axes import positions_on as positions_on
+from ._axes import row_text as row_text
+from ._axes import rows_of as rows_of
+from ._axes import single_axis as single_axis
 from ._evaluate import evaluate as evaluate
 from ._evaluation import Evaluation as Evaluation
+from ._phases import doubts_of as doubts_of
+from ._phases import ground_state as ground_state
+from ._phases import joined_phases as joined_phases
+from ._phases import of_phase as of_phase
+from ._phases import phases_of as phases_of
+from ._phases import separate_phases as separate_phases
 from ._results import results as results
 from ._results import v_score as v_score
-from ._sample_results import add_momentum_distribution as add_momentum_distribution
-from ._separate_phases import add_phases as add_phases
-from ._separate_phases import competitors as competitors
-from ._separate_phases import lowest_phases as lowest_phases
-from ._separate_phases import phase_crossing as phase_crossing
-from ._separate_phases import separate_phases as separate_phases
+from ._standard_observables import LocalisationLength as LocalisationLength
+from ._standard_observables import MeanSquareRadii as MeanSquareRadii
+from ._standard_observables import MomentumOccupations as MomentumOccupations
+from ._standard_observables import OpenDensity as OpenDensity
+from ._standard_observables import PairCorrelations as PairCorrelations
+from ._standard_observables import PairDistances as PairDistances
+from ._standard_observables import standard_observables as standard_observables
+from ._table import aligned as aligned
 from ._table import columns as columns
 from ._table import format_table as format_table
+from ._table import order_parameters_of as order_parameters_of
+from ._table import potentials_of as potentials_of
 from ._table import read_netcdf as read_netcdf
+from ._table import table_rows as table_rows
 from ._table import with_error as with_error
 from ._table import write_csv as write_csv
 from ._table import write_netcdf as write_netcdf

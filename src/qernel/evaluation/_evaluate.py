@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import equinox as eqx
@@ -17,31 +18,46 @@ from qernel.ansatz import Ansatz, log_density
 from qernel.chunks import sharing_devices
 from qernel.compilation import compiled
 from qernel.gradient import fitting_chunk, local_energies
-from qernel.hamiltonian import Family
+from qernel.hamiltonian import Coordinate, Family
 from qernel.laplacian import AbstractLaplacian
+from qernel.observables import (
+    AbstractObservable,
+    Measured,
+    Measurement,
+    check_grid,
+    check_wave_vectors,
+    default_grid,
+    default_wave_vectors,
+    density_of_groups,
+    density_waves,
+    histogram,
+    slope_along,
+)
 from qernel.sampling import Sampler, Walkers, sampling_phase
+from qernel.units import Units
 
-from qernel.observables import check_grid, default_grid, density_of_groups, histogram
 from ._evaluation import Evaluation
-from qernel.observables import has_slope, slope_of
-from qernel.observables import density_waves
-from qernel.observables import check_wave_vectors, default_wave_vectors
+from ._standard_observables import standard_observables
 
 # Groups of walkers whose densities are compared for its error: known to 1/sqrt(2*31), and memory stays
 # bounded.
 _GROUPS = 32
+# Random numbers of the observables.
+_OBSERVABLES = 0x6F627365
+# Names that results use themselves.
+_TAKEN = {"energy", "kinetic", "kinetic_from_gradient", "density", "structure_factor", "phase"}
 
 
 class _Sums(eqx.Module):
-    """Running sums over the measured phases, on the device."""
+    """Running sums over the measured rounds, on the device."""
 
     counts: Int[Array, "hamiltonians groups bins"] | None
     structure: Float[Array, "hamiltonians walkers vectors"]
     samples: Int[Array, "hamiltonians walkers"]
 
 
-class _Phase(eqx.Module):
-    """What one measured phase leaves."""
+class _Round(eqx.Module):
+    """What one measured round leaves."""
 
     terms: dict[str, Float[Array, "hamiltonians walkers"]]
     finite: Bool[Array, "hamiltonians walkers"]
@@ -57,7 +73,9 @@ def evaluate(
     key: PRNGKeyArray,
     step_size: Float[Array, " hamiltonians"] | float,
     burn_in: int = 50,
-    phases: int = 200,
+    rounds: int = 200,
+    observables: Sequence[AbstractObservable] | None = None,
+    units: Units = Units(),
     laplacian: AbstractLaplacian | None = None,
     chunk: int | Literal["auto"] | None = None,
     grid: int | tuple[int, ...] | None = None,
@@ -67,29 +85,32 @@ def evaluate(
 ) -> Evaluation:
     r"""Measure a wavefunction at every Hamiltonian of a family, with its parameters frozen.
 
-    First `burn_in` sampling phases, during which the step size adapts, then `phases` measured phases with
+    First `burn_in` rounds of sampling, during which the step size adapts, then `rounds` measured ones with
     the step size frozen (an adapting chain has no stationary distribution). Moves and measurement are compiled
-    once; the ansatz and the Hamiltonians' parameters are traced arguments, so that other depths or a later
+    once; the ansatz and the Hamiltonians' parameters are traced arguments, so that other members or a later
     checkpoint reuse it. The numbers do not depend on `chunk`.
 
     **Arguments:**
 
     - `positions`: starting walkers, in the Hamiltonian's unit of length. They may come from training; from
       elsewhere they need a longer burn-in.
-    - `sampler`: one sampling phase; `step_size`: starting width of its moves.
+    - `sampler`: one round of sampling; `step_size`: starting width of its moves.
+    - `observables`: what to measure on the recorded samples beside energies, density and structure factor
+      ([`AbstractObservable`][qernel.observables.AbstractObservable]s); by default the
+      [standard ones][qernel.evaluation.standard_observables]. `units`: those that they report in.
     - `laplacian`, `chunk`: as for [`qernel.gradient.local_energies`][], or "auto" for
       [`fitting_chunk`][qernel.gradient.fitting_chunk].
     - `grid`: bins of the density along each cell vector (default: about 16 to a primitive cell).
     - `wave_vectors`: of the structure factor (default: all of the cell up to three inverse spacings 2π/d).
-    - `record_every`: keep the positions of every so many measured phases in `samples` (0: none). They leave the device
-      after each phase, so that only the host's memory grows with the number of phases.
-    - `progress(done, total)`: called after every phase, burn-in included.
+    - `record_every`: keep the positions of every so many measured rounds in `samples` (0: none, and no observables).
+      They leave the device after each round, so that only the host's memory grows with the number of rounds.
+    - `progress(done, total)`: called after every round, burn-in included.
 
-    **Raises:** `ValueError` if shapes do not fit, there are fewer than two phases, or a wave vector is not
-    periodic.
+    **Raises:** `ValueError` if shapes do not fit, there are fewer than two rounds, a wave vector is not periodic, or two
+    quantities have one name.
     """
     hamiltonian = family.hamiltonian
-    _check(family, positions, burn_in, phases, chunk, record_every)
+    _check(family, positions, burn_in, rounds, chunk, record_every)
     steps = jnp.broadcast_to(jnp.asarray(step_size, positions.dtype), positions.shape[:1])
     sampler = sampler.with_fitting_chunk(log_density, ansatz, family.parameters, positions, steps)
     if isinstance(chunk, str):
@@ -103,24 +124,24 @@ def evaluate(
 
     def report(done: int) -> None:
         if progress is not None:
-            progress(done, burn_in + phases)
+            progress(done, burn_in + rounds)
 
     devices = sharing_devices(positions)
     sampler = dataclasses.replace(sampler, chunk=sampler.chunk and sampler.chunk * devices)
     chunk = chunk and chunk * devices
-    # What a phase returns lies where the compiler likes it, and in another place it would need another program.
+    # What a round returns lies where the compiler likes it, and in another place it would need another program.
     place = _placement(positions)
 
-    def move(positions: Array, steps: Array, key: PRNGKeyArray, phase: int) -> Walkers:
-        # The number is an array: a Python number would be static and retrace for every phase.
-        return sampling_phase(sampler, log_density(ansatz), family.parameters, positions, steps, key, np.int32(phase))
+    def move(positions: Array, steps: Array, key: PRNGKeyArray, number: int) -> Walkers:
+        # The number is an array: a Python number would be static and retrace for every round.
+        return sampling_phase(sampler, log_density(ansatz), family.parameters, positions, steps, key, np.int32(number))
 
-    for phase in range(burn_in):
+    for number in range(burn_in):
         positions, steps = place(positions), place(steps)
-        walker = move(positions, steps, keys[0], phase)
+        walker = move(positions, steps, keys[0], number)
         positions, steps = walker.positions, walker.step_size
         jax.block_until_ready(steps)
-        report(phase + 1)
+        report(number + 1)
 
     sums = _Sums(
         None if cell is None else jnp.zeros((size, groups, math.prod(bins)), jnp.int32),
@@ -129,26 +150,53 @@ def evaluate(
     )
     device_vectors = jnp.asarray(halves, positions.dtype)
     start = hosts.fetch(positions)
-    measured: list[_Phase] = []
+    measured: list[_Round] = []
     recorded: list[np.ndarray] = []
-    for phase in range(phases):
+    for number in range(rounds):
         positions, steps, sums = place(positions), place(steps), jax.tree.map(place, sums)
-        # The step size that the phase would go on with is dropped: an adapting chain has no stationary distribution.
-        walker = move(positions, steps, keys[1], phase)
+        # The step size that the round would go on with is dropped: an adapting chain has no stationary distribution.
+        walker = move(positions, steps, keys[1], number)
         positions = place(walker.positions)
         sums, record = _measured(
             ansatz, family, positions, walker.acceptance, sums, device_vectors, laplacian, chunk, bins, groups
         )
         measured.append(hosts.fetch(record))
-        if record_every and phase % record_every == 0:
+        if record_every and number % record_every == 0:
             finite = measured[-1].finite[..., None, None]
             recorded.append(np.where(finite, hosts.fetch(positions), np.asarray(np.nan, positions.dtype)))
-        report(burn_in + phase + 1)
+        report(burn_in + number + 1)
     ansatz, family, positions, steps, sums = hosts.local((ansatz, family, positions, steps, sums))
     first = jax.tree.map(lambda leaf: leaf[0], family.parameters)
     real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], first).real)
     samples = np.stack(recorded, axis=2) if recorded else None
-    return _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, samples)
+    evaluation = _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, samples)
+    if samples is None:
+        return evaluation
+    chosen = standard_observables(hamiltonian, samples) if observables is None else tuple(observables)
+    # A stream of its own: what is drawn for one observable does not depend on the others.
+    observed = _observed(chosen, samples, family, ansatz, units, jax.random.fold_in(key, _OBSERVABLES))
+    return dataclasses.replace(evaluation, observed=observed)
+
+
+def _observed(chosen, samples, family, ansatz, units, key) -> tuple[dict[str, Measured], ...]:
+    """Every observable at every member."""
+    found = []
+    with warnings.catch_warnings():
+        # Errors of fewer than eight walkers are NaN, which says it in the table.
+        warnings.filterwarnings("ignore", "an error bar needs")
+        for row, of_member in enumerate(samples):
+            member = Measurement(
+                of_member, family.hamiltonian, family.select(row), ansatz, units, jax.random.fold_in(key, row)
+            )
+            quantities: dict[str, Measured] = {}
+            for observable in chosen:
+                new = observable.measure(member)
+                taken = (set(quantities) | _TAKEN | set(family.hamiltonian.potentials)) & set(new)
+                if taken:
+                    raise ValueError(f"two quantities are called {sorted(taken)[0]!r}: give the observable another name")
+                quantities |= new
+            found.append(quantities)
+    return tuple(found)
 
 
 def _placement(positions: Array) -> Callable[[Array], Array]:
@@ -168,7 +216,7 @@ def _placement(positions: Array) -> Callable[[Array], Array]:
 
 
 @compiled
-def _measured(ansatz, family, r, acceptance, sums, vectors, laplacian, chunk, bins, groups) -> tuple[_Sums, _Phase]:
+def _measured(ansatz, family, r, acceptance, sums, vectors, laplacian, chunk, bins, groups) -> tuple[_Sums, _Round]:
     hamiltonian = family.hamiltonian
     energies = local_energies(ansatz, hamiltonian, r, family.parameters, laplacian, chunk)
     terms = {
@@ -177,9 +225,9 @@ def _measured(ansatz, family, r, acceptance, sums, vectors, laplacian, chunk, bi
         "kinetic_from_gradient": energies.kinetic_from_gradient,
         **energies.potentials,
     }
-    if has_slope(family):
-        slope = jax.vmap(jax.vmap(slope_of(family), in_axes=(0, 0, None)))
-        terms["slope"] = slope(r, energies.kinetic.real, family.parameters)
+    for name, coordinate in slopes(family).items():
+        slope = jax.vmap(jax.vmap(slope_along(hamiltonian, coordinate), in_axes=(0, 0, None)))
+        terms[name] = slope(r, energies.kinetic.real, family.parameters)
     finite = jnp.all(jnp.stack([jnp.isfinite(value) for value in terms.values()]), axis=0)
     finite = finite & jnp.isfinite(energies.total.imag)
     structure = jax.vmap(jax.vmap(lambda x: jnp.sum(density_waves(x, vectors) ** 2, axis=0) / x.shape[0]))(r)
@@ -189,7 +237,7 @@ def _measured(ansatz, family, r, acceptance, sums, vectors, laplacian, chunk, bi
         group = np.arange(r.shape[1]) % groups
         counts = sums.counts + jax.vmap(lambda x, used: histogram(hamiltonian.cell, bins, x, group, used))(r, finite)
     sums = _Sums(counts, structure, sums.samples + finite.astype(jnp.int32))
-    return sums, _Phase(terms, finite, acceptance)
+    return sums, _Round(terms, finite, acceptance)
 
 
 def _wave_vectors(hamiltonian, wave_vectors):
@@ -210,9 +258,9 @@ def _wave_vectors(hamiltonian, wave_vectors):
 def _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, recorded) -> Evaluation:
     hamiltonian = family.hamiltonian
     walkers = positions.shape[1]
-    finite = np.stack([phase.finite for phase in measured], axis=-1)
+    finite = np.stack([one.finite for one in measured], axis=-1)
     series = {
-        name: np.where(finite, np.stack([phase.terms[name] for phase in measured], axis=-1), np.nan).astype(np.float64)
+        name: np.where(finite, np.stack([one.terms[name] for one in measured], axis=-1), np.nan).astype(np.float64)
         for name in measured[0].terms
     }
     samples = np.asarray(sums.samples, np.int64)
@@ -232,7 +280,7 @@ def _collect(measured, sums, start, positions, steps, family, bins, groups, vect
     stuck = np.all(np.asarray(positions) == start, axis=(2, 3))
     return Evaluation(
         series=series,
-        acceptance=np.stack([phase.acceptance for phase in measured], axis=-1).astype(np.float64),
+        acceptance=np.stack([one.acceptance for one in measured], axis=-1).astype(np.float64),
         step_size=np.asarray(steps, np.float64),
         stuck=np.sum(stuck, axis=1).astype(np.int64),
         non_finite=np.sum(~finite, axis=(1, 2)).astype(np.int64),
@@ -261,9 +309,16 @@ def _mean_over_walkers(values, samples):
         return mean, np.sqrt(spread * count / (count - 1))
 
 
-def _check(family, positions, burn_in, phases, chunk, record_every) -> None:
+def slopes(family: Family) -> dict[str, Coordinate]:
+    """The coordinates along which ∂H/∂λ is measured, by the names of its variables: `slope`, or one for each."""
+    if len(family.coordinates) == 1:
+        return {"slope": family.coordinates[0]}
+    return {f"slope_{coordinate.name}": coordinate for coordinate in family.coordinates}
+
+
+def _check(family, positions, burn_in, rounds, chunk, record_every) -> None:
     hamiltonian = family.hamiltonian
-    taken = {"energy", "kinetic", "kinetic_from_gradient", "slope"} & set(hamiltonian.potentials)
+    taken = (_TAKEN | set(slopes(family))) & set(hamiltonian.potentials)
     if taken:
         raise ValueError(f"a potential cannot be called {sorted(taken)[0]!r}: results use that name")
     expected = (hamiltonian.n_electrons, hamiltonian.dim)
@@ -275,10 +330,10 @@ def _check(family, positions, burn_in, phases, chunk, record_every) -> None:
     if positions.shape[1] < 1:
         raise ValueError("an evaluation needs at least one walker")
     if burn_in < 0:
-        raise ValueError(f"the number of burn-in phases cannot be negative, got {burn_in}")
-    if phases < 2:
-        raise ValueError(f"an error bar needs at least two measured phases, got {phases}")
+        raise ValueError(f"the number of rounds of burn-in cannot be negative, got {burn_in}")
+    if rounds < 2:
+        raise ValueError(f"an error bar needs at least two measured rounds, got {rounds}")
     if record_every < 0:
-        raise ValueError(f"record_every counts phases: 1 keeps them all, 0 none, got {record_every}")
+        raise ValueError(f"record_every counts rounds: 1 keeps them all, 0 none, got {record_every}")
     if isinstance(chunk, int) and chunk < 1:
         raise ValueError(f"a chunk needs at least one walker, got {chunk}")

@@ -4,29 +4,32 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
+from qernel.observables import Measured
+
 
 class Evaluation(eqx.Module):
-    r"""Measurements of frozen wavefunctions of H Hamiltonians with W walkers over T sampling phases.
+    r"""Measurements of frozen wavefunctions of H Hamiltonians with W walkers over T rounds of sampling.
 
     On the host, float64. Energies are totals in effective Hartree, lengths in effective Bohr radii.
 
     - `series`: time series of `"energy"` (the total), `"kinetic"`, `"kinetic_from_gradient"` and each
-      potential by name; and, if the family varies a scalar parameter λ, `"slope"`, ∂H/∂λ. Samples with any
-      non-finite term are NaN in every term, and counted in `non_finite`.
-    - `acceptance`: of each phase; `step_size`: frozen; `stuck`: walkers that never moved while measuring.
+      potential by name; and of the family's coordinate λ `"slope"`, ∂H/∂λ, or `"slope_"` and the name of each of
+      several. Samples with any non-finite term are NaN in every term, and counted in `non_finite`.
+    - `acceptance`: of each round; `step_size`: frozen; `stuck`: walkers that never moved while measuring.
     - `density`, `density_error`: electrons per unit volume on bins of equal size in the cell's fractional
       coordinates; None with open boundaries.
     - `structure_factor` and its error, $S(q) = \langle|\sum_i e^{iq\cdot r_i}|^2\rangle / N$, at
       `wave_vectors`.
     - `positions`: where the walkers ended.
     - `real`: whether the wavefunction is real.
-    - `samples`: the positions after each recorded phase, at the precision of the walkers, for observables that are
+    - `samples`: the positions after each recorded round, at the precision of the walkers, for observables that are
       functions of samples; NaN where a term was not finite. None if none were kept. They take
       H · W · records · N · dim numbers of the host's memory, 4 or 8 bytes each.
+    - `observed`: what the observables found at each Hamiltonian, by name.
     """
 
-    series: dict[str, Float[np.ndarray, "hamiltonians walkers phases"]]
-    acceptance: Float[np.ndarray, "hamiltonians phases"]
+    series: dict[str, Float[np.ndarray, "hamiltonians walkers rounds"]]
+    acceptance: Float[np.ndarray, "hamiltonians rounds"]
     step_size: Float[np.ndarray, " hamiltonians"]
     stuck: Int[np.ndarray, " hamiltonians"]
     non_finite: Int[np.ndarray, " hamiltonians"]
@@ -40,6 +43,7 @@ class Evaluation(eqx.Module):
     n_electrons: int = eqx.field(static=True)
     real: bool = eqx.field(static=True)
     samples: Float[np.ndarray, "hamiltonians walkers records electrons dim"] | None = None
+    observed: tuple[dict[str, Measured], ...] = eqx.field(static=True, default=())
 
     @property
     def hamiltonians(self) -> int:

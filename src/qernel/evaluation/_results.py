@@ -5,17 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qernel.hamiltonian import Family
-from qernel.systems.moire import Material
+from qernel.hamiltonian import Coordinate, Family
+from qernel.observables import LIMITS, SeriesStatistics, series_statistics, smooth_node_tails
+from qernel.units import Units
 
-from ._coordinates import coordinates
+from ._axes import indexed, labelled_rows, row_text
+from ._evaluate import slopes
 from ._evaluation import Evaluation
-from qernel.observables import LIMITS
-from ._maps import add_density, add_structure_factor, at_zone_corners
-from qernel.observables import smooth_node_tails
-from ._sample_results import add_sample_observables
-from qernel.observables import SeriesStatistics, series_statistics
-from qernel.observables import moire_supercell
+from ._labelled import add_density, add_observed, add_structure_factor
 
 if TYPE_CHECKING:
     import xarray
@@ -29,10 +26,8 @@ _VARIABLES = {
     "kinetic_difference": (None, "kinetic - kinetic_from_gradient, error of the paired difference"),
     "variance": ("square", "variance of the local energy per electron"),
     "v_score": ("1", "N Var(E) / E^2 of the total energy"),
-    "structure_factor_K": ("1", "S(q) at the corners of the moiré Brillouin zone"),
-    "structure_factor_K_error": ("1", "standard error of structure_factor_K"),
     "acceptance": ("1", "accepted share of the moves"),
-    "autocorrelation_time": ("sampling phases", "integrated autocorrelation time of the energy"),
+    "autocorrelation_time": ("rounds of sampling", "integrated autocorrelation time of the energy"),
     "effective_samples": ("1", "independent samples worth the same error of the energy"),
     "r_hat": ("1", "split Gelman-Rubin ratio of the energy"),
     "drift": (None, "change of the mean energy during the measurement"),
@@ -54,74 +49,62 @@ def v_score(energy: float, variance: float, electrons: int, reference: float = 0
     return float(electrons * variance / distance**2) if distance else float("nan")
 
 
-def results(evaluation: Evaluation, family: Family, material: Material | None = None) -> "xarray.Dataset":
-    r"""The labelled table of an evaluation: one row for each Hamiltonian.
+def results(evaluation: Evaluation, family: Family, units: Units = Units()) -> "xarray.Dataset":
+    r"""The labelled table of an evaluation: one row for each member of the family.
 
-    Energies, errors and `*_error` are per electron, in meV if a `material` gives the unit, in effective
-    Hartree otherwise; `variance` is that of the local energy per electron, in the unit's square; errors are
-    corrected for autocorrelation (see [`SeriesStatistics`][qernel.observables.SeriesStatistics]). For moiré
-    families the dimension is `depth` with the coordinate `depth_meV`, and the density is in electrons per
-    moiré cell, lengths in nm; otherwise the dimension has the name of the first varying parameter.
-    Attributes hold units, the system and any doubts.
+    Energies, errors and `*_error` are per electron, in the unit of energy; `variance` is that of the local energy per
+    electron, in the unit's square; errors are corrected for autocorrelation (see
+    [`SeriesStatistics`][qernel.observables.SeriesStatistics]). If one coordinate varies it is the dimension of the rows,
+    an index: `table.sel(depth=12.5)`; its name with the unit (`depth_meV`) labels them as well. Several coordinates are
+    columns along the dimension `member`. Attributes hold units, symbols, the system and any doubts.
 
     `kinetic_from_gradient` is [smoothed near the nodes][qernel.observables.smooth_node_tails], where its
-    variance would be infinite. `structure_factor_K` is the mean over the corners of the moiré Brillouin
-    zone, NaN if the cell does not contain them. `slope` is ⟨∂H/∂λ⟩ of the first varying parameter, which
-    equals dE/dλ where the wavefunction is optimal (Hellmann-Feynman).
+    variance would be infinite. `slope` is ⟨∂H/∂λ⟩ of the family's coordinate, or `slope_NAME` of each of several, which
+    equals dE/dλ where the wavefunction is optimal (Hellmann-Feynman). Density and structure factor of a periodic cell
+    and what the observables measured follow.
 
-    Where the evaluation recorded samples, there are also the pair correlation function over `r`, `localisation_length`,
-    and `crystal_order`, `binder_ratio` and `registry_share` of the √3 x √3 crystal;
-    [`add_momentum_distribution`][qernel.observables.add_momentum_distribution] adds n(k).
-
-    Warns (`UserWarning`), per Hamiltonian, when an error is not to be trusted.
+    Warns (`UserWarning`), per member, when an error is not to be trusted.
     """
     import xarray
 
     electrons = family.hamiltonian.n_electrons
-    unit = 1.0 if material is None else material.hartree_meV
-    labels = coordinates(family, material)
-    rows = [
-        _row(evaluation, index, unit / electrons, labels.factor, electrons) for index in range(evaluation.hamiltonians)
-    ]
-    doubts = {labels.label(index): row.pop("doubts") for index, row in enumerate(rows)}
+    labels, attributes, dimension = labelled_rows(family)
+    rows = [_row(evaluation, index, units.hartree / electrons, electrons) for index in range(evaluation.hamiltonians)]
+    doubts = [row.pop("doubts") for row in rows]
     table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    table["structure_factor_K"], table["structure_factor_K_error"] = at_zone_corners(evaluation, family)
-    energy_unit = "meV" if material is not None else "Ha*"
-    variables = {
-        name: (labels.dimension, value, _attributes(name, energy_unit, labels.axis)) for name, value in table.items()
-    }
-    dataset = xarray.Dataset(variables, labels.values)
-    dataset = add_density(dataset, evaluation, family, material, labels.dimension)
-    dataset = add_structure_factor(dataset, evaluation, material, labels.dimension)
-    dataset = add_sample_observables(dataset, evaluation, family, material, labels.dimension)
-    dataset.attrs.update(_system(family, material))
-    walkers, phases = evaluation.series["energy"].shape[1:]
-    dataset.attrs.update(walkers=walkers, phases=phases, axis=labels.axis)
-    dataset.attrs["doubts"] = "\n".join(f"{label}: {text}" for label, texts in doubts.items() for text in texts)
-    for label, texts in doubts.items():
-        if texts:
-            warnings.warn(f"{label}: {'; '.join(texts)}", UserWarning, stacklevel=2)
-    return dataset
+    named = {name: coordinate for name, coordinate in slopes(family).items()}
+    variables = {name: (dimension, value, _attributes(name, units, named)) for name, value in table.items()}
+    dataset = xarray.Dataset(variables, labels, attributes)
+    dataset.attrs.update(_system(family))
+    walkers, rounds = evaluation.series["energy"].shape[1:]
+    dataset.attrs.update(walkers=walkers, rounds=rounds)
+    dataset = add_density(dataset, evaluation, family, units)
+    dataset = add_structure_factor(dataset, evaluation, units)
+    dataset = add_observed(dataset, evaluation)
+    texts = [(row_text(dataset, row), found) for row, found in enumerate(doubts) if found]
+    dataset.attrs["doubts"] = "\n".join(f"{label}: {text}" for label, found in texts for text in found)
+    for label, found in texts:
+        warnings.warn(f"{label}: {'; '.join(found)}", UserWarning, stacklevel=2)
+    return indexed(dataset)
 
 
-def _attributes(name: str, energy: str, axis: str) -> dict[str, str]:
+def _attributes(name: str, units: Units, slopes: dict[str, Coordinate]) -> dict[str, str]:
     unit, text = _VARIABLES.get(name, (None, ""))
-    per_electron = f"{energy} per electron"
-    if unit == "square":
-        unit = f"{energy}^2 per electron^2"
-    elif name in ("slope", "slope_error"):
-        unit, text = f"{per_electron} per unit of {axis}", f"expectation of dH/d({axis})"
+    coordinate = slopes.get(name.removesuffix("_error"))
+    if coordinate is not None:
+        per = "" if coordinate.unit == "1" else f" {coordinate.unit}"
+        unit, text = f"{units.per_electron} per{per or ' unit'} of {coordinate.symbol}", f"expectation of dH/d{coordinate.symbol}"
+    elif unit == "square":
+        unit = f"{units.energy}^2 per electron^2"
     elif unit is None:
-        unit = per_electron
+        unit = units.per_electron
     return {"units": unit, "long_name": text} if text else {"units": unit}
 
 
-def _row(evaluation: Evaluation, index: int, scale: float, slope_factor: float, electrons: int) -> dict[str, Any]:
+def _row(evaluation: Evaluation, index: int, scale: float, electrons: int) -> dict[str, Any]:
     series = {name: values[index] * scale for name, values in evaluation.series.items()}
     raw = series["kinetic_from_gradient"]
     series["kinetic_from_gradient"] = smooth_node_tails(raw, evaluation.real)
-    if "slope" in series:
-        series["slope"] = series["slope"] * slope_factor
     energy = series_statistics(series["energy"])
     row: dict[str, Any] = {"energy": energy.mean, "energy_error": energy.error}
     for name, values in series.items():
@@ -153,22 +136,18 @@ def _doubts(energy: SeriesStatistics, row: dict[str, Any]) -> list[str]:
     return found
 
 
-def _system(family: Family, material: Material | None) -> dict[str, Any]:
+def _system(family: Family) -> dict[str, Any]:
     from qernel import __version__
 
+    hamiltonian = family.hamiltonian
     attributes: dict[str, Any] = {
-        "electrons_up": family.hamiltonian.electrons[0],
-        "electrons_down": family.hamiltonian.electrons[1],
-        "potentials": list(family.hamiltonian.potentials),
-        "varying": list(family.varying),
+        "electrons_up": hamiltonian.electrons[0],
+        "electrons_down": hamiltonian.electrons[1],
+        "dimensions": hamiltonian.dim,
+        "potentials": list(hamiltonian.potentials),
         "qernel_version": __version__,
     }
-    moire = moire_supercell(family.hamiltonian)
-    if moire is not None:
-        attributes["supercell_index"] = [n for row in moire.index for n in row]
-        attributes["moire_cells"] = moire.cells
-    if material is not None:
-        attributes["reference_effective_mass"] = material.effective_mass
-        attributes["reference_dielectric"] = material.dielectric
-        attributes["reference_lattice_constant_nm"] = material.lattice_constant_nm
+    if hamiltonian.supercell is not None:
+        attributes["supercell_index"] = [n for row in hamiltonian.supercell.index for n in row]
+        attributes["primitive_cells"] = hamiltonian.supercell.cells
     return attributes

@@ -7,44 +7,59 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas
+
+from ._axes import MEMBER, coordinates_of, in_order, indexed
+from ._phases import ground_state, phases_of
 
 if TYPE_CHECKING:
     import xarray
 
 _BEFORE = ("energy", "kinetic", "kinetic_from_gradient")
-_AFTER = (
-    "variance",
-    "v_score",
-    "structure_factor_K",
-    "acceptance",
-    "autocorrelation_time",
-    "effective_samples",
-    "r_hat",
-)
+_AFTER = ("acceptance", "autocorrelation_time", "effective_samples", "r_hat")
 
 
 def columns(dataset: "xarray.Dataset") -> list[str]:
-    """Columns of the table: the coordinate, each energy with its error, and the diagnostics.
+    """Columns of the table: the coordinates, each energy with its error, order parameters, diagnostics, observables.
 
-    For a moiré family: depth_meV, energy, kinetic, kinetic_from_gradient, moire, interaction, each with its
-    `_error`, variance, v_score, structure_factor_K, acceptance, autocorrelation_time, effective_samples,
-    r_hat. Parameters other than the depth come last if they vary, and after them the energy of each phase and the
-    name of the lowest, if the phases are separate.
+    That is `depth_meV`, say, then energy, kinetic, kinetic_from_gradient and every potential, each with its `_error`,
+    variance, v_score, the order parameters, acceptance, autocorrelation_time, effective_samples, r_hat; then the other
+    observables that are numbers, with errors. Of several phases the energy of each comes last, and the name of the
+    lowest, whose values all others are.
     """
-    potentials = np.atleast_1d(dataset.attrs["potentials"]).tolist()
-    names = [_coordinate(dataset)]
-    for term in (*_BEFORE, *potentials):
+    names = [axis.name for axis in coordinates_of(dataset)]
+    for term in (*_BEFORE, *potentials_of(dataset)):
         names += [term, f"{term}_error"]
-    names += _AFTER
-    others = ("phase_degrees", "effective_mass", "dielectric", "lattice_constant_nm")
-    names += [name for name in others if name in dataset.coords and np.ptp(dataset[name].values) > 0]
-    for phase in np.atleast_1d(dataset.attrs.get("phase_names", [])).tolist():
-        names += [f"energy_{phase}", f"energy_{phase}_error"]
-    return names + (["phase"] if "phase" in dataset else [])
+    orders = order_parameters_of(dataset)
+    names += ["variance", "v_score", *orders, *_AFTER]
+    for name in np.atleast_1d(dataset.attrs.get("observables", [])).tolist():
+        names += [name, f"{name}_error"] * (name not in orders)
+    return names
 
 
-def _coordinate(dataset: "xarray.Dataset") -> str:
-    return "depth_meV" if "depth_meV" in dataset.coords else str(dataset.attrs["axis"])
+def potentials_of(dataset: "xarray.Dataset") -> list[str]:
+    """Names of the terms of the potential energy."""
+    return np.atleast_1d(dataset.attrs["potentials"]).tolist()
+
+
+def order_parameters_of(dataset: "xarray.Dataset") -> list[str]:
+    """Names of the variables that the system calls its order parameters, the most important one first."""
+    return [name for name in np.atleast_1d(dataset.attrs.get("order_parameters", [])).tolist() if name in dataset]
+
+
+def table_rows(dataset: "xarray.Dataset") -> "tuple[list[str], list[list[float | str]]]":
+    """Heads and rows of the table, of the lowest phase at every point."""
+    lowest, names = ground_state(dataset), columns(dataset)
+    listed = [lowest[name].values.tolist() for name in names]
+    for phase in phases_of(dataset):
+        for variable in ("energy", "energy_error"):
+            head = "_error" * variable.endswith("_error")
+            names.append(f"energy_{phase}{head}")
+            listed.append(dataset[variable].sel(phase=phase).values.tolist())
+    if phases_of(dataset):
+        names.append("phase")
+        listed.append(lowest["phase"].values.tolist())
+    return names, [list(row) for row in zip(*listed, strict=True)]
 
 
 def write_csv(dataset: "xarray.Dataset", path: str | os.PathLike) -> Path:
@@ -54,30 +69,34 @@ def write_csv(dataset: "xarray.Dataset", path: str | os.PathLike) -> Path:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = columns(dataset)
+    names, rows = table_rows(dataset)
     writer.writerow(names)
-    values = [dataset[name].values.tolist() for name in names]
-    for row in zip(*values, strict=True):
+    for row in rows:
         writer.writerow([value if isinstance(value, str) else f"{value:.10g}" for value in row])
     return _replace(Path(path), lambda temporary: temporary.write_text(text.getvalue()))
 
 
 def write_netcdf(dataset: "xarray.Dataset", path: str | os.PathLike) -> Path:
     """Write everything as netCDF 4 (h5netcdf); replaces the file in one stroke."""
-    return _replace(Path(path), lambda temporary: dataset.to_netcdf(temporary, engine="h5netcdf"))
+    # An index over several coordinates at once is no netCDF variable; `read_netcdf` makes it again.
+    flat = dataset.reset_index(MEMBER) if isinstance(dataset.indexes.get(MEMBER), pandas.MultiIndex) else dataset
+    return _replace(Path(path), lambda temporary: flat.to_netcdf(temporary, engine="h5netcdf"))
 
 
 def read_netcdf(path: str | os.PathLike) -> "xarray.Dataset":
-    """Read what [`write_netcdf`][qernel.observables.write_netcdf] wrote, into memory.
+    """Read what [`write_netcdf`][qernel.evaluation.write_netcdf] wrote, into memory.
 
-    Raises `ValueError` if there is no such file.
+    Rows are selected by their coordinates: `table.sel(depth=12.5)`, or of several coordinates, which label points and
+    no lines, `table.sel(omega_y=1.9, kappa=0.27)`.
+
+    **Raises:** `ValueError` if there is no such file.
     """
     import xarray
 
     if not Path(path).is_file():
         raise ValueError(f"there are no results at {path}: run the evaluation first")
     with xarray.open_dataset(path, engine="h5netcdf") as dataset:
-        return dataset.load()
+        return indexed(dataset.load())
 
 
 def _replace(path: Path, write) -> Path:
@@ -90,19 +109,18 @@ def _replace(path: Path, write) -> Path:
 
 def format_table(dataset: "xarray.Dataset") -> str:
     """The table for a terminal: energies with errors in the last digits, and the diagnostics that matter."""
-    potentials = np.atleast_1d(dataset.attrs["potentials"]).tolist()
-    terms = ["energy", "kinetic", *potentials]
-    phases = dataset["phase"].values.tolist() if "phase" in dataset else None
-    header = [_coordinate(dataset), *terms, "S(K)", "V-score", "accept", "tau", "ESS", "R-hat"]
-    header += ["phase"] if phases else []
-    lines = [header]
-    for index in range(dataset["energy"].size):
-        value = lambda name, i=index: float(dataset[name].values[i])
+    lowest, axes, orders = ground_state(dataset), coordinates_of(dataset), order_parameters_of(dataset)
+    terms = ["energy", "kinetic", *potentials_of(dataset)]
+    phases = lowest["phase"].values.tolist() if phases_of(dataset) else None
+    symbols = [str(dataset[name].attrs.get("symbol", name)) for name in orders]
+    lines = [[axis.name for axis in axes] + [*terms, *symbols, "V-score", "accept", "tau", "ESS", "R-hat"]]
+    lines[0] += ["phase"] if phases else []
+    for index in in_order(dataset):
+        value = lambda name, i=index: float(lowest[name].values[i])
         lines.append(
             [
-                f"{value(header[0]):g}",
-                *(with_error(value(term), value(f"{term}_error")) for term in terms),
-                with_error(value("structure_factor_K"), value("structure_factor_K_error")),
+                *(f"{value(axis.name):g}" for axis in axes),
+                *(with_error(value(term), value(f"{term}_error")) for term in (*terms, *orders)),
                 f"{value('v_score'):.1e}",
                 f"{value('acceptance'):.2f}",
                 f"{value('autocorrelation_time'):.1f}",
@@ -111,7 +129,12 @@ def format_table(dataset: "xarray.Dataset") -> str:
                 *([phases[index]] if phases else []),
             ]
         )
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return aligned(lines)
+
+
+def aligned(lines: list[list[str]]) -> str:
+    """Rows of cells under one another, to the right."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in lines)
 
 

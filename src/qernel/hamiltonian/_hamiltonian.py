@@ -2,12 +2,13 @@ from collections.abc import Mapping
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..lattice import Lattice
+from ..lattice import Lattice, Supercell
 from ._in_phase import without_phase
 from ._kinetic import Kinetic
-from ._potential import AbstractPotential
+from ._potential import AbstractLatticePotential, AbstractPotential
 
 
 class Hamiltonian(eqx.Module):
@@ -58,6 +59,19 @@ class Hamiltonian(eqx.Module):
     def n_electrons(self) -> int:
         """Number of electrons."""
         return sum(self.electrons)
+
+    @property
+    def primitive(self) -> Lattice | None:
+        """The lattice of the external potential, None if no potential has one."""
+        found = [v.primitive for v in self.potentials.values() if isinstance(v, AbstractLatticePotential)]
+        return found[0] if found else None
+
+    @property
+    def supercell(self) -> Supercell | None:
+        """The cell as whole primitive cells of the external potential, None without a cell or such a potential."""
+        if self.primitive is None or self.cell is None:
+            return None
+        return Supercell(self.primitive, np.round(self.cell.matrix @ np.linalg.inv(self.primitive.matrix)).astype(int))
 
     def potential_energies(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> dict[str, Float[Array, ""]]:
         """Potential energy of one configuration term by term: totals, not per electron, effective Hartree."""

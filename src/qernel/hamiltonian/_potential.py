@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ..lattice import Lattice
+
 ParameterFunction = Callable[[PyTree], Float[Array, ""]]
 
 
@@ -30,6 +32,12 @@ class AbstractPotential(eqx.Module):
         - `r`: positions of one walker, in effective Bohr radii.
         - `parameters`: the Hamiltonian's parameters, a pytree of arrays.
         """
+
+
+class AbstractLatticePotential(AbstractPotential):
+    """A potential with the period of a lattice, whose cells, zone corners and Bragg vectors results are shown with."""
+
+    primitive: eqx.AbstractVar[Lattice]
 
 
 class Potential(AbstractPotential):

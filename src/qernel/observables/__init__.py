@@ -21,6 +21,11 @@ from ._localisation import localisation_length as localisation_length
 from ._momentum_distribution import MomentumDistribution as MomentumDistribution
 from ._momentum_distribution import momentum_distribution as momentum_distribution
 from ._node_tails import smooth_node_tails as smooth_node_tails
+from ._observable import AbstractObservable as AbstractObservable
+from ._observable import Grid as Grid
+from ._observable import Measured as Measured
+from ._observable import Measurement as Measurement
+from ._observable import Observable as Observable
 from ._one_body import natural_occupations as natural_occupations
 from ._one_body import one_body_density_matrix as one_body_density_matrix
 from ._overlap import Overlaps as Overlaps
@@ -29,8 +34,7 @@ from ._overlap import trial_overlaps as trial_overlaps
 from ._pair_correlation import PairCorrelation as PairCorrelation
 from ._pair_correlation import pair_correlation as pair_correlation
 from ._pair_correlation import pair_map as pair_map
-from ._slope import has_slope as has_slope
-from ._slope import slope_of as slope_of
+from ._slope import slope_along as slope_along
 from ._statistics import SeriesStatistics as SeriesStatistics
 from ._statistics import error_of_mean as error_of_mean
 from ._statistics import series_statistics as series_statistics
@@ -41,6 +45,4 @@ from ._walker_means import periodic_cell as periodic_cell
 from ._walker_means import walker_means as walker_means
 from ._wave_vectors import check_wave_vectors as check_wave_vectors
 from ._wave_vectors import default_wave_vectors as default_wave_vectors
-from ._wave_vectors import moire_lattice as moire_lattice
-from ._wave_vectors import moire_supercell as moire_supercell
 from ._wave_vectors import zone_corners as zone_corners

@@ -11,8 +11,6 @@ from jaxtyping import Array, Bool, Float, Int
 from qernel.hamiltonian import Hamiltonian
 from qernel.lattice import Lattice, Supercell
 
-from ._wave_vectors import moire_supercell
-
 
 def default_grid(hamiltonian: Hamiltonian) -> tuple[int, ...]:
     """Bins along each cell vector: about 16 to a primitive cell (or an electron spacing), fewer in 3D.
@@ -24,12 +22,12 @@ def default_grid(hamiltonian: Hamiltonian) -> tuple[int, ...]:
         return ()
     lengths = np.linalg.norm(cell.matrix, axis=1)
     bins = 16 if cell.dim < 3 else 6
-    moire = moire_supercell(hamiltonian)
-    if moire is None:
+    supercell = hamiltonian.supercell
+    if supercell is None:
         spacing = (cell.volume / hamiltonian.n_electrons) ** (1 / cell.dim)
         return tuple(max(1, math.ceil(bins * length / spacing)) for length in lengths)
-    spacing = moire.primitive.shortest_translation()
-    multiples = _translation_denominators(moire)
+    spacing = supercell.primitive.shortest_translation()
+    multiples = _translation_denominators(supercell)
     return tuple(n * max(1, round(bins * length / spacing / n)) for n, length in zip(multiples, lengths, strict=True))
 
 

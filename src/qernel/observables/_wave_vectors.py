@@ -4,25 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from qernel.hamiltonian import Hamiltonian
-from qernel.lattice import Lattice, Supercell
-
-
-def moire_lattice(hamiltonian: Hamiltonian) -> Lattice | None:
-    """The primitive lattice of the external potential, if one of the potentials has one."""
-    for potential in hamiltonian.potentials.values():
-        primitive = getattr(potential, "primitive", None)
-        if isinstance(primitive, Lattice):
-            return primitive
-    return None
-
-
-def moire_supercell(hamiltonian: Hamiltonian) -> Supercell | None:
-    """The cell of a Hamiltonian as whole primitive cells of its external potential, where it has one."""
-    primitive = moire_lattice(hamiltonian)
-    if primitive is None or hamiltonian.cell is None:
-        return None
-    index = hamiltonian.cell.matrix @ np.linalg.inv(primitive.matrix)
-    return Supercell(primitive, np.round(index).astype(int))
+from qernel.lattice import Lattice
 
 
 def default_wave_vectors(hamiltonian: Hamiltonian) -> Float[np.ndarray, "vectors dim"]:
@@ -36,7 +18,7 @@ def default_wave_vectors(hamiltonian: Hamiltonian) -> Float[np.ndarray, "vectors
         return np.zeros((0, hamiltonian.dim))
     spacing = (cell.volume / hamiltonian.n_electrons) ** (1 / cell.dim)
     radius = 6 * np.pi / spacing
-    primitive = moire_lattice(hamiltonian)
+    primitive = hamiltonian.primitive
     if primitive is not None:
         # The corners of the first zone and the first Bragg peaks belong to the picture at any filling.
         radius = max(radius, 2.01 * Lattice(primitive.reciprocal).shortest_translation())

@@ -23,6 +23,7 @@ def with_fitting_chunks(method: Method, state: TrainingState, family: Family) ->
     half of the memory on either, and if all walkers do, there is no chunk.
     """
     method = dataclasses.replace(method, sampler=fitting_sampler(method.sampler, state, family))
+    family = state.in_phase(family)
     if method.chunk == "auto":
         chunk = fitting_chunk(state.ansatz, family.hamiltonian, state.positions, family.parameters, method.laplacian)
         method = dataclasses.replace(method, chunk=chunk)
@@ -36,7 +37,8 @@ def with_fitting_chunks(method: Method, state: TrainingState, family: Family) ->
 
 def fitting_sampler(sampler: Sampler, state: TrainingState, family: Family) -> Sampler:
     """The sampler with a number in place of a chunk of "auto"."""
-    return sampler.with_fitting_chunk(log_density, state.ansatz, family.parameters, state.positions, state.step_size)
+    parameters = state.in_phase(family).parameters
+    return sampler.with_fitting_chunk(log_density, state.ansatz, parameters, state.positions, state.step_size)
 
 
 def _update(method, chunk):

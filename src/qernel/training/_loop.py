@@ -166,8 +166,9 @@ def diagnose(state: TrainingState, family: Family, method: Method) -> str:
             return "the walkers' positions are not finite"
         method = with_fitting_chunks(method, state, family)
         positions = sample_phase(state, family, method).positions
+        parameters = state.in_phase(family).parameters
         energies = _measure(
-            state.ansatz, family.hamiltonian, positions, family.parameters, method.laplacian, method.energy_chunk
+            state.ansatz, family.hamiltonian, positions, parameters, method.laplacian, method.energy_chunk
         )
         bad = {
             name: int(jnp.sum(~jnp.isfinite(values)))

@@ -91,13 +91,14 @@ def shard_state(state: TrainingState, mesh: Mesh) -> TrainingState:
 
     The numbers do not depend on the mesh: random keys belong to walkers, not to devices.
     """
-    positions = shard_walkers(state.positions, mesh)
-    step_size = hosts.put(state.step_size, NamedSharding(mesh, PartitionSpec(AXES[0])))
+    by_member = NamedSharding(mesh, PartitionSpec(AXES[0]))
+    phase = None if state.phase is None else hosts.put(state.phase, by_member)
+    shared = shard_walkers(state.positions, mesh), hosts.put(state.step_size, by_member), phase
     # Taken out before the rest is copied: walkers are the one array that may be too large for each device.
-    rest = replicate(eqx.tree_at(lambda s: (s.positions, s.step_size), state, (None, None)), mesh)
-    return eqx.tree_at(
-        lambda s: (s.positions, s.step_size), rest, (positions, step_size), is_leaf=lambda node: node is None
-    )
+    places = lambda s: (s.positions, s.step_size, s.phase)
+    empty = lambda node: node is None
+    rest = replicate(eqx.tree_at(places, state, (None, None, None), is_leaf=empty), mesh)
+    return eqx.tree_at(places, rest, shared, is_leaf=empty)
 
 
 def shard_family(family: Family, mesh: Mesh) -> Family:

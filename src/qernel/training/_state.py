@@ -1,6 +1,7 @@
 """Everything that a training run carries from step to step."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import equinox as eqx
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from qernel.gradient import EnergyStatistics
+from qernel.hamiltonian import Family, InPhase
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 from qernel.layers import trainable
 from qernel.optimise import AbstractOptimiser, StochasticReconfiguration
@@ -65,9 +67,10 @@ def _chosen(chunk):
 
 
 class TrainingState(eqx.Module):
-    """One immutable pytree: ansatz, optimiser state, walkers, step sizes, key, step number.
+    """One immutable pytree: ansatz, optimiser state, walkers, step sizes, phases, key, step number.
 
-    `faults` counts consecutive steps whose update was refused because it was not finite. No cached log-density is
+    `phase` is the number of the phase of matter that each member trains, where several compete in one wavefunction;
+    None otherwise. `faults` counts consecutive steps whose update was refused because it was not finite. No cached log-density is
     carried: it would be that of the parameters before the last update, and each sampling phase recomputes it.
     """
 
@@ -78,6 +81,13 @@ class TrainingState(eqx.Module):
     key: PRNGKeyArray
     step: Int[Array, ""]
     faults: Int[Array, ""]
+    phase: Float[Array, " hamiltonians"] | None = None
+
+    def in_phase(self, family: Family) -> Family:
+        """The family whose parameters name the phase of each member as well, for wavefunctions that hold several."""
+        if self.phase is None:
+            return family
+        return dataclasses.replace(family, parameters=InPhase(family.parameters, self.phase))
 
 
 class StepReport(eqx.Module):
@@ -104,11 +114,13 @@ def initial_state(
     *,
     key: PRNGKeyArray,
     step_size: float | None = None,
+    phase: Sequence[int] | None = None,
 ) -> TrainingState:
     """State before the first step.
 
     **Arguments:** `positions`, starting walkers (see [`qernel.training.initial_positions`][]); `step_size`, starting
-    width of the moves, in the unit of length (default: 0.3 times the mean spacing guessed from the walkers' spread).
+    width of the moves, in the unit of length (default: 0.3 times the mean spacing guessed from the walkers' spread);
+    `phase`, of a wavefunction with competing phases, the number of the one that each member trains.
 
     **Raises:** `ValueError` without a walker.
     """
@@ -125,4 +137,5 @@ def initial_state(
         key=key,
         step=jnp.zeros((), jnp.int32),
         faults=jnp.zeros((), jnp.int32),
+        phase=None if phase is None else jnp.asarray(phase, float),
     )

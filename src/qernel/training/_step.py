@@ -45,7 +45,8 @@ def trace_phase(state: TrainingState, family: Family, method: Method) -> None:
 
 def _of_moves(state, family, method):
     start = (state.positions, state.step_size)
-    return method.sampler, log_density(state.ansatz), family.parameters, *start, state.key, state.step
+    parameters = state.in_phase(family).parameters
+    return method.sampler, log_density(state.ansatz), parameters, *start, state.key, state.step
 
 
 def move_walkers(state: TrainingState, family: Family, method: Method, phases: int) -> TrainingState:
@@ -72,7 +73,8 @@ def _placed_as(model, array):
 
 @compiled
 def measure_and_update(state: TrainingState, family: Family, method: Method) -> tuple[TrainingState, dict[str, Any]]:
-    """What follows the moves in a step: the new state, and facts for the report."""
+    """Measure the moved walkers and update the wavefunction: the new state, and facts for the report."""
+    family = state.in_phase(family)
     energies = local_energies(
         state.ansatz, family.hamiltonian, state.positions, family.parameters, method.laplacian, method.energy_chunk
     )
@@ -102,6 +104,7 @@ def measure_and_update(state: TrainingState, family: Family, method: Method) -> 
         key=state.key,
         step=state.step + 1,
         faults=jnp.where(good, 0, state.faults + 1),
+        phase=state.phase,
     )
     means = {"kinetic": energies.kinetic.real, **energies.potentials}
     facts = {

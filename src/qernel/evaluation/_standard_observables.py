@@ -1,0 +1,163 @@
+"""What every evaluation measures beside energies: observables that need no knowledge of the system."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Array, Float
+
+from qernel.hamiltonian import Hamiltonian
+from qernel.observables import (
+    AbstractObservable,
+    Estimate,
+    Grid,
+    Measured,
+    Measurement,
+    localisation_length,
+    momentum_distribution,
+    pair_correlation,
+    walker_means,
+)
+
+
+class PairCorrelations(AbstractObservable):
+    """g(r) in a periodic cell, of parallel and antiparallel spins too where both occur."""
+
+    def measure(self, measurement: Measurement) -> dict[str, Measured]:
+        found, units = pair_correlation(measurement.samples, measurement.hamiltonian), measurement.units
+        r = {"r": Grid(found.displacement * units.bohr, units.length, "distance of two electrons")}
+        values = {"pair_correlation": ("pair correlation function", found.total)}
+        if found.antiparallel is not None:
+            for spins, estimate in (("parallel", found.parallel), ("antiparallel", found.antiparallel)):
+                values[f"pair_correlation_{spins}"] = (f"pair correlation function of {spins} spins", estimate)
+        return {
+            name: Measured(estimate, text=text, symbol="g(r)", dimensions=("r",), grids=r)
+            for name, (text, estimate) in values.items()
+        }
+
+
+class LocalisationLength(AbstractObservable):
+    """Resta and Sorella's localisation length in a periodic cell, and the modulus that it comes from."""
+
+    def measure(self, measurement: Measurement) -> dict[str, Measured]:
+        found, units = localisation_length(measurement.samples, measurement.hamiltonian), measurement.units
+        length = Estimate(found.length.value * units.bohr, found.length.error * units.bohr)
+        text = "localisation length; a lower bound where polarisation_modulus is not above its error"
+        modulus = "|<exp(ib.sum r)>| at the shortest reciprocal vectors of the periodic cell"
+        return {
+            "localisation_length": Measured(length, units.length, text),
+            "polarisation_modulus": Measured(found.modulus, text=modulus),
+        }
+
+
+class MomentumOccupations(AbstractObservable):
+    """n(k) in a periodic cell, of each spin too where both occur: N + 1 evaluations of the wavefunction a sample."""
+
+    def measure(self, measurement: Measurement) -> dict[str, Measured]:
+        m, units = measurement, measurement.units
+        found = momentum_distribution(m.samples, m.hamiltonian, m.ansatz, m.parameters, key=m.key)
+        vectors = Grid(found.wave_vectors / units.bohr, f"1/{units.length}", "wave vector")
+        values = {"momentum_distribution": ("occupation of plane waves", found.total)}
+        if all(m.hamiltonian.electrons):
+            for spin, name in enumerate(("up", "down")):
+                of_spin = Estimate(found.of_spins.value[spin], found.of_spins.error[spin])
+                values[f"momentum_distribution_{name}"] = (f"occupation of plane waves, spin {name}", of_spin)
+        return {
+            name: Measured(estimate, text=text, symbol="n(k)", dimensions=("k",), grids={"k": vectors})
+            for name, (text, estimate) in values.items()
+        }
+
+
+class OpenDensity(AbstractObservable):
+    r"""The density with open boundaries, $n(r) = \langle\sum_i\delta(r - r_i)\rangle$, on equal bins of a box.
+
+    **Arguments:** `extent`: half the length of the box along each axis, about the origin, in effective Bohr radii;
+    `bins`: along each axis. Electrons outside the box are not counted.
+    """
+
+    extent: tuple[float, ...] = eqx.field(static=True)
+    bins: int = eqx.field(static=True, default=40)
+
+    def measure(self, measurement: Measurement) -> dict[str, Measured]:
+        units, dim = measurement.units, len(self.extent)
+        edges = [np.linspace(-x, x, self.bins + 1) for x in self.extent]
+        volume = float(np.prod([e[1] - e[0] for e in edges]))
+        found = walker_means(Partial(_in_box, np.array(self.extent), self.bins), _wide(measurement)).estimate()
+        scale = 1 / (volume * units.bohr**dim)
+        names = ("x", "y", "z")[:dim]
+        grids = {n: Grid((e[1:] + e[:-1]) / 2 * units.bohr, units.length, f"position {n}") for n, e in zip(names, edges)}
+        text = "electron density on bins of a box"
+        unit = f"electrons per {units.length}" + ("" if dim == 1 else f"^{dim}")
+        density = Estimate(found.value * scale, found.error * scale)
+        return {"density": Measured(density, unit, text, "n(r)", names, grids)}
+
+
+class PairDistances(AbstractObservable):
+    r"""The distribution of pair distances with open boundaries, $P(s) = \langle\delta(s - |r_i - r_j|)\rangle$ averaged over
+    the pairs, so that $\int P\,ds = 1$; longer distances than `longest` (in effective Bohr radii) are not counted."""
+
+    longest: float = eqx.field(static=True)
+    bins: int = eqx.field(static=True, default=40)
+
+    def measure(self, measurement: Measurement) -> dict[str, Measured]:
+        units, width = measurement.units, self.longest / self.bins
+        found = walker_means(Partial(_distances, self.longest, self.bins), _wide(measurement)).estimate()
+        scale = 1 / (width * units.bohr)
+        r = Grid((np.arange(self.bins) + 0.5) * width * units.bohr, units.length, "distance of two electrons")
+        estimate = Estimate(found.value * scale, found.error * scale)
+        text = "distribution of pair distances"
+        return {"pair_distances": Measured(estimate, f"1/{units.length}", text, "P(r)", ("r",), {"r": r})}
+
+
+class MeanSquareRadii(AbstractObservable):
+    r"""The mean square of an electron's position along each axis, $\langle\sum_i x_{ia}^2\rangle/N$, open boundaries."""
+
+    def measure(self, measurement: Measurement) -> dict[str, Measured]:
+        units = measurement.units
+        found = walker_means(_squares, _wide(measurement)).estimate()
+        measured = {}
+        for axis, name in enumerate(("x", "y", "z")[: measurement.hamiltonian.dim]):
+            estimate = Estimate(found.value[axis] * units.bohr**2, found.error[axis] * units.bohr**2)
+            text = f"mean square of an electron's position along {name}"
+            measured[f"{name}_squared"] = Measured(estimate, f"{units.length}^2", text, f"⟨{name}²⟩")
+        return measured
+
+
+def standard_observables(
+    hamiltonian: Hamiltonian, samples: Float[np.ndarray, "hamiltonians walkers records electrons dim"]
+) -> tuple[AbstractObservable, ...]:
+    """In a periodic cell g(r), localisation length and n(k); with open boundaries density, distances and radii.
+
+    `samples` of all members decide how far the boxes of the density and of the distances reach.
+    """
+    if hamiltonian.cell is not None:
+        return (PairCorrelations(), LocalisationLength(), MomentumOccupations())
+    # Nearly everything: the tail of one stray walker must not make all bins coarse.
+    reach = np.nanquantile(np.abs(samples), 0.9995, axis=(0, 1, 2, 3)) * 1.1
+    extent = tuple(float(x) for x in np.maximum(reach, 1e-6))
+    if hamiltonian.n_electrons == 1:
+        return (OpenDensity(extent), MeanSquareRadii())
+    return (OpenDensity(extent), PairDistances(float(2 * np.linalg.norm(extent))), MeanSquareRadii())
+
+
+def _wide(measurement: Measurement) -> Float[np.ndarray, "walkers records electrons dim"]:
+    return np.asarray(measurement.samples, np.float64)
+
+
+def _in_box(extent: Array, bins: int, r: Float[Array, "electrons dim"]) -> Array:
+    places = jnp.floor((r / extent + 1) / 2 * bins).astype(jnp.int32)
+    inside = jnp.all((places >= 0) & (places < bins), axis=1)
+    places = jnp.where(inside[:, None], places, bins)
+    counts = jnp.zeros((bins,) * r.shape[1], r.dtype)
+    return counts.at[tuple(places.T)].add(1.0, mode="drop")
+
+
+def _distances(longest: float, bins: int, r: Float[Array, "electrons dim"]) -> Array:
+    i, j = np.triu_indices(len(r), 1)
+    distance = jnp.sqrt(jnp.sum((r[i] - r[j]) ** 2, axis=1))
+    counts = jnp.zeros(bins, r.dtype)
+    return counts.at[(distance / longest * bins).astype(jnp.int32)].add(1.0 / len(i), mode="drop")
+
+
+def _squares(r: Float[Array, "electrons dim"]) -> Array:
+    return jnp.mean(r**2, axis=0)
