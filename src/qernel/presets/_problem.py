@@ -19,7 +19,7 @@ from qernel.optimise import AbstractOptimiser, Cholesky, ConjugateGradients, Fir
 from qernel.orbitals import PlaneWaves
 from qernel.precision import precision
 from qernel.reference import crystal_sites, default_cutoff
-from qernel.sampling import Sampler, langevin, random_walk, single_electron
+from qernel.sampling import Sampler, langevin, random_walk
 from qernel.training import Method, TrainingState, initial_positions, initial_state
 from qernel.systems.moire import Material
 
@@ -182,7 +182,7 @@ def method(config: Config, family: Family) -> Method:
     )
 
 
-_KERNELS = {"langevin": langevin, "random_walk": random_walk, "single_electron": single_electron}
+_KERNELS = {"langevin": langevin, "random_walk": random_walk}
 
 
 def _sampler(config: SamplingConfig, family: Family) -> Sampler:
