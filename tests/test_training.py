@@ -16,8 +16,8 @@ from qernel.hamiltonian import Hamiltonian, Harmonic, Kinetic
 from qernel.systems.moire import moire_family
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 from qernel.layers import trainable
+from qernel.mean_field import crystal_sites
 from qernel.presets import build, preset
-from qernel.reference import crystal_sites
 from qernel.run_directory import (
     CheckpointWriter,
     METRICS,

@@ -15,6 +15,9 @@ from qernel.observables import expert_usage, family_overlaps, fidelity_susceptib
 from qernel.presets import Problem
 from qernel.systems.moire import reference_orbitals
 from qernel.reference import crystal_sites
+from qernel.mean_field import crystal_sites
+from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, steepest_stretch, trial_overlaps
+from qernel.presets import Problem, reference_orbitals
 from qernel.training import TrainingState
 
 from qernel.run_directory import evaluation_progress, measure_at, phases_of

@@ -10,11 +10,12 @@ from qernel.hamiltonian import Family
 from ._family import moire_family
 from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves
 from qernel.precision import precision
-from qernel.reference import (
+from qernel.mean_field import (
     OrbitalSet,
     crystal_branch,
     default_cutoff,
     gaussian_orbitals,
+    gaussian_width,
     liquid_branch,
     orbital_branch,
     plane_waves,
@@ -23,7 +24,7 @@ from qernel.reference import (
 from ._material import Material
 
 from qernel.presets import Config, SystemConfig
-from qernel.presets import gaussian_width
+from qernel.mean_field import gaussian_width
 from qernel.presets import SpinBlocks
 
 
