@@ -6,6 +6,7 @@ from ._ewald import Ewald as Ewald
 from ._family import Family as Family
 from ._hamiltonian import Hamiltonian as Hamiltonian
 from ._harmonic import Harmonic as Harmonic
+from ._harmonic_pair import HarmonicPair as HarmonicPair
 from ._in_phase import InPhase as InPhase
 from ._in_phase import in_phases as in_phases
 from ._in_phase import without_phase as without_phase
