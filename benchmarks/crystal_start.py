@@ -10,7 +10,7 @@ import math
 import time
 
 from qernel.hamiltonian import moire_family
-from qernel.reference import crystal_branch, crystal_sites, crystal_start, crystal_symmetries, hartree_fock
+from qernel.mean_field import crystal_branch, crystal_sites, crystal_start, crystal_symmetries, hartree_fock
 from qernel.units import Material
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

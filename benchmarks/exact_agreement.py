@@ -22,10 +22,10 @@ import jax
 import numpy as np
 
 from qernel.ansatz import MomentumProjected
+from qernel.exact import exact_diagonalisation
 from qernel.hamiltonian import Hamiltonian, moire_parameters
 from qernel.observables import density, evaluate, moire_supercell, results, structure_factor
 from qernel.presets import build, preset
-from qernel.reference import exact_diagonalisation
 from qernel.sampling import Sampler
 from qernel.training import burn_in, initial_state, train
 

@@ -11,9 +11,9 @@ import time
 
 import numpy as np
 
+from qernel.exact import exact_diagonalisation
 from qernel.hamiltonian import moire_hamiltonian, moire_parameters
 from qernel.lattice import supercell, triangular
-from qernel.reference import exact_diagonalisation
 from qernel.units import Material
 
 BANDS = int(sys.argv[1]) if len(sys.argv) > 1 else 3

@@ -8,8 +8,8 @@ from qernel.ansatz import Conditioner, LogPsi
 from qernel.hamiltonian import moire_family
 from qernel.lattice import PeriodicDistance
 from qernel.layers import FiLM, Frozen, GroupedQueryAttention, Linear, PeriodicEmbedding
+from qernel.mean_field import crystal_branch, liquid_branch, potential_depth
 from qernel.orbitals import CuspJastrow, InterpolatedOrbitals, PlaneWaves, log_sum_determinants
-from qernel.reference import crystal_branch, liquid_branch, potential_depth
 from qernel.sampling import Sampler, langevin
 from qernel.training import Method, burn_in, initial_positions, initial_state, train
 from qernel.units import Material

@@ -14,8 +14,7 @@ import pytest
 from qernel.hamiltonian import Coulomb, Ewald, Hamiltonian, Kinetic, Potential, moire_family, moire_parameters
 from qernel.hamiltonian import moire_hamiltonian as hamiltonian_of
 from qernel.lattice import Lattice, cubic, square, supercell, triangular
-from qernel.orbitals import InterpolatedOrbitals, PlaneWaves, from_exponentials
-from qernel.reference import (
+from qernel.mean_field import (
     OrbitalSet,
     bloch_orbitals,
     classical_crystal,
@@ -31,7 +30,8 @@ from qernel.reference import (
     potential_depth,
     random_start,
 )
-from qernel.reference._problem import mean_field
+from qernel.mean_field._problem import hartree_fock_functional
+from qernel.orbitals import InterpolatedOrbitals, PlaneWaves, from_exponentials
 from qernel.units import Material
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
@@ -75,7 +75,9 @@ def test_plane_wave_determinants(case):
     k = np.array(case["occupied_k_in_b/3"])
     rows = [int(np.flatnonzero((waves.signed_integers == row).all(axis=1))[0]) for row in k]
     coefficients = from_exponentials(np.eye(waves.size, dtype=complex)[:, rows])
-    energies, _ = mean_field(hamiltonian, parameters, waves)((coefficients, np.zeros((waves.size, 0), complex)))
+    energies, _ = hartree_fock_functional(hamiltonian, parameters, waves)(
+        (coefficients, np.zeros((waves.size, 0), complex))
+    )
     scale = MATERIAL.hartree_meV
     assert energies["kinetic"] * scale == pytest.approx(case["T_total"], abs=1e-9)
     assert energies["exchange"] * scale == pytest.approx(case["exchange_total"], abs=1e-9)
@@ -224,7 +226,7 @@ def test_spinful_electrons_reach_below_the_polarised_ones():
 def test_gradient_of_the_energy():
     hamiltonian, parameters = problem((2, 1), 10.0)
     start = random_start(hamiltonian, seed=1, cutoff=1.5 * FIRST_SHELL)
-    functional = mean_field(hamiltonian, parameters, start.waves)
+    functional = hartree_fock_functional(hamiltonian, parameters, start.waves)
     direction = tuple(np.random.default_rng(2).normal(size=c.shape) for c in start.coefficients)
     # The formula holds for any coefficients, orthonormal or not.
     energy = lambda t: sum(
@@ -315,7 +317,7 @@ def test_symmetries_are_those_of_every_potential():
     rounded = crystal_symmetries(hamiltonian, np.round(sites, 4), parameters)
     assert len(rounded) < len(full)
     branch = crystal_branch(moire_family(MATERIAL, 3, (6, 0), [20.0]), sites=np.round(sites, 4))
-    functional = mean_field(hamiltonian, parameters, branch.waves)
+    functional = hartree_fock_functional(hamiltonian, parameters, branch.waves)
     symmetric = hartree_fock(hamiltonian, parameters, crystal_start(hamiltonian, parameters, sites=sites))
     energies, _ = functional(tuple(c[0] for c in branch.coefficients))
     assert sum(energies.values()) == pytest.approx(symmetric.energy, abs=1e-7)
@@ -370,7 +372,7 @@ def test_structure_factor_of_a_determinant_holds_its_interaction(electrons, dept
     """W = N/2 Σ_q v(q) (S(q) - 1) + N ξ/2, over all q that two orbitals of the basis reach."""
     hamiltonian, parameters = problem(electrons, depth)
     found = hartree_fock(hamiltonian, parameters, random_start(hamiltonian, seed=1), max_iterations=3)
-    functional = mean_field(hamiltonian, parameters, found.orbitals.waves)
+    functional = hartree_fock_functional(hamiltonian, parameters, found.orbitals.waves)
     grid = functional.grid
     axes = [np.arange(-(n // 2) + 1, n // 2) for n in grid.shape]
     q = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
@@ -410,7 +412,9 @@ def test_crystal_branch_stays_on_the_crystal(family):
     expected = sorted(hartree_fock_cases(6), key=lambda c: c["depth_meV"])
     for node, c, case in zip(branch.nodes, branch.coefficients[0], expected, strict=True):
         assert MATERIAL.to_meV(node) == pytest.approx(case["depth_meV"], abs=1e-9)
-        functional = mean_field(family.hamiltonian, moire_parameters(MATERIAL, case["depth_meV"]), branch.waves)
+        functional = hartree_fock_functional(
+            family.hamiltonian, moire_parameters(MATERIAL, case["depth_meV"]), branch.waves
+        )
         energies, _ = functional((c, branch.coefficients[1][0]))
         assert MATERIAL.to_meV(sum(energies.values())) / 6 == pytest.approx(case["crystal_start"], abs=1e-3)
 

@@ -34,7 +34,8 @@ ALLOWED = {
     "laplacian": {"ansatz", "orbitals"},
     "gradient": {"compilation", "hosts", "ansatz", "chunks", "hamiltonian", "laplacian", "layers"},
     "check": {"compilation", "ansatz", "hamiltonian", "gradient", "laplacian", "observables", "sampling"},
-    "reference": {"lattice", "units", "hamiltonian", "orbitals"},
+    "mean_field": {"lattice", "hamiltonian", "orbitals"},
+    "exact": {"hamiltonian", "orbitals", "mean_field"},
     "optimise": {"compilation"},
     "observables": {
         "chunks",
@@ -63,7 +64,7 @@ ALLOWED = {
         "gradient",
         "optimise",
         "observables",
-        "reference",
+        "mean_field",
     },
 }
 # The ends of the arrows: they may import everything, and nothing else imports them.

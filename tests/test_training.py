@@ -15,8 +15,8 @@ from qernel.cli._training import PendingCheck, train_in
 from qernel.hamiltonian import Hamiltonian, Harmonic, Kinetic, moire_family
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 from qernel.layers import trainable
+from qernel.mean_field import crystal_sites
 from qernel.presets import build, preset
-from qernel.reference import crystal_sites
 from qernel.training import (
     METRICS,
     CheckpointWriter,

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from qernel.ansatz import CompetingPhases, Qernel, SlaterDeterminant
 from qernel.hamiltonian import Family
+from qernel.mean_field import crystal_sites
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, steepest_stretch, trial_overlaps
 from qernel.presets import Problem, reference_orbitals
-from qernel.reference import crystal_sites
 from qernel.training import TrainingState
 
 from ._evaluation import evaluation_progress, measure_at, phases_of

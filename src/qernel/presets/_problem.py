@@ -14,6 +14,7 @@ from qernel.ansatz import Ansatz, CompetingPhases, MomentumProjected, Unconditio
 from qernel.hamiltonian import Family, InPhase, in_phases
 from qernel.lattice import PeriodicDistance, shells
 from qernel.layers import ConditionRouter, ElectronRouter, JointRouter, Softmax, Spline, SquaredReLU, TopK
+from qernel.mean_field import crystal_sites, default_cutoff
 from qernel.observables import moire_supercell
 from qernel.optimise import (
     KFAC,
@@ -25,7 +26,6 @@ from qernel.optimise import (
 )
 from qernel.orbitals import PlaneWaves
 from qernel.precision import precision
-from qernel.reference import crystal_sites, default_cutoff
 from qernel.sampling import Sampler, langevin, random_walk, single_electron
 from qernel.training import Method, TrainingState, initial_positions, initial_state
 from qernel.units import Material

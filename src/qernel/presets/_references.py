@@ -7,22 +7,22 @@ import numpy as np
 from jaxtyping import Float
 
 from qernel.hamiltonian import Family, moire_family
-from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves
-from qernel.precision import precision
-from qernel.reference import (
+from qernel.mean_field import (
     OrbitalSet,
     crystal_branch,
     default_cutoff,
     gaussian_orbitals,
+    gaussian_width,
     liquid_branch,
     orbital_branch,
     plane_waves,
     potential_depth,
 )
+from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves
+from qernel.precision import precision
 from qernel.units import Material
 
 from ._config import Config, SystemConfig
-from ._gaussian_width import gaussian_width
 from ._spin_blocks import SpinBlocks
 
 

@@ -34,7 +34,7 @@ def initial_positions(
 
     **Arguments:**
 
-    - `sites`: one site for each electron, spin up first, such as those of `qernel.reference.crystal_sites`;
+    - `sites`: one site for each electron, spin up first, such as those of `qernel.mean_field.crystal_sites`;
       without them all walkers are uniform.
     - `width`: standard deviation about the sites, unit of length (default: 0.2 mean spacings).
     - `crystal`: for each Hamiltonian, whether all of its walkers start near the sites, or all uniform.

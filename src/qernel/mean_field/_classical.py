@@ -30,7 +30,7 @@ class ClassicalCrystal(eqx.Module):
 def classical_crystal(hamiltonian: Hamiltonian, parameters: PyTree, *, seed: int = 0) -> ClassicalCrystal:
     """The classical ground state: the limit of infinite mass, which every crystal of electrons approaches.
 
-    From the sites of [`crystal_sites`][qernel.reference.crystal_sites] the potential energy is minimised over all
+    From the sites of [`crystal_sites`][qernel.mean_field.crystal_sites] the potential energy is minimised over all
     positions (L-BFGS, float64). A good minimum, not proven to be the lowest: compare several seeds.
 
     **Raises:** `ValueError` for open boundaries.

@@ -11,7 +11,7 @@ from ..hamiltonian import Hamiltonian
 from ..lattice import Lattice
 from ..orbitals import PlaneWaves
 from ._functional import Functional
-from ._problem import mean_field, periodic_cell, plane_waves
+from ._problem import hartree_fock_functional, periodic_cell, plane_waves
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ def crystal_symmetries(
     group = SpaceGroup(cell, np.array(rotations), np.array(shifts))
     waves = plane_waves(hamiltonian, cutoff)
     for member in parameters:
-        group = group.select(kept_by_potential(mean_field(hamiltonian, member, waves), group))
+        group = group.select(kept_by_potential(hartree_fock_functional(hamiltonian, member, waves), group))
     return group.select(_carries(group, sites[:up]) & _carries(group, sites[up:]))
 
 

@@ -12,12 +12,19 @@ import scipy.sparse.linalg
 from jaxtyping import Float, Int, PyTree
 
 from ..hamiltonian import Ewald, Hamiltonian
+from ..mean_field import (
+    Functional,
+    bloch_spectrum,
+    hartree_fock_functional,
+    levels_of,
+    momentum_classes,
+    momentum_steps,
+    plane_waves,
+    primitive_lattice,
+)
 from ..orbitals import to_exponentials
-from ._bloch import levels_of, momentum_classes, momentum_steps, spectrum
-from ._functional import Functional
 from ._momentum_group import MomentumGroup
 from ._pair_integrals import PairIntegrals
-from ._problem import mean_field, plane_waves, primitive_lattice
 from ._sector import Sector, SpinOrbitals, TwoBody, density_matrix
 
 LARGEST_DENSE = 600
@@ -29,7 +36,7 @@ class ExactState(eqx.Module):
     **Fields:**
 
     - `energies`: `kinetic` and one entry per potential under the Hamiltonian's name, for comparison with local
-      energies and with [`HartreeFock`][qernel.reference.HartreeFock] term by term.
+      energies and with [`HartreeFock`][qernel.mean_field.HartreeFock] term by term.
     - `momentum`: total momentum of the state in units of the supercell's reciprocal vectors, a representative of its
       class; its time reverse has the same energy.
     - `momenta`, `levels`: the lowest levels of every sector, one of each pair ±k.
@@ -42,7 +49,7 @@ class ExactState(eqx.Module):
     - `orbitals`, `dimension`: size of the one-body basis and of the state's sector.
 
     In a larger basis the energy is lower: **`energy` is an upper bound** of the exact one. See
-    [`basis_limit`][qernel.reference.basis_limit] for an extrapolation, which is not.
+    [`basis_limit`][qernel.exact.basis_limit] for an extrapolation, which is not.
     """
 
     energies: dict[str, float]
@@ -106,7 +113,7 @@ def exact_diagonalisation(
     if (bands is None) == (orbitals is None):
         raise ValueError("say either how many bands or how many orbitals the basis has")
     waves = plane_waves(hamiltonian, cutoff)
-    functional = mean_field(hamiltonian, parameters, waves)
+    functional = hartree_fock_functional(hamiltonian, parameters, waves)
     primitive = primitive_lattice(hamiltonian)
     group = MomentumGroup(momentum_steps(waves, primitive, functional.one_body_potential))
     energies, momenta_of, coefficients = _basis(functional, primitive, bands, orbitals)
@@ -171,7 +178,7 @@ def _basis(functional: Functional, primitive, bands: int | None, orbitals: int |
     """Energies, integer momenta and coefficients (basis, orbitals) of the one-body basis."""
     waves = functional.grid.waves
     labels = momentum_classes(waves, primitive, functional.one_body_potential)
-    energies, momenta, column = spectrum(functional, labels, bands or orbitals or 0, False)
+    energies, momenta, column = bloch_spectrum(functional, labels, bands or orbitals or 0, False)
     chosen = np.arange(len(energies))
     if orbitals is not None:
         level = levels_of(energies)

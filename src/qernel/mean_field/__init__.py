@@ -1,7 +1,11 @@
-"""References on the host, in float64: Bloch orbitals, Hartree-Fock, exact diagonalisation."""
+"""Mean-field orbitals on the host, in float64: Bloch orbitals, Hartree-Fock, the sites and branches of crystals."""
 
 from ._bloch import BlochOrbitals as BlochOrbitals
 from ._bloch import bloch_orbitals as bloch_orbitals
+from ._bloch import bloch_spectrum as bloch_spectrum
+from ._bloch import levels_of as levels_of
+from ._bloch import momentum_classes as momentum_classes
+from ._bloch import momentum_steps as momentum_steps
 from ._branch import OrbitalBranch as OrbitalBranch
 from ._branch import crystal_branch as crystal_branch
 from ._branch import liquid_branch as liquid_branch
@@ -10,14 +14,16 @@ from ._branch import potential_depth as potential_depth
 from ._classical import ClassicalCrystal as ClassicalCrystal
 from ._classical import classical_crystal as classical_crystal
 from ._crystal import crystal_sites as crystal_sites
-from ._exact import ExactState as ExactState
-from ._exact import basis_limit as basis_limit
-from ._exact import exact_diagonalisation as exact_diagonalisation
+from ._functional import Functional as Functional
+from ._gaussian_width import gaussian_width as gaussian_width
+from ._grid import Grid as Grid
 from ._hartree_fock import HartreeFock as HartreeFock
 from ._hartree_fock import hartree_fock as hartree_fock
 from ._orbital_set import OrbitalSet as OrbitalSet
 from ._problem import default_cutoff as default_cutoff
+from ._problem import hartree_fock_functional as hartree_fock_functional
 from ._problem import plane_waves as plane_waves
+from ._problem import primitive_lattice as primitive_lattice
 from ._space_group import SpaceGroup as SpaceGroup
 from ._space_group import crystal_symmetries as crystal_symmetries
 from ._starts import crystal_start as crystal_start

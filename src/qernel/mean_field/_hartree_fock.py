@@ -12,7 +12,7 @@ from ._descent import descend, orthonormalise
 from ._functional import Functional
 from ._grid import Grid
 from ._orbital_set import OrbitalSet
-from ._problem import mean_field, primitive_lattice
+from ._problem import hartree_fock_functional, primitive_lattice
 from ._space_group import SpaceGroup, kept_by_potential
 from ._symmetric_functional import SymmetricFunctional
 
@@ -104,7 +104,7 @@ def hartree_fock(
     """
     if start.electrons != tuple(hamiltonian.electrons):
         raise ValueError(f"the start has {start.electrons} orbitals, the Hamiltonian {hamiltonian.electrons} electrons")
-    functional = mean_field(hamiltonian, parameters, start.waves)
+    functional = hartree_fock_functional(hamiltonian, parameters, start.waves)
     begin = tuple(orthonormalise(c) for c in start.coefficients)
     labels = None
     if keep_momentum:

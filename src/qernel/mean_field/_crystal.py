@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, PyTree
 
 from ..hamiltonian import Hamiltonian
 from ._functional import Functional
-from ._problem import mean_field, periodic_cell, plane_waves, primitive_lattice
+from ._problem import hartree_fock_functional, periodic_cell, plane_waves, primitive_lattice
 
 # Primitive cells in the cell of a crystal.
 _LARGEST_CRYSTAL_CELL = 12
@@ -31,7 +31,7 @@ def crystal_sites(
     - `cutoff`: of the plane waves whose grid carries the potential; see `default_cutoff`.
     - `seed`: of the annealing.
     """
-    functional = mean_field(hamiltonian, parameters, plane_waves(hamiltonian, cutoff))
+    functional = hartree_fock_functional(hamiltonian, parameters, plane_waves(hamiltonian, cutoff))
     count = hamiltonian.n_electrons
     candidates = _candidates(functional, count)
     external = _values(functional, candidates)

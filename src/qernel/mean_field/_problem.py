@@ -53,7 +53,7 @@ def plane_waves(hamiltonian: Hamiltonian, cutoff: float | None = None) -> PlaneW
     return waves
 
 
-def mean_field(hamiltonian: Hamiltonian, parameters: PyTree, waves: PlaneWaves) -> Functional:
+def hartree_fock_functional(hamiltonian: Hamiltonian, parameters: PyTree, waves: PlaneWaves) -> Functional:
     """The Hartree-Fock functional of a periodic Hamiltonian: its one-body potentials on the grid, its
     Coulomb prefactor.
 

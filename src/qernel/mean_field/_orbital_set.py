@@ -6,7 +6,7 @@ from ..orbitals import PlaneWaves
 
 
 class OrbitalSet(eqx.Module):
-    """Occupied orbitals of each spin, φ_n(r) = Σ_a χ_a(r) C_an, orthonormal under the cell average.
+    """Mean-field orbitals of each spin, φ_n(r) = Σ_a χ_a(r) C_an, orthonormal under the cell average.
 
     **Fields:**
 

@@ -12,7 +12,7 @@ from ..lattice import Lattice
 from ..orbitals import PlaneWaves, from_exponentials, to_exponentials
 from ._functional import Functional
 from ._orbital_set import OrbitalSet
-from ._problem import mean_field, plane_waves, primitive_lattice
+from ._problem import hartree_fock_functional, plane_waves, primitive_lattice
 
 
 class BlochOrbitals(eqx.Module):
@@ -112,10 +112,10 @@ def bloch_orbitals(
     - `members`: which members of the open shell of spin up to fill, counted from 0; no warning then.
     """
     waves = plane_waves(hamiltonian, cutoff)
-    functional = mean_field(hamiltonian, parameters, waves)
+    functional = hartree_fock_functional(hamiltonian, parameters, waves)
     counts = hamiltonian.electrons if electrons is None else electrons
     labels = momentum_classes(waves, primitive_lattice(hamiltonian), functional.one_body_potential)
-    energies, momenta, column = spectrum(functional, labels, max(counts), real)
+    energies, momenta, column = bloch_spectrum(functional, labels, max(counts), real)
     levels = levels_of(energies)
     order = np.lexsort((np.arange(len(energies)), levels))
     if len(order) < max(counts):
@@ -142,7 +142,7 @@ def bloch_orbitals(
     )
 
 
-def spectrum(functional: Functional, labels: np.ndarray, count: int, real: bool):
+def bloch_spectrum(functional: Functional, labels: np.ndarray, count: int, real: bool):
     """Energies and momenta of the `count` lowest orbitals of each momentum, and a function of their number
     that returns the coefficients: in a large cell there are too many to keep."""
     waves = functional.grid.waves

@@ -1,4 +1,4 @@
-"""The best width of Gaussian orbitals on the sites of a crystal."""
+"""The width of Gaussian orbitals on the sites of a crystal."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import scipy.optimize
 from jaxtyping import Float
 
-from qernel.hamiltonian import Ewald, Hamiltonian
+from ..hamiltonian import Ewald, Hamiltonian
 
 
 def gaussian_width(hamiltonian: Hamiltonian, parameters: Any, sites: Float[np.ndarray, "electrons dim"]) -> float:
