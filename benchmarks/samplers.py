@@ -2,8 +2,8 @@
 
 Of the wavefunction trained in a run directory (default: `moire-6` trained for `--steps` steps), at the nearest trained
 depths. Every kernel is timed in one run, on the cores that there are; the slowest of three observables counts, the
-interaction, the moiré potential and log|ψ|². The last table is that of a Slater determinant of plane waves
-for as many electrons, whose single-electron moves update the determinant.
+interaction, the moiré potential and log|ψ|². The last table is that of a Slater determinant of plane waves for as many
+electrons.
 """
 
 import argparse
@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from qernel.ansatz import LogDensity, SlaterDeterminant, log_density
+from qernel.ansatz import SlaterDeterminant, log_density
 from qernel.cli._commands import configuration_of
 from qernel.cli._training import restore
 from qernel.orbitals import plane_wave_orbitals
 from qernel.presets import build, preset
-from qernel.sampling import BlockWalk, Sampler, efficiency, langevin, random_walk, single_electron
+from qernel.sampling import BlockWalk, Sampler, efficiency, langevin, random_walk
 from qernel.training import RunDirectory, move_walkers, train_step
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -67,11 +67,11 @@ def compare(title, density, family, positions, step_size, kernels):
     print(f"\n{title}: {positions.shape[1]} walkers, {arguments.phases} phases; step in units of the spacing")
     print("kernel                       moves  step  acceptance  seconds  independent samples  per second", flush=True)
     found = {}
-    for name, kernel, moves, acceptance, rules in kernels:
+    for name, kernel, moves, acceptance in kernels:
         sampler = Sampler(kernel, moves=moves, target_acceptance=acceptance, wrap=cell.wrap)
         measured = efficiency(
             sampler,
-            density if rules else LogDensity(density.ansatz),
+            density,
             family.parameters,
             positions,
             observables,
@@ -101,11 +101,11 @@ def main():
     start = np.asarray(state.positions)[rows][:, np.arange(walkers) % state.positions.shape[1]]
     steps = jnp.asarray(np.asarray(state.step_size)[rows])
     network = [
-        ("random walk, all", random_walk, 20, 0.5, True),
-        (f"random walk, blocks of {max(n // 4, 1)}", BlockWalk(max(n // 4, 1)), 20, 0.5, True),
-        ("random walk, one", BlockWalk(1), 20, 0.5, True),
-        ("Langevin", langevin, 5, 0.7, True),
-        ("Hamiltonian, 4 steps", hmc, 2, 0.7, True),
+        ("random walk, all", random_walk, 20, 0.5),
+        (f"random walk, blocks of {max(n // 4, 1)}", BlockWalk(max(n // 4, 1)), 20, 0.5),
+        ("random walk, one", BlockWalk(1), 20, 0.5),
+        ("Langevin", langevin, 5, 0.7),
+        ("Hamiltonian, 4 steps", hmc, 2, 0.7),
     ]
     places = ", ".join(f"{depth:g}" for depth in depths)
     title = f"{n} electrons, {type(problem.ansatz).__name__} {phase} at {places} meV"
@@ -113,10 +113,8 @@ def main():
     slater = SlaterDeterminant(plane_wave_orbitals(family.hamiltonian.cell, n), n)
     plain = problem.family_at(depths)
     determinant = [
-        ("random walk, all", random_walk, 20, 0.5, True),
-        ("one by one, whole", single_electron, 1, 0.5, False),
-        ("one by one, rank-one updates", single_electron, 1, 0.5, True),
-        ("Langevin", langevin, 5, 0.7, True),
+        ("random walk, all", random_walk, 20, 0.5),
+        ("Langevin", langevin, 5, 0.7),
     ]
     compare(f"{n} electrons, Slater determinant", log_density(slater), plain, jnp.asarray(start), steps, determinant)
 

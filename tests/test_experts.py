@@ -28,8 +28,6 @@ from qernel.layers import (
     Spline,
     SquaredReLU,
     TopK,
-    load_balance,
-    load_balancing_loss,
 )
 
 
@@ -178,25 +176,3 @@ def test_a_gate_and_a_router_of_ones_own():
 
     layer = MixtureOfExperts(FEATURES, 6, EXPERTS, gate=Sigmoid(), key=KEY, dtype=jnp.float64)
     assert layer(features()).shape == (ELECTRONS, FEATURES)
-
-
-def test_load_balance_by_hand():
-    gates = jnp.asarray([[0.5, 0.5, 0.0], [0.75, 0.25, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
-    balance = load_balance(gates)
-    np.testing.assert_array_equal(balance.load, [0.5, 0.0, 0.25])  # the fourth electron uses no expert
-    np.testing.assert_array_equal(balance.importance, [1.25 / 4, 0.75 / 4, 1 / 4])
-    np.testing.assert_array_equal(balance.active, [0.5, 0.5, 0.25])
-    assert balance.loss == 3 * (0.5 * 1.25 / 4 + 0.25 / 4)
-    batched = load_balance(jnp.stack([gates, gates[::-1]]).reshape(2, 2, 2, 3))
-    np.testing.assert_allclose(batched.importance, balance.importance, rtol=1e-15)
-    np.testing.assert_allclose(batched.loss, balance.loss, rtol=1e-15)
-
-
-def test_load_balancing_loss_limits_and_gradient():
-    even, one = jnp.eye(EXPERTS), jnp.zeros((EXPERTS, EXPERTS)).at[:, 2].set(1.0)
-    assert load_balancing_loss(even) == 1
-    assert load_balancing_loss(one) == EXPERTS
-    gates = layers.Softmax()(features()[:, :EXPERTS])
-    gradient = jax.jit(jax.grad(load_balancing_loss))(gates)  # E f_e / electrons: through the importance only
-    expected = EXPERTS * load_balance(gates).load / ELECTRONS
-    np.testing.assert_allclose(gradient, jnp.broadcast_to(expected, gates.shape), rtol=1e-13)

@@ -1,28 +1,21 @@
 """Kernels keep their target; chains do not depend on the layout; the step size adapts."""
 
 import blackjax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from blackjax.base import SamplingAlgorithm
-from families import random_positions, small_family, small_qernel
 
-from qernel.ansatz import LogDensity, SlaterDeterminant, log_density
-from qernel.orbitals import plane_wave_orbitals
-from qernel.presets import SpinBlocks
 from qernel.sampling import (
     BlockWalk,
     Metropolis,
     Sampler,
-    UpdatableDensity,
     effective_samples,
     efficiency,
     langevin,
     r_hat,
     random_walk,
-    single_electron,
 )
 
 
@@ -42,7 +35,6 @@ def langevin_in_blackjax_form(log_density, step_size):
 KERNELS = {
     "random walk": random_walk,
     "block": BlockWalk(1),
-    "single electron": single_electron,
     "Langevin": langevin,
     "Langevin, BlackJAX's form": langevin_in_blackjax_form,
     "Barker": barker,
@@ -185,65 +177,6 @@ def test_the_limited_drift_does_not_stick_at_nodes(key):
     assert error < 0.03 and abs(mean - 1.5) < 4 * error
 
 
-def slater(electrons):
-    family = small_family(electrons)
-    orbitals = plane_wave_orbitals(family.hamiltonian.cell, sum(electrons))
-    return family, SlaterDeterminant(orbitals, sum(electrons))
-
-
-def slater_jastrow(electrons, **options):
-    family = small_family(electrons)
-    ansatz = small_qernel(family, layers=0, **options)
-    # Jastrow factors and FiLM start as the identity.
-    return family, jax.tree.map(lambda x: x + 0.1 if eqx.is_inexact_array(x) else x, ansatz)
-
-
-def blocks():
-    family = small_family((3, 2))
-    up, down = (plane_wave_orbitals(family.hamiltonian.cell, count) for count in family.hamiltonian.electrons)
-    return family, SlaterDeterminant(SpinBlocks(up, down), 5)
-
-
-UPDATABLE = {
-    "Slater determinant": lambda: slater((3, 0)),
-    "Slater-Jastrow": lambda: slater_jastrow((4, 0)),
-    "both spins, complex": lambda: slater_jastrow((3, 2), complex=True),
-    "blocks of spins": blocks,
-}
-
-
-@pytest.mark.filterwarnings("ignore:open shell")
-@pytest.mark.parametrize("name", UPDATABLE)
-def test_updates_follow_the_whole_density(name):
-    """Thirty moves of one electron each, and the same by whole evaluations."""
-    family, ansatz = UPDATABLE[name]()
-    density, parameters = log_density(ansatz), family.select(1)
-    assert isinstance(density, UpdatableDensity)
-    r = random_positions(family, 1)[0, 0]
-    value, cache = density.begin(r, parameters)
-    assert np.isclose(value, density(r, parameters), rtol=1e-12)
-    moved = eqx.filter_jit(density.moved)
-    for number in range(30):
-        electron = jnp.asarray(number % len(r))
-        position = r[electron] + 0.7 * jax.random.normal(jax.random.key(number), (2,), r.dtype)
-        value, cache = moved(cache, r, electron, position, parameters)
-        r = r.at[electron].set(position)
-        assert np.isclose(value, density(r, parameters), rtol=0, atol=1e-8), number
-
-
-@pytest.mark.filterwarnings("ignore:open shell")
-def test_a_sweep_is_the_same_with_and_without_updates(key):
-    family, ansatz = slater_jastrow((4, 0))
-    start, width = random_positions(family, 4), jnp.full(3, 1.5)
-    sampler = Sampler(single_electron, moves=3, wrap=family.hamiltonian.cell.wrap)
-    fast, slow = (
-        sampler(density, family.parameters, start, width, key) for density in (log_density(ansatz), LogDensity(ansatz))
-    )
-    assert np.allclose(fast.positions, slow.positions, rtol=0, atol=1e-10)
-    assert np.allclose(fast.log_density, slow.log_density, rtol=0, atol=1e-9)
-    assert np.all(fast.acceptance > 0.05) and np.all(fast.acceptance < 1)
-
-
 def test_efficiency_counts_independent_samples(key):
     """Moves of a tenth of the width need about a hundred times as many; ⟨r²⟩ and the density are one observable."""
     measured = {}
@@ -268,20 +201,3 @@ def test_efficiency_counts_independent_samples(key):
         efficiency(
             Sampler(), gaussian, jnp.ones(1), jnp.zeros((1, 2, 1, 1)), gaussian, key=key, step_size=1.0, phases=2
         )
-
-
-def test_attention_has_no_updates():
-    assert not isinstance(log_density(small_qernel(small_family())), UpdatableDensity)
-
-
-def test_a_singular_determinant_leaves_the_others_in_the_sum():
-    """Two electrons on one spot have no first determinant; the second is none of theirs."""
-    from qernel.orbitals import RowUpdates, log_sum_determinants
-
-    matrices = jax.random.normal(jax.random.key(3), (2, 4, 4), jnp.float64)
-    row = jnp.stack([matrices[0, 1], matrices[1, 2] + 1.0])
-    changed = RowUpdates.begin(matrices).replaced(jnp.asarray(0), row)
-    weights = jnp.ones(2)
-    exact = log_sum_determinants(matrices.at[:, 0].set(row), weights)
-    assert np.isclose(changed.log_sum(weights)[0], exact[0], rtol=1e-10)
-    assert np.all(np.isfinite(changed.inverse))

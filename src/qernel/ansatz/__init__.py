@@ -7,7 +7,6 @@ from ._contract import AtParameters as AtParameters
 from ._contract import Derivatives as Derivatives
 from ._contract import DifferentiableAnsatz as DifferentiableAnsatz
 from ._contract import LogPsi as LogPsi
-from ._contract import UpdatableAnsatz as UpdatableAnsatz
 from ._density import LogDensity as LogDensity
 from ._density import log_density as log_density
 from ._dressed import dressed_derivatives as dressed_derivatives

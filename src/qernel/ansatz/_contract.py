@@ -3,7 +3,7 @@
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float, Inexact
 
 
 class LogPsi(eqx.Module):
@@ -50,32 +50,6 @@ class DifferentiableAnsatz(Protocol):
     def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> LogPsi: ...
 
     def derivatives(self, r: Float[Array, "electrons dim"], parameters: Any) -> Derivatives: ...
-
-
-@runtime_checkable
-class UpdatableAnsatz(Protocol):
-    r"""An ansatz that knows at less than the cost of an evaluation how $\log|\psi|$ changes when one electron moves.
-
-    [`log_density`][qernel.ansatz.log_density] hands the rules to the sampler where `updatable` is true. `begin` returns
-    $\log|\psi|$ and a cache, any pytree of arrays; `moved` both after `electron` of the configuration `r` has gone to
-    `position`.
-    """
-
-    def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> LogPsi: ...
-
-    @property
-    def updatable(self) -> bool: ...
-
-    def begin(self, r: Float[Array, "electrons dim"], parameters: Any) -> tuple[Float[Array, ""], Any]: ...
-
-    def moved(
-        self,
-        cache: Any,
-        r: Float[Array, "electrons dim"],
-        electron: Int[Array, ""],
-        position: Float[Array, " dim"],
-        parameters: Any,
-    ) -> tuple[Float[Array, ""], Any]: ...
 
 
 class AtParameters(eqx.Module):

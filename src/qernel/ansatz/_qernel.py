@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from qernel.layers import (
     AbstractGate,
@@ -27,9 +27,7 @@ from qernel.orbitals import (
     AbstractOrbitals,
     CuspJastrow,
     PairJastrow,
-    RowUpdates,
     log_sum_determinants,
-    orbitals_of_electron,
 )
 from qernel.precision import precision as precision_of
 from qernel.propagation import Jet, PairJet, add, constant_features, own_jet
@@ -220,12 +218,11 @@ class Qernel(eqx.Module):
     def _spins(self, dtype: DTypeLike) -> Float[Array, "electrons 1"]:
         return jnp.asarray(np.repeat([1.0, -1.0], self.electrons)[:, None], dtype)
 
-    def _lifted(self, r: Float[Array, "electrons dim"], electron: Int[Array, ""] | None = None) -> tuple[Array, Array]:
-        """Periodic features, and the features before the first block; of one `electron`, or of all."""
+    def _lifted(self, r: Float[Array, "electrons dim"]) -> tuple[Array, Array]:
+        """Periodic features, and the features before the first block."""
         waves = inputs = self.embedding(r)
         if self.electrons[1]:
-            spins = self._spins(r.dtype)
-            inputs = jnp.concatenate([inputs, spins if electron is None else spins[electron][None]], axis=-1)
+            inputs = jnp.concatenate([inputs, self._spins(r.dtype)], axis=-1)
         return waves, self.lift(inputs)
 
     def features(
@@ -240,7 +237,7 @@ class Qernel(eqx.Module):
     def expert_gates(
         self, r: Float[Array, "electrons dim"], parameters: Any
     ) -> Float[Array, "layers electrons experts"]:
-        """Weight of each expert for each electron in every block, for [`load_balance`][qernel.layers.load_balance]."""
+        """Weight of each expert for each electron in every block."""
         condition = self.conditioner(parameters).astype(r.dtype)
         waves, h = self._lifted(r)
         gates = []
@@ -254,52 +251,16 @@ class Qernel(eqx.Module):
         self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, " condition"]
     ) -> Float[Array, "determinants electrons electrons"] | Complex[Array, "determinants electrons electrons"]:
         """The matrices whose determinants are summed."""
-        return self._dressed(self.features(r, condition), [orbital(r, parameters) for orbital in self.references])
-
-    def _dressed(self, features, orbitals):
-        """Rows of the matrices from the features of some electrons and the orbitals of each set there."""
+        features = self.features(r, condition)
         outputs = self.dressing(features).reshape(len(features), -1, self.determinants, sum(self.electrons))
         if self.complex:
             factor = jax.lax.complex(1 + outputs[:, 0], outputs[:, 1])
         else:
             factor = 1 + outputs[:, 0]
         repeats = self.determinants // len(self.references)
-        orbitals = jnp.repeat(jnp.stack(orbitals, axis=1), repeats, axis=1).astype(factor.dtype)
+        orbitals = jnp.stack([orbital(r, parameters) for orbital in self.references], axis=1)
+        orbitals = jnp.repeat(orbitals, repeats, axis=1).astype(factor.dtype)
         return jnp.swapaxes(orbitals * factor, 0, 1)
-
-    @property
-    def updatable(self) -> bool:
-        """Without attention a row of the matrices depends on one electron: a Slater-Jastrow wavefunction."""
-        return not self.blocks and all(isinstance(known.module, AbstractOrbitals) for known in self.references)
-
-    def begin(self, r: Float[Array, "electrons dim"], parameters: Any) -> tuple[Float[Array, ""], Any]:
-        """log|ψ| and the inverse matrices: see [`UpdatableAnsatz`][qernel.ansatz.UpdatableAnsatz]."""
-        condition = self.conditioner(parameters).astype(r.dtype)
-        updates = RowUpdates.begin(self.orbital_matrices(r, parameters, condition))
-        jastrow = self.jastrow(r, parameters, condition)
-        return updates.log_sum(self.weights(condition))[0] + jastrow, (updates, jastrow)
-
-    def moved(
-        self,
-        cache: Any,
-        r: Float[Array, "electrons dim"],
-        electron: Int[Array, ""],
-        position: Float[Array, " dim"],
-        parameters: Any,
-    ) -> tuple[Float[Array, ""], Any]:
-        """The same after one electron has gone to `position`; needs a network without attention."""
-        condition = self.conditioner(parameters).astype(r.dtype)
-        updates, jastrow = cache
-        orbitals = [
-            orbitals_of_electron(known.module, position, electron, parameters)[None] for known in self.references
-        ]
-        rows = self._dressed(self._lifted(position[None], electron)[1], orbitals)
-        updates = updates.replaced(electron, rows[:, 0])
-        if self.cusp is not None:
-            jastrow = jastrow + self.cusp.change(r, electron, position, coulomb_strength(parameters, r.dtype))
-        if self.pair is not None:
-            jastrow = jastrow + self.pair.change(r, electron, position, condition)
-        return updates.log_sum(self.weights(condition))[0] + jastrow, (updates, jastrow)
 
 
 def coulomb_strength(parameters: Any, dtype: DTypeLike) -> Float[Array, ""]:

@@ -2,10 +2,10 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from qernel.layers import Frozen
-from qernel.orbitals import AbstractOrbitals, RowUpdates, log_sum_determinants, orbitals_of_electron
+from qernel.orbitals import AbstractOrbitals, log_sum_determinants
 
 from ._contract import LogPsi
 
@@ -36,28 +36,3 @@ class SlaterDeterminant(eqx.Module):
         matrix = self.orbitals(r, parameters)[:, : self.electrons]
         log_magnitude, phase = log_sum_determinants(matrix[None], jnp.ones(1, r.dtype))
         return LogPsi(log_magnitude, phase, real=not self.complex)
-
-    @property
-    def updatable(self) -> bool:
-        """A row of the matrix depends on one electron."""
-        return True
-
-    def begin(self, r: Float[Array, "electrons dim"], parameters: Any) -> tuple[Float[Array, ""], RowUpdates]:
-        """log|ψ|, and the inverse matrix: see [`UpdatableAnsatz`][qernel.ansatz.UpdatableAnsatz]."""
-        return self._log(RowUpdates.begin(self.orbitals(r, parameters)[None, :, : self.electrons]))
-
-    def moved(
-        self,
-        cache: RowUpdates,
-        r: Float[Array, "electrons dim"],
-        electron: Int[Array, ""],
-        position: Float[Array, " dim"],
-        parameters: Any,
-    ) -> tuple[Float[Array, ""], RowUpdates]:
-        """The same after one electron has gone to `position`."""
-        row = orbitals_of_electron(self.orbitals.module, position, electron, parameters)
-        return self._log(cache.replaced(electron, row[None, : self.electrons]))
-
-    @staticmethod
-    def _log(updates: RowUpdates) -> tuple[Float[Array, ""], RowUpdates]:
-        return updates.log_sum(jnp.ones(1, updates.log_modulus.dtype))[0], updates

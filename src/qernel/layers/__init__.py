@@ -17,9 +17,6 @@ from ._gate import Spline as Spline
 from ._gate import SquaredReLU as SquaredReLU
 from ._gate import TopK as TopK
 from ._linear import Linear as Linear
-from ._load_balance import LoadBalance as LoadBalance
-from ._load_balance import load_balance as load_balance
-from ._load_balance import load_balancing_loss as load_balancing_loss
 from ._mlp import MLP as MLP
 from ._norm import LayerNorm as LayerNorm
 from ._norm import RMSNorm as RMSNorm

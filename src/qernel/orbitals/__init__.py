@@ -10,11 +10,8 @@ from ._jastrow import CuspJastrow as CuspJastrow
 from ._jastrow import PairJastrow as PairJastrow
 from ._jastrow import cusp_slope as cusp_slope
 from ._orbitals import AbstractOrbitals as AbstractOrbitals
-from ._orbitals import DistinctRows as DistinctRows
-from ._orbitals import orbitals_of_electron as orbitals_of_electron
 from ._plane_wave_orbitals import plane_wave_orbitals as plane_wave_orbitals
 from ._plane_waves import PlaneWaves as PlaneWaves
 from ._plane_waves import from_exponentials as from_exponentials
 from ._plane_waves import real_from_exponentials as real_from_exponentials
 from ._plane_waves import to_exponentials as to_exponentials
-from ._row_update import RowUpdates as RowUpdates

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from qernel.layers import MLP, FiLM, Linear
 
@@ -76,16 +76,6 @@ class CuspJastrow(eqx.Module):
         """The logarithm with its gradient and Laplacian."""
         return _pair_sum_derivatives(self._of_pairs(strength), r, self.electrons)
 
-    def change(
-        self,
-        r: Float[Array, "electrons dim"],
-        electron: Int[Array, ""],
-        position: Float[Array, " dim"],
-        strength: Float[Array, ""] | float = 1.0,
-    ) -> Float[Array, ""]:
-        """Change of the logarithm when one electron goes to `position`."""
-        return _pair_sum_change(self._of_pairs(strength), r, electron, position, self.electrons)
-
     def _of_pairs(self, strength):
         def of_pairs(displacement, parallel):
             dtype = displacement.dtype
@@ -146,16 +136,6 @@ class PairJastrow(eqx.Module):
         """The logarithm with its gradient and Laplacian."""
         return _pair_sum_derivatives(self.of_pairs(condition), r, self.electrons)
 
-    def change(
-        self,
-        r: Float[Array, "electrons dim"],
-        electron: Int[Array, ""],
-        position: Float[Array, " dim"],
-        condition: Float[Array, " condition"],
-    ) -> Float[Array, ""]:
-        """Change of the logarithm when one electron goes to `position`."""
-        return _pair_sum_change(self.of_pairs(condition), r, electron, position, self.electrons)
-
     def of_pairs(self, condition: Float[Array, " condition"]) -> PairFunction:
         """The pair function u of `(displacement, parallel)`, both with a leading axis over pairs."""
 
@@ -176,14 +156,6 @@ def _pair_sum(of_pairs, r, electrons):
     if len(first) == 0:
         return jnp.zeros((), r.dtype)
     return jnp.sum(of_pairs(r[first] - r[second], parallel))
-
-
-def _pair_sum_change(of_pairs, r, electron, position, electrons):
-    """Change of Σ_{i<j} u(r_i - r_j) when one electron moves: a sum over the others."""
-    spins = jnp.asarray(np.repeat([0, 1], electrons))
-    parallel = spins == spins[electron]
-    before, after = (of_pairs(place[None] - r, parallel) for place in (r[electron], position))
-    return jnp.sum(jnp.where(jnp.arange(len(r)) == electron, 0, after - before))
 
 
 def _pair_sum_derivatives(of_pairs, r, electrons):

@@ -1,8 +1,7 @@
 import abc
-from typing import Protocol, runtime_checkable
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int, Num, PyTree
+from jaxtyping import Array, Float, Num, PyTree
 
 
 class AbstractOrbitals(eqx.Module):
@@ -22,21 +21,3 @@ class AbstractOrbitals(eqx.Module):
         - `r`: positions of one walker, in effective Bohr radii.
         - `parameters`: the Hamiltonian's parameters.
         """
-
-
-@runtime_checkable
-class DistinctRows(Protocol):
-    """Orbitals that differ between electrons, as those of two spins do, and know the row of one electron."""
-
-    def of_electron(
-        self, position: Float[Array, " dim"], electron: Int[Array, ""], parameters: PyTree
-    ) -> Num[Array, " orbitals"]: ...
-
-
-def orbitals_of_electron(
-    orbitals: AbstractOrbitals, position: Float[Array, " dim"], electron: Int[Array, ""], parameters: PyTree
-) -> Num[Array, " orbitals"]:
-    """The row of one electron at `position`."""
-    if isinstance(orbitals, DistinctRows):
-        return orbitals.of_electron(position, electron, parameters)
-    return orbitals(position[None], parameters)[0]

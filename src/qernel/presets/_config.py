@@ -173,7 +173,7 @@ class SamplingConfig(Section):
     are moved at once, here and in the evaluation; 0: all of them, "auto": as many as fit.
     """
 
-    kernel: Literal["langevin", "random_walk", "single_electron"] = "langevin"
+    kernel: Literal["langevin", "random_walk"] = "langevin"
     walkers: Count = 64
     moves: Count = 5
     burn_in: Annotated[int, Field(ge=0)] = 20

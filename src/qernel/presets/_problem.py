@@ -26,7 +26,7 @@ from qernel.optimise import (
 )
 from qernel.orbitals import PlaneWaves
 from qernel.precision import precision
-from qernel.sampling import Sampler, langevin, random_walk, single_electron
+from qernel.sampling import Sampler, langevin, random_walk
 from qernel.training import Method, TrainingState, initial_positions, initial_state
 from qernel.units import Material
 
@@ -189,7 +189,7 @@ def method(config: Config, family: Family) -> Method:
     )
 
 
-_KERNELS = {"langevin": langevin, "random_walk": random_walk, "single_electron": single_electron}
+_KERNELS = {"langevin": langevin, "random_walk": random_walk}
 
 
 def _sampler(config: SamplingConfig, family: Family) -> Sampler:

@@ -1,5 +1,5 @@
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Num, PyTree
+from jaxtyping import Array, Float, Num, PyTree
 
 from qernel.orbitals import AbstractOrbitals
 
@@ -25,10 +25,3 @@ class SpinBlocks(AbstractOrbitals):
         above = jnp.zeros((n, down.shape[1]), up.dtype)
         below = jnp.zeros((r.shape[0] - n, n), down.dtype)
         return jnp.concatenate([jnp.concatenate([up, above], axis=1), jnp.concatenate([below, down], axis=1)], axis=0)
-
-    def of_electron(
-        self, position: Float[Array, " dim"], electron: Int[Array, ""], parameters: PyTree
-    ) -> Num[Array, " orbitals"]:
-        up, down = self.up(position[None], parameters)[0], self.down(position[None], parameters)[0]
-        is_up = electron < self.up.orbitals
-        return jnp.concatenate([jnp.where(is_up, up, 0), jnp.where(is_up, 0, down)])

@@ -23,7 +23,6 @@ _ROUTERS = {
 KERNELS = {
     "langevin": "Langevin moves with a limited drift",
     "random_walk": "random-walk Metropolis",
-    "single_electron": "Metropolis sweeps of single-electron moves",
 }
 
 

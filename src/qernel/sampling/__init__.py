@@ -1,7 +1,5 @@
 """Markov chains of many walkers through BlackJAX kernels. Knows nothing but a log-density."""
 
-from ._density import DensityOfHamiltonian as DensityOfHamiltonian
-from ._density import UpdatableDensity as UpdatableDensity
 from ._diagnostics import effective_samples as effective_samples
 from ._diagnostics import r_hat as r_hat
 from ._efficiency import Efficiency as Efficiency
@@ -14,4 +12,3 @@ from ._metropolis import Metropolis as Metropolis
 from ._sampler import Sampler as Sampler
 from ._sampler import Walkers as Walkers
 from ._sampler import sampling_phase as sampling_phase
-from ._single_electron import single_electron as single_electron

@@ -37,9 +37,8 @@ def random_walk(log_density: LogDensity, step_size: Float[Array, ""]) -> "Sampli
 class BlockWalk:
     r"""Random-walk Metropolis of `electrons` electrons at a time, another random set of them for each move.
 
-    The kernel to pass is `BlockWalk(electrons)`. Each move evaluates the whole log-density:
-    [`single_electron`][qernel.sampling.single_electron] does not where the density has rules for it. Raises
-    `ValueError` for a block of less than one electron, and when called for fewer electrons than that.
+    The kernel to pass is `BlockWalk(electrons)`. Each move evaluates the whole log-density. Raises `ValueError` for a
+    block of less than one electron, and when called for fewer electrons than that.
     """
 
     electrons: int

@@ -12,7 +12,6 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 from qernel.chunks import chunk_that_fits, map_walkers, memory_budget
 from qernel.compilation import compiled
 
-from ._density import DensityOfHamiltonian
 from ._kernels import random_walk
 from ._metropolis import Metropolis
 
@@ -88,7 +87,7 @@ class Sampler(eqx.Module):
         def chain(of_hamiltonian, position, key):
             """The moves of one walker."""
             parameters, step = of_hamiltonian
-            algorithm = self.algorithm(DensityOfHamiltonian(log_density, parameters), step)
+            algorithm = self.algorithm(lambda r: log_density(r, parameters), step)
 
             def rate(info):
                 return jnp.nan_to_num(jnp.asarray(info.acceptance_rate, float))
