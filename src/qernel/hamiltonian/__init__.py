@@ -8,6 +8,7 @@ from ._family import Family as Family
 from ._family import Points as Points
 from ._hamiltonian import Hamiltonian as Hamiltonian
 from ._harmonic import Harmonic as Harmonic
+from ._harmonic_pair import HarmonicPair as HarmonicPair
 from ._in_phase import InPhase as InPhase
 from ._in_phase import in_phases as in_phases
 from ._in_phase import without_phase as without_phase

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ._potential import AbstractPotential, ParameterFunction, as_scalar
+from ..parameters import ParameterFunction, as_scalar
+from ._potential import AbstractPotential
 
 
 class Coulomb(AbstractPotential):

@@ -10,8 +10,9 @@ from jax.scipy.special import erfc
 from jaxtyping import Array, Float, PyTree
 
 from ..lattice import Lattice
+from ..parameters import ParameterFunction, as_scalar
 from ._ewald_split import background, choose_split, madelung
-from ._potential import AbstractPotential, ParameterFunction, as_scalar
+from ._potential import AbstractPotential
 
 
 class Ewald(AbstractPotential):

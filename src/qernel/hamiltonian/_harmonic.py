@@ -1,26 +1,29 @@
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ._potential import AbstractPotential, ParameterFunction, as_scalar
+from ..parameters import AxisNumbers, CheckedAxes, along_axes, checked_axes
+from ._potential import AbstractPotential
 
 
 class Harmonic(AbstractPotential):
-    """Isotropic harmonic trap at the origin, V = (ω²/2) Σ_i r_i² (unit mass).
+    r"""Harmonic trap at the origin, of one frequency or of one for each axis a (unit mass),
+
+    $$ V = \frac12 \sum_i \sum_a \omega_a^2 x_{ia}^2 . $$
 
     **Arguments:**
 
-    - `frequency`: ω in effective Hartree, or a function of the Hamiltonian's parameters that returns it.
+    - `frequency`: ω in effective Hartree, for all axes; or a sequence $\omega_a$. Each may be a number or a function of
+      the Hamiltonian's parameters. A single function may also return an array with the frequencies of all axes.
 
-    Raises `ValueError` if a given number is not positive.
+    **Raises:** `ValueError` if a given number is not positive; where it is called, if the frequencies do not fit the
+    dimensions.
     """
 
-    frequency: float | ParameterFunction
+    frequency: CheckedAxes
 
-    def __check_init__(self) -> None:
-        if not callable(self.frequency) and not (np.isfinite(self.frequency) and self.frequency > 0):
-            raise ValueError(f"the trap frequency must be positive, got {self.frequency:g}")
+    def __init__(self, frequency: AxisNumbers):
+        self.frequency = checked_axes("trap frequency", frequency)
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
-        frequency = as_scalar(self.frequency, parameters, r.dtype)
-        return 0.5 * frequency**2 * jnp.sum(r**2)
+        frequency = along_axes("trap frequency", self.frequency, parameters, r.shape[1], r.dtype)
+        return 0.5 * jnp.sum(frequency**2 * jnp.sum(r**2, axis=0))

@@ -8,13 +8,6 @@ from jaxtyping import Array, Float, PyTree
 
 from ..lattice import Lattice
 
-ParameterFunction = Callable[[PyTree], Float[Array, ""]]
-
-
-def as_scalar(value: float | ParameterFunction, parameters: PyTree, dtype: jnp.dtype) -> Float[Array, ""]:
-    """A number, or a number computed from the Hamiltonian's parameters, as an array of the given dtype."""
-    return jnp.asarray(value(parameters) if callable(value) else value).astype(dtype)
-
 
 class AbstractPotential(eqx.Module):
     """A potential energy: one term of a Hamiltonian.

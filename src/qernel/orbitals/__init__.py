@@ -1,8 +1,10 @@
-"""One-electron orbitals of periodic systems."""
+"""One-electron orbitals, their determinants, and Jastrow factors."""
 
 from ._determinants import log_sum_determinants as log_sum_determinants
 from ._determinants import log_sum_determinants_laplacian as log_sum_determinants_laplacian
 from ._expanded import ExpandedOrbitals as ExpandedOrbitals
+from ._harmonic_levels import harmonic_levels as harmonic_levels
+from ._harmonic_orbitals import HarmonicOrbitals as HarmonicOrbitals
 from ._interpolated import InterpolatedOrbitals as InterpolatedOrbitals
 from ._jastrow import CuspJastrow as CuspJastrow
 from ._jastrow import PairJastrow as PairJastrow
