@@ -20,7 +20,7 @@ from qernel.observables import (
     write_netcdf,
 )
 from qernel.presets import DEFAULT_PRESET, Config, ConfigurationError, Problem, build, load, to_toml
-from qernel.training import TrainingState, burn_in, fitting_mesh, train, write_atomically
+from qernel.training import TrainingState, burn_in, largest_mesh, train, write_atomically
 
 from ._commands import default_directory
 from ._errors import Interrupted
@@ -235,7 +235,7 @@ def at_depth(problem: Problem, index: int) -> Problem:
 def _trained(problem: Problem, first: bool, console: Console) -> tuple[TrainingState, float]:
     """The trained state and the seconds of a step, compilation apart."""
     config, family, method = problem.config, problem.family, problem.method
-    mesh = fitting_mesh(family.size, config.sampling.walkers)
+    mesh = largest_mesh(family.size, config.sampling.walkers)
     if first:
         # With its comparison of Laplacians, once for each kind of network.
         problem, state, check = start(problem, console)

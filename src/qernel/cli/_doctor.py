@@ -82,7 +82,7 @@ def replay(path: Path, console: Console) -> None:
         RunDirectory,
         checkpoint_steps,
         diagnose,
-        fitting_mesh,
+        largest_mesh,
         load_checkpoint,
         shard_family,
         shard_state,
@@ -104,7 +104,7 @@ def replay(path: Path, console: Console) -> None:
         # The failing step may be the first one after phases have retired.
         problem = in_recorded_phases(problem, directory, int(state.step) + 1, int(state.step))
         # Placed as in the training, so that the same program runs.
-        mesh = fitting_mesh(problem.family.size, config.sampling.walkers)
+        mesh = largest_mesh(problem.family.size, config.sampling.walkers)
         state, family = shard_state(state, mesh), shard_family(problem.family, mesh)
         _, report = train_step(state, family, problem.method)
     failed = step_failed(report, config.sampling.walkers)
