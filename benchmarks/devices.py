@@ -20,7 +20,7 @@ from published_sizes import problem
 
 from qernel import hosts
 from qernel.layers import trainable
-from qernel.training import fitting_mesh, train
+from qernel.training import largest_mesh, train
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--electrons", type=int, default=12)
@@ -38,7 +38,7 @@ def steps():
     built = problem(
         arguments.electrons, walkers=arguments.walkers, real=True, chunk=chunk, precision=arguments.precision
     )
-    mesh = fitting_mesh(built.family.size, arguments.walkers)
+    mesh = largest_mesh(built.family.size, arguments.walkers)
     times, state = [], built.state()
     start = time.perf_counter()
     for state, _ in train(state, built.family, built.method, arguments.steps, mesh=mesh):

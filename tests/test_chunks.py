@@ -11,18 +11,18 @@ from tiny_problem import small_problem, tiny_problem
 
 from qernel.ansatz import log_density
 from qernel.chunks import memory_budget
-from qernel.gradient import fitting_chunk
+from qernel.gradient import largest_chunk
 from qernel.evaluation import evaluate
 from qernel.presets import ConfigurationError, parse
 from qernel.sampling import Sampler
-from qernel.training import burn_in, train, train_step, with_fitting_chunks
+from qernel.training import burn_in, train, train_step, with_largest_chunks
 
 FAMILY = small_family()
 
 
 def chunk(budget, walkers=16):
     r = random_positions(FAMILY, walkers)
-    return fitting_chunk(small_qernel(FAMILY), FAMILY.hamiltonian, r, FAMILY.parameters, budget=budget)
+    return largest_chunk(small_qernel(FAMILY), FAMILY.hamiltonian, r, FAMILY.parameters, budget=budget)
 
 
 def test_more_memory_takes_more_walkers_at_once():
@@ -47,9 +47,9 @@ def test_the_moves_fit_too():
     ansatz, r = small_qernel(FAMILY), random_positions(FAMILY, 16)
     sampler = Sampler(moves=2, chunk="auto")
     arguments = log_density, ansatz, FAMILY.parameters, r, jnp.ones(len(r), r.dtype)
-    sizes = [sampler.with_fitting_chunk(*arguments, budget=2**power).chunk for power in (10, 15, 16, 30)]
+    sizes = [sampler.with_largest_chunk(*arguments, budget=2**power).chunk for power in (10, 15, 16, 30)]
     assert sizes == sorted(sizes) and sizes[0] == 1 and sizes[-1] == 16 and sizes[1] < sizes[2]
-    assert dataclasses.replace(sampler, chunk=3).with_fitting_chunk(*arguments).chunk == 3
+    assert dataclasses.replace(sampler, chunk=3).with_largest_chunk(*arguments).chunk == 3
     with pytest.raises(ValueError, match="the chunk is still to be chosen"):
         sampler(log_density(ansatz), FAMILY.parameters, r, jnp.ones(len(r), r.dtype), jax.random.key(0))
 
@@ -58,9 +58,9 @@ def test_the_derivatives_fit_too(monkeypatch):
     """With little memory in chunks, with enough all at once: chunks cost a second forward pass."""
     family, method, state = small_problem(None)
     method = dataclasses.replace(method, score_chunk="auto")
-    assert with_fitting_chunks(method, state, family).score_chunk is None
+    assert with_largest_chunks(method, state, family).score_chunk is None
     monkeypatch.setattr("qernel.training._chunks.memory_budget", lambda positions, cache: 1)
-    assert with_fitting_chunks(method, state, family).score_chunk == 1
+    assert with_largest_chunks(method, state, family).score_chunk == 1
 
 
 def test_training_and_measurement_take_auto():

@@ -11,7 +11,7 @@ from tiny_problem import small_problem, tiny_problem
 
 from qernel.gradient import local_energies
 from qernel.optimise import KFAC
-from qernel.training import fitting_mesh, make_mesh, shard_family, shard_state, train
+from qernel.training import largest_mesh, make_mesh, shard_family, shard_state, train
 
 
 def trained(family, method, state, mesh):
@@ -66,13 +66,13 @@ def test_the_whole_wavefunction_has_the_same_energies_everywhere():
 
 
 def test_the_mesh_that_fits_shares_walkers_first():
-    mesh = fitting_mesh(2, 8, jax.devices()[:4])
+    mesh = largest_mesh(2, 8, jax.devices()[:4])
     assert dict(mesh.shape) == {"hamiltonian": 1, "walker": 4}
-    mesh = fitting_mesh(2, 2, jax.devices()[:4])
+    mesh = largest_mesh(2, 2, jax.devices()[:4])
     assert dict(mesh.shape) == {"hamiltonian": 2, "walker": 2}
     # 4 devices cannot share 3 Hamiltonians of 5 walkers; 3 can
-    assert dict(fitting_mesh(3, 5, jax.devices()[:4]).shape) == {"hamiltonian": 3, "walker": 1}
-    assert fitting_mesh(7, 11, jax.devices()[:4]).size == 1
+    assert dict(largest_mesh(3, 5, jax.devices()[:4]).shape) == {"hamiltonian": 3, "walker": 1}
+    assert largest_mesh(7, 11, jax.devices()[:4]).size == 1
 
 
 def test_groups_must_divide_the_devices():

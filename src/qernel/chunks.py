@@ -91,8 +91,8 @@ def chunk_that_fits(program: Callable[[int], Callable[..., Any]], arguments: PyT
     if walkers == 1:
         return 1
     one, two = (_temporary_bytes(program(chunk), arguments) for chunk in (1, 2))
-    fitting = 1 + (budget - one) // max(two - one, 1)
-    return int(hosts.from_first(np.asarray(min(max(fitting, 1), walkers))))
+    largest = 1 + (budget - one) // max(two - one, 1)
+    return int(hosts.from_first(np.asarray(min(max(largest, 1), walkers))))
 
 
 def _temporary_bytes(function, arguments) -> int:

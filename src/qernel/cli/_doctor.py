@@ -79,7 +79,7 @@ def replay(path: Path, console: Console) -> None:
     import jax
 
     from qernel.run_directory import RunDirectory, checkpoint_steps, load_checkpoint
-    from qernel.training import diagnose, fitting_mesh, shard_family, shard_state, step_failed, train_step
+    from qernel.training import diagnose, largest_mesh, shard_family, shard_state, step_failed, train_step
 
     from ._commands import built, configuration_of
     from qernel.run_directory import in_recorded_phases
@@ -95,7 +95,7 @@ def replay(path: Path, console: Console) -> None:
         # The failing step may be the first one after phases have retired.
         problem = in_recorded_phases(problem, directory, int(state.step) + 1, int(state.step))
         # Placed as in the training, so that the same program runs.
-        mesh = fitting_mesh(problem.family.size, config.sampling.walkers)
+        mesh = largest_mesh(problem.family.size, config.sampling.walkers)
         state, family = shard_state(state, mesh), shard_family(problem.family, mesh)
         _, report = train_step(state, family, problem.method)
     failed = step_failed(report, config.sampling.walkers)

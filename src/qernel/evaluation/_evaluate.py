@@ -17,7 +17,7 @@ from qernel import hosts
 from qernel.ansatz import Ansatz, log_density
 from qernel.chunks import sharing_devices
 from qernel.compilation import compiled
-from qernel.gradient import fitting_chunk, local_energies
+from qernel.gradient import largest_chunk, local_energies
 from qernel.hamiltonian import Coordinate, Family
 from qernel.laplacian import AbstractLaplacian
 from qernel.observables import (
@@ -99,7 +99,7 @@ def evaluate(
       ([`AbstractObservable`][qernel.observables.AbstractObservable]s); by default the
       [standard ones][qernel.evaluation.standard_observables]. `units`: those that they report in.
     - `laplacian`, `chunk`: as for [`qernel.gradient.local_energies`][], or "auto" for
-      [`fitting_chunk`][qernel.gradient.fitting_chunk].
+      [`largest_chunk`][qernel.gradient.largest_chunk].
     - `grid`: bins of the density along each cell vector (default: about 16 to a primitive cell).
     - `wave_vectors`: of the structure factor (default: all of the cell up to three inverse spacings 2π/d).
     - `record_every`: keep the positions of every so many measured rounds in `samples` (0: none, and no observables).
@@ -112,9 +112,9 @@ def evaluate(
     hamiltonian = family.hamiltonian
     _check(family, positions, burn_in, rounds, chunk, record_every)
     steps = jnp.broadcast_to(jnp.asarray(step_size, positions.dtype), positions.shape[:1])
-    sampler = sampler.with_fitting_chunk(log_density, ansatz, family.parameters, positions, steps)
+    sampler = sampler.with_largest_chunk(log_density, ansatz, family.parameters, positions, steps)
     if isinstance(chunk, str):
-        chunk = fitting_chunk(ansatz, hamiltonian, positions, family.parameters, laplacian)
+        chunk = largest_chunk(ansatz, hamiltonian, positions, family.parameters, laplacian)
     halves, vectors = _wave_vectors(hamiltonian, wave_vectors)
     cell = hamiltonian.cell
     bins = default_grid(hamiltonian) if cell is None or grid is None else check_grid(grid, cell.dim)

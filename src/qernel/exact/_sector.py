@@ -100,20 +100,20 @@ class Sector:
             rest_total = orbitals.total(rests)
             for label in np.unique(set_label):
                 chosen = sets[set_label == label]
-                fitting = rests[orbitals.label(rest_total + orbitals.total(chosen[:1])) == self.label]
+                matching = rests[orbitals.label(rest_total + orbitals.total(chosen[:1])) == self.label]
                 for j, taken in enumerate(chosen):
-                    free = np.flatnonzero(~np.isin(fitting, taken).any(axis=1))
-                    rest = fitting[free]
+                    free = np.flatnonzero(~np.isin(matching, taken).any(axis=1))
+                    rest = matching[free]
                     whole = np.sort(np.concatenate([np.broadcast_to(taken, (len(rest), electrons)), rest], axis=1))
                     state = np.searchsorted(self.keys, orbitals.key(whole))
                     # c†_a c†_b |rest>: each created electron passes those of the rest before it.
                     parity = sum((rest < a).sum(axis=1) for a in taken) & 1 if len(taken) else 0
-                    positions[state, filled[state]] = offset + j * len(fitting) + free
+                    positions[state, filled[state]] = offset + j * len(matching) + free
                     signs[state, filled[state]] = 1 - 2 * parity
                     filled[state] += 1
-                if len(fitting):
-                    blocks.append((chosen, len(fitting), offset))
-                    offset += len(chosen) * len(fitting)
+                if len(matching):
+                    blocks.append((chosen, len(matching), offset))
+                    offset += len(chosen) * len(matching)
         assert np.all(filled == ways)
         return blocks, positions, signs, offset
 

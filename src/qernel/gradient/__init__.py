@@ -7,8 +7,8 @@ from ._clip import clipped_residuals as clipped_residuals
 from ._factors import Factors as Factors
 from ._factors import Layout as Layout
 from ._factors import OuterProducts as OuterProducts
-from ._fitting_chunk import fitting_chunk as fitting_chunk
 from ._gram import centred_gram as centred_gram
+from ._largest_chunk import largest_chunk as largest_chunk
 from ._local_energy import LocalEnergy as LocalEnergy
 from ._local_energy import local_energies as local_energies
 from ._local_energy import local_energy as local_energy

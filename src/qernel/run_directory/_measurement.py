@@ -26,7 +26,7 @@ from qernel.evaluation import (
     write_netcdf,
 )
 from qernel.presets import Problem
-from qernel.training import TrainingState, fitting_mesh, replicate, shard_family, shard_walkers
+from qernel.training import TrainingState, largest_mesh, replicate, shard_family, shard_walkers
 from ._run_directory import RunDirectory
 
 # The evaluation draws from streams of its own: it repeats, and differs from the training's.
@@ -128,7 +128,7 @@ def _evaluation(
         numbers = [problem.phases.index(phase)] * len(depths_meV) if problem.phases else None
         family = problem.family_at(depths_meV, numbers)
         nearest = problem.nearest_rows(depths_meV, phase)
-        mesh = fitting_mesh(family.size, settings.walkers)
+        mesh = largest_mesh(family.size, settings.walkers)
         positions = np.asarray(state.positions)[nearest]
         positions = positions[:, np.arange(settings.walkers) % positions.shape[1]]
         ansatz = state.ansatz.ansatz if isinstance(state.ansatz, CompetingPhases) else state.ansatz

@@ -21,7 +21,7 @@ from qernel.training import (
     burn_in,
     compile_step,
     compiled_check,
-    fitting_mesh,
+    largest_mesh,
     retire_phases,
     step_failed,
     trace_moves,
@@ -68,7 +68,7 @@ def start(problem: Problem, console: Console) -> tuple[Problem, TrainingState, P
     the chunks that it is compiled with; and the comparison of its Laplacian with the exact one, for which the first
     steps need not wait."""
     sampling, family, method = problem.config.sampling, problem.family, problem.method
-    mesh = fitting_mesh(family.size, sampling.walkers)
+    mesh = largest_mesh(family.size, sampling.walkers)
     if mesh.size < jax.device_count():
         console.print(
             f"using {mesh.size} of {jax.device_count()} devices: {family.size} depths with "
@@ -222,7 +222,7 @@ def _steps(
 ) -> Iterator[tuple[Problem, TrainingState, StepReport]]:
     """The steps up to `last`, with those phases retired on the way that cannot win."""
     config = problem.config
-    mesh = fitting_mesh(problem.family.size, config.sampling.walkers)
+    mesh = largest_mesh(problem.family.size, config.sampling.walkers)
     decision = round(config.training.competition * last) if problem.phases else last
     for end in sorted({decision, last}):
         count, patience = max(0, end - int(state.step)), config.training.patience

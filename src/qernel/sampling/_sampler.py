@@ -39,7 +39,7 @@ class Sampler(eqx.Module):
     - after each phase, per Hamiltonian, $\log\sigma \leftarrow \log\sigma + g\,(a - a^*)$ with the mean acceptance a,
       the target $a^*$ = `target_acceptance` and gain g = `gain`; `gain=0` freezes the step.
     - `chunk` walkers of each Hamiltonian are moved at once (all of them by default); small chunks fit a CPU's cache.
-      Of "auto", [`with_fitting_chunk`][qernel.sampling.Sampler.with_fitting_chunk] makes a number.
+      Of "auto", [`with_largest_chunk`][qernel.sampling.Sampler.with_largest_chunk] makes a number.
     - `wrap` maps positions back into the cell after each phase (None: open boundaries).
 
     The density is closed over inside the traced function, so that it may depend on traced network parameters with no
@@ -79,7 +79,7 @@ class Sampler(eqx.Module):
         **Raises:** `ValueError` while the chunk is "auto".
         """
         if isinstance(self.chunk, str):
-            raise ValueError("the chunk is still to be chosen: `Sampler.with_fitting_chunk` does it")
+            raise ValueError("the chunk is still to be chosen: `Sampler.with_largest_chunk` does it")
         shape = positions.shape[:2]
         numbers = jnp.arange(shape[0] * shape[1]).reshape(shape)
         keys = jax.vmap(jax.vmap(lambda number: jax.random.fold_in(key, number)))(numbers)
@@ -125,7 +125,7 @@ class Sampler(eqx.Module):
             stuck=jnp.sum(~moved, axis=1),
         )
 
-    def with_fitting_chunk(
+    def with_largest_chunk(
         self,
         log_density: Callable[[Any], Callable[..., Any]],
         model: Any,

@@ -1,6 +1,6 @@
 """Training: state, compiled step, loop, mesh, checkpoints, the folder of a run."""
 
-from ._chunks import with_fitting_chunks as with_fitting_chunks
+from ._chunks import with_largest_chunks as with_largest_chunks
 from ._loop import TrainingFault as TrainingFault
 from ._loop import burn_in as burn_in
 from ._loop import compile_step as compile_step
@@ -8,7 +8,7 @@ from ._loop import diagnose as diagnose
 from ._loop import step_failed as step_failed
 from ._loop import trace_moves as trace_moves
 from ._loop import train as train
-from ._mesh import fitting_mesh as fitting_mesh
+from ._mesh import largest_mesh as largest_mesh
 from ._mesh import make_mesh as make_mesh
 from ._mesh import replicate as replicate
 from ._mesh import shard_family as shard_family

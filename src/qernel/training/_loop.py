@@ -16,7 +16,7 @@ from qernel.compilation import compiled
 from qernel.gradient import local_energies
 from qernel.hamiltonian import Family
 
-from ._chunks import fitting_sampler, with_fitting_chunks
+from ._chunks import sampler_with_largest_chunk, with_largest_chunks
 from ._mesh import shard_family, shard_state, shard_walkers
 from ._state import Method, StepReport, TrainingState
 from ._step import measure_and_update, move_walkers, sample_phase, trace_phase, train_step
@@ -62,7 +62,7 @@ def trace_moves(state: TrainingState, family: Family, method: Method, *, mesh: M
 
 def _before_moves(state, family, method, phases, mesh):
     """State, family and method as a burn-in of so many phases moves the walkers with them."""
-    method = dataclasses.replace(method, sampler=fitting_sampler(method.sampler, state, family))
+    method = dataclasses.replace(method, sampler=sampler_with_largest_chunk(method.sampler, state, family))
     start = eqx.tree_at(lambda s: s.step, state, jnp.asarray(-phases, jnp.int32))
     if mesh is not None:
         start, family = shard_state(start, mesh), shard_family(family, mesh)
@@ -135,16 +135,16 @@ def compile_step(state: TrainingState, family: Family, method: Method, *, mesh: 
     **Returns:** the method with numbers in place of chunks of "auto", for `train` to find no others.
     """
     with jax.enable_x64(True):
-        fitted = with_fitting_chunks(method, state, family)
-        family, method = _prepared(state, family, fitted, mesh)
+        chunked = with_largest_chunks(method, state, family)
+        family, method = _prepared(state, family, chunked, mesh)
         measure_and_update.lower(state if mesh is None else shard_state(state, mesh), family, method).compile()
-    return fitted
+    return chunked
 
 
 def _prepared(state, family, method, mesh):
     """The family where the walkers will be, and the method with chunks for the devices that share them."""
     with jax.enable_x64(True):
-        method = with_fitting_chunks(method, state, family)
+        method = with_largest_chunks(method, state, family)
         if mesh is not None:
             family = shard_family(family, mesh)
         placed = state.positions if mesh is None else shard_walkers(state.positions, mesh)
@@ -164,7 +164,7 @@ def diagnose(state: TrainingState, family: Family, method: Method) -> str:
                 return f"the {name} are not finite" if name == "parameters" else f"the {name} is not finite"
         if not _finite(state.positions):
             return "the walkers' positions are not finite"
-        method = with_fitting_chunks(method, state, family)
+        method = with_largest_chunks(method, state, family)
         positions = sample_phase(state, family, method).positions
         parameters = state.in_phase(family).parameters
         energies = _measure(

@@ -49,7 +49,7 @@ def _check_threads(devices: Sequence[Any]) -> None:
         )
 
 
-def fitting_mesh(hamiltonians: int, walkers: int, devices: Sequence[Any] | None = None) -> Mesh:
+def largest_mesh(hamiltonians: int, walkers: int, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh of as many of `devices` (default: all) as can share so many Hamiltonians and walkers evenly.
 
     Its `size` says how many are used; a number of walkers that is a multiple of the devices uses all.

@@ -22,7 +22,7 @@ class Method(eqx.Module):
     `chunk` walkers of each Hamiltonian are done at once in the local energies, `score_chunk` in the derivatives in
     the parameters; all of them by default. [`train`][qernel.training.train] takes so many on each device. Chunks of
     "auto", also that of the sampler, are chosen when training begins, see
-    [`with_fitting_chunks`][qernel.training.with_fitting_chunks]. Small chunks fit a CPU's cache; a `score_chunk` saves
+    [`with_largest_chunks`][qernel.training.with_largest_chunks]. Small chunks fit a CPU's cache; a `score_chunk` saves
     the memory of the activations and costs a second forward pass.
     """
 
@@ -62,7 +62,7 @@ class Method(eqx.Module):
 
 def _chosen(chunk):
     if isinstance(chunk, str):
-        raise ValueError("the chunk is still to be chosen: `train` does it, or `with_fitting_chunks`")
+        raise ValueError("the chunk is still to be chosen: `train` does it, or `with_largest_chunks`")
     return chunk
 
 

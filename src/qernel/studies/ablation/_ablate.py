@@ -17,7 +17,7 @@ from qernel.systems.moire import known_values
 from ._analysis import ablation_table, ablation_verdict
 from qernel.presets import Config, ConfigurationError, DEFAULT_PRESET, Problem, build, load, to_toml
 from qernel.run_directory import write_atomically
-from qernel.training import TrainingState, burn_in, fitting_mesh, train
+from qernel.training import TrainingState, burn_in, largest_mesh, train
 
 from qernel.cli import default_directory
 from qernel.cli import Interrupted
@@ -233,7 +233,7 @@ def at_depth(problem: Problem, index: int) -> Problem:
 def _trained(problem: Problem, first: bool, console: Console) -> tuple[TrainingState, float]:
     """The trained state and the seconds of a step, compilation apart."""
     config, family, method = problem.config, problem.family, problem.method
-    mesh = fitting_mesh(family.size, config.sampling.walkers)
+    mesh = largest_mesh(family.size, config.sampling.walkers)
     if first:
         # With its comparison of Laplacians, once for each kind of network.
         problem, state, check = start(problem, console)

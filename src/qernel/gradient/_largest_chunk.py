@@ -12,7 +12,7 @@ from qernel.laplacian import AbstractLaplacian
 from ._local_energy import local_energies
 
 
-def fitting_chunk(
+def largest_chunk(
     ansatz: Ansatz,
     hamiltonian: Hamiltonian,
     positions: Float[Array, "hamiltonians walkers electrons dim"],
