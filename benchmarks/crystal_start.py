@@ -10,11 +10,11 @@ import math
 import time
 
 from qernel.systems.moire import moire_family
-from qernel.reference import crystal_branch, crystal_sites, crystal_start, crystal_symmetries, hartree_fock
-from qernel.systems.moire import Material
-from qernel.hamiltonian import moire_family
 from qernel.mean_field import crystal_branch, crystal_sites, crystal_start, crystal_symmetries, hartree_fock
-from qernel.units import Material
+from qernel.systems.moire import Material
+from qernel.systems.moire import moire_family
+from qernel.mean_field import crystal_branch, crystal_sites, crystal_start, crystal_symmetries, hartree_fock
+from qernel.systems.moire import Material
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--electrons", type=int, nargs="+", default=[6, 24, 54, 150])

@@ -27,8 +27,10 @@ from qernel.systems.moire import moire_parameters
 from qernel.evaluation import evaluate, results
 from qernel.observables import density, moire_supercell, structure_factor
 from qernel.exact import exact_diagonalisation
-from qernel.hamiltonian import Hamiltonian, moire_parameters
-from qernel.observables import density, evaluate, moire_supercell, results, structure_factor
+from qernel.hamiltonian import Hamiltonian
+from qernel.systems.moire import moire_parameters
+from qernel.evaluation import evaluate, results
+from qernel.observables import density, moire_supercell, structure_factor
 from qernel.presets import build, preset
 from qernel.sampling import Sampler
 from qernel.training import burn_in, initial_state, train

@@ -13,12 +13,12 @@ import numpy as np
 
 from qernel.systems.moire import moire_hamiltonian, moire_parameters
 from qernel.lattice import supercell, triangular
-from qernel.reference import exact_diagonalisation
+from qernel.exact import exact_diagonalisation
 from qernel.systems.moire import Material
 from qernel.exact import exact_diagonalisation
-from qernel.hamiltonian import moire_hamiltonian, moire_parameters
+from qernel.systems.moire import moire_hamiltonian, moire_parameters
 from qernel.lattice import supercell, triangular
-from qernel.units import Material
+from qernel.systems.moire import Material
 
 BANDS = int(sys.argv[1]) if len(sys.argv) > 1 else 3
 DEPTHS = [float(x) for x in sys.argv[2:]] or [0, 5, 10, 14, 16, 18, 20, 30]

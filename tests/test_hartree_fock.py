@@ -35,7 +35,7 @@ from qernel.reference._problem import mean_field
 from qernel.systems.moire import Material
 from qernel.mean_field._problem import hartree_fock_functional
 from qernel.orbitals import InterpolatedOrbitals, PlaneWaves, from_exponentials
-from qernel.units import Material
+from qernel.systems.moire import Material
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
 MATERIAL = Material()

@@ -14,10 +14,12 @@ from qernel.judgement import steepest_stretch
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
 from qernel.presets import Problem
 from qernel.systems.moire import reference_orbitals
-from qernel.reference import crystal_sites
 from qernel.mean_field import crystal_sites
-from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, steepest_stretch, trial_overlaps
-from qernel.presets import Problem, reference_orbitals
+from qernel.mean_field import crystal_sites
+from qernel.judgement import steepest_stretch
+from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
+from qernel.presets import Problem
+from qernel.systems.moire import reference_orbitals
 from qernel.training import TrainingState
 
 from qernel.run_directory import evaluation_progress, measure_at, phases_of

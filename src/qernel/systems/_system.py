@@ -1,0 +1,104 @@
+"""Everything about the physics that a run, a figure or a verdict must know and the Hamiltonian does not say."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from qernel.evaluation import KnownValues, add_known_values
+from qernel.hamiltonian import Family
+from qernel.observables import AbstractObservable
+from qernel.sampling import initial_positions
+from qernel.units import Units
+
+from ._order_parameter import OrderParameter, label_order_parameters
+from ._phase import Phase
+
+if TYPE_CHECKING:
+    import xarray
+
+# walkers(family, walkers, phases, key, dtype): `phases` names the phase of matter of each member, "" for any.
+Walkers = Callable[
+    [Family, int, Sequence[str], PRNGKeyArray, DTypeLike], Float[Array, "members walkers electrons dim"]
+]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class System:
+    """A family of Hamiltonians with what its results are called, measured by and compared with.
+
+    Only the first two arguments are needed.
+
+    **Arguments:**
+
+    - `name`: of the system; `family`: its Hamiltonians, at the points that are trained.
+    - `units`: those of the results.
+    - `phases`: sets of mean-field orbitals, each of one phase of matter, that wavefunctions may start from.
+    - `order_parameters`: observables that tell phases apart, the most important one first.
+    - `observables`: what is measured beside energies and the order parameters, in place of the
+      [standard observables][qernel.evaluation.standard_observables], which `None` stands for.
+    - `known`: a function that returns reference values for the points of a family, or None.
+    - `walkers`: a function that returns starting walkers (by default uniform in a periodic cell, a Gaussian cloud
+      without one, see [`initial_positions`][qernel.sampling.initial_positions]).
+    - `words`: the Hamiltonian in a sentence or two; `facts`: names and values of what else defines the system.
+
+    **Raises:** `ValueError` if two phases have one name.
+
+    **Example:** `System("pinned", Family.of(hamiltonian, {"depth": 0.0}, "depth", [0.0, 0.1, 0.2]))`.
+    """
+
+    name: str
+    family: Family
+    units: Units = Units()
+    phases: tuple[Phase, ...] = ()
+    order_parameters: tuple[OrderParameter, ...] = ()
+    observables: tuple[AbstractObservable, ...] | None = None
+    known: Callable[[Family], KnownValues | None] | None = None
+    walkers: Walkers | None = None
+    words: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [phase.name for phase in self.phases]
+        if len(set(names)) < len(names):
+            raise ValueError(f"the phases of a system need different names, got {', '.join(names)}")
+
+    def at(self, family: Family) -> "System":
+        """The system with other members."""
+        return dataclasses.replace(self, family=family)
+
+    def phase(self, name: str) -> Phase:
+        """The set of orbitals of this name. Raises `ValueError` if there is none."""
+        for phase in self.phases:
+            if phase.name == name:
+                return phase
+        known = ", ".join(phase.name for phase in self.phases) or "none"
+        raise ValueError(f"the system {self.name} has no orbitals '{name}': there are {known}")
+
+    def starting_walkers(
+        self,
+        walkers: int,
+        *,
+        key: PRNGKeyArray,
+        phases: Sequence[str] | None = None,
+        dtype: DTypeLike = jnp.float32,
+    ) -> Float[Array, "members walkers electrons dim"]:
+        """Walkers before the burn-in, for every member; `phases` names the phase of matter that each is to be in."""
+        family = self.family
+        if self.walkers is not None:
+            return self.walkers(family, walkers, phases or [""] * family.size, key, dtype)
+        return initial_positions(family.hamiltonian, family.size, walkers, key=key, dtype=dtype)
+
+    def label(self, dataset: "xarray.Dataset") -> "xarray.Dataset":
+        """A table of the family's results with reference values, and everything that verdicts and figures must know."""
+        dataset = add_known_values(dataset, None if self.known is None else self.known(self.family))
+        label_order_parameters(dataset, self.order_parameters)
+        matter = dict.fromkeys(phase.matter for phase in self.phases)
+        dataset.attrs.update(
+            system=self.name, words=self.words, facts=json.dumps(self.facts), phases_of_matter=list(matter)
+        )
+        return dataset
