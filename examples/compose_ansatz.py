@@ -10,8 +10,8 @@ from qernel.lattice import PeriodicDistance
 from qernel.layers import FiLM, Frozen, GroupedQueryAttention, Linear, PeriodicEmbedding
 from qernel.mean_field import crystal_branch, liquid_branch, potential_depth
 from qernel.orbitals import CuspJastrow, InterpolatedOrbitals, PlaneWaves, log_sum_determinants
-from qernel.sampling import Sampler, langevin
-from qernel.training import Method, burn_in, initial_positions, initial_state, train
+from qernel.sampling import Sampler, initial_positions, langevin
+from qernel.training import Method, burn_in, initial_state, train
 from qernel.units import Material
 
 

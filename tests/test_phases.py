@@ -36,7 +36,8 @@ from qernel.observables import (
 from qernel.orbitals import ExpandedOrbitals
 from qernel.plotting import energy_figure
 from qernel.presets import ConfigurationError
-from qernel.training import RunDirectory, initial_positions, retire_phases
+from qernel.sampling import initial_positions
+from qernel.training import RunDirectory, retire_phases
 
 SEPARATE = (
     *TINY,

@@ -10,8 +10,8 @@ from qernel.ansatz import LogPsi
 from qernel.hamiltonian import moire_family
 from qernel.optimise import StochasticReconfiguration
 from qernel.presets import build, preset
-from qernel.sampling import Sampler
-from qernel.training import Method, initial_positions, initial_state
+from qernel.sampling import Sampler, initial_positions
+from qernel.training import Method, initial_state
 from qernel.units import Material
 
 TINY = (

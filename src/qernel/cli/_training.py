@@ -12,10 +12,10 @@ import numpy as np
 from rich.console import Console
 
 from qernel import hosts
+from qernel.check import LaplacianCheck, compiled_check
 from qernel.presets import Problem
 from qernel.training import (
     CheckpointWriter,
-    LaplacianCheck,
     MetricsWriter,
     RunDirectory,
     StepReport,
@@ -24,7 +24,6 @@ from qernel.training import (
     burn_in,
     checkpoint_steps,
     compile_step,
-    compiled_check,
     fitting_mesh,
     load_checkpoint,
     read_metrics,

@@ -26,8 +26,8 @@ from qernel.optimise import (
 )
 from qernel.orbitals import PlaneWaves
 from qernel.precision import precision
-from qernel.sampling import Sampler, langevin, random_walk, single_electron
-from qernel.training import Method, TrainingState, initial_positions, initial_state
+from qernel.sampling import Sampler, initial_positions, langevin, random_walk, single_electron
+from qernel.training import Method, TrainingState, initial_state
 from qernel.units import Material
 
 from ._config import AnsatzConfig, Config, OptimiserConfig, SamplingConfig

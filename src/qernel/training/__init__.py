@@ -25,10 +25,6 @@ from ._run_directory import MetricsWriter as MetricsWriter
 from ._run_directory import RunDirectory as RunDirectory
 from ._run_directory import read_metrics as read_metrics
 from ._run_directory import write_atomically as write_atomically
-from ._start import LaplacianCheck as LaplacianCheck
-from ._start import check_laplacian as check_laplacian
-from ._start import compiled_check as compiled_check
-from ._start import initial_positions as initial_positions
 from ._state import Method as Method
 from ._state import StepReport as StepReport
 from ._state import TrainingState as TrainingState

@@ -107,7 +107,7 @@ def initial_state(
 ) -> TrainingState:
     """State before the first step.
 
-    **Arguments:** `positions`, starting walkers (see [`qernel.training.initial_positions`][]); `step_size`, starting
+    **Arguments:** `positions`, starting walkers (see [`qernel.sampling.initial_positions`][]); `step_size`, starting
     width of the moves, in the unit of length (default: 0.3 times the mean spacing guessed from the walkers' spread).
 
     **Raises:** `ValueError` without a walker.
