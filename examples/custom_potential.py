@@ -8,8 +8,8 @@ from qernel.hamiltonian import AbstractPotential, Ewald, Family, Hamiltonian, Ki
 from qernel.lattice import PeriodicDistance, triangular
 from qernel.evaluation import evaluate, format_table, results
 from qernel.orbitals import PlaneWaves, plane_wave_orbitals
-from qernel.sampling import Sampler
-from qernel.training import Method, burn_in, initial_positions, initial_state, train
+from qernel.sampling import Sampler, initial_positions
+from qernel.training import Method, burn_in, initial_state, train
 
 
 # --8<-- [start:potential]

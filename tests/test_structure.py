@@ -30,7 +30,7 @@ ALLOWED = {
     "hamiltonian": {"lattice", "parameters", "units"},
     "orbitals": {"lattice", "parameters", "units", "layers", "propagation"},
     "ansatz": {"lattice", "units", "layers", "hamiltonian", "orbitals", "precision", "propagation"},
-    "sampling": {"compilation", "lattice", "chunks"},
+    "sampling": {"compilation", "chunks", "hamiltonian"},
     "laplacian": {"ansatz", "orbitals"},
     "gradient": {"compilation", "hosts", "ansatz", "chunks", "hamiltonian", "laplacian", "layers"},
     "check": {"compilation", "ansatz", "hamiltonian", "gradient", "laplacian", "observables", "sampling"},

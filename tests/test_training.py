@@ -210,15 +210,34 @@ def test_half_the_walkers_start_near_the_crystal(key):
     assert single.dtype == jnp.float32
 
 
-def test_starting_walkers_need_a_cell_and_sites_that_fit(key):
-    open_ = Hamiltonian(Kinetic(), {"trap": Harmonic(1.0)}, (2, 0), dim=2)
-    with pytest.raises(ValueError, match="periodic cell"):
-        initial_positions(open_, 1, 2, key=key)
+def test_starting_walkers_need_sites_and_widths_that_fit(key):
     family = moire_family(Material(), 2, (2, 0), [5.0])
     with pytest.raises(ValueError, match="at least one Hamiltonian and one walker"):
         initial_positions(family.hamiltonian, 1, 0, key=key)
     with pytest.raises(ValueError, match="2 electrons in 2 dimensions need as many sites"):
         initial_positions(family.hamiltonian, 1, 2, key=key, sites=np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="one entry for each of 2 Hamiltonians, got 3"):
+        initial_positions(family.hamiltonian, 2, 2, key=key, sites=np.zeros((2, 2)), crystal=np.ones(3, bool))
+    for width in (0.0, -1.0, np.nan, np.ones(3)):
+        with pytest.raises(ValueError, match="one positive number or one for each of 2 dimensions"):
+            initial_positions(family.hamiltonian, 1, 2, key=key, sites=np.zeros((2, 2)), width=width)
+
+
+def test_walkers_with_open_boundaries_start_in_a_cloud_of_the_given_width(key):
+    trap = Hamiltonian(Kinetic(), {"trap": Harmonic(1.0)}, (2, 1), dim=2)
+    with pytest.raises(ValueError, match="give the width of a Gaussian cloud"):
+        initial_positions(trap, 1, 2, key=key)
+    with pytest.raises(ValueError, match="no walkers are uniform"):
+        initial_positions(trap, 1, 2, key=key, width=1.0, crystal=np.ones(1, bool))
+    r = initial_positions(trap, 2, 4000, key=key, width=np.array([1.0, 3.0]), dtype=jnp.float64)
+    assert r.shape == (2, 4000, 3, 2)
+    assert np.allclose(np.std(r, axis=(0, 1, 2)), [1.0, 3.0], rtol=0.03)
+    assert np.allclose(np.mean(r, axis=(0, 1, 2)), 0.0, atol=0.06)
+    nuclei = np.array([[0.0, 0.0], [0.0, 0.0], [7.0, 1.0]])
+    near = initial_positions(trap, 1, 4000, key=key, sites=nuclei, width=0.5)
+    assert near.dtype == jnp.float32
+    assert np.allclose(np.mean(near, axis=(0, 1)), nuclei, atol=0.05)
+    assert np.allclose(np.std(near, axis=(0, 1)), 0.5, rtol=0.05)
 
 
 class Wrong(AbstractLaplacian):

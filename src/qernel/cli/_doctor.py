@@ -17,10 +17,10 @@ def check_machine(console: Console) -> None:
     import jax.numpy as jnp
     import numpy as np
 
+    from qernel.check import check_laplacian
     from qernel.hamiltonian import Ewald
     from qernel.lattice import square
     from qernel.presets import build, preset
-    from qernel.training import check_laplacian
 
     for name, version in versions().items():
         console.print(f"{name:<18}{version}")

@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from qernel import hosts
+from qernel.check import LaplacianCheck, compiled_check
 from qernel.presets import Problem
 from qernel.training import (
     LaplacianCheck,

@@ -1,9 +1,10 @@
-"""Markov chains of many walkers through BlackJAX kernels. Knows nothing but a log-density."""
+"""Markov chains of many walkers through BlackJAX kernels: of a wavefunction they know nothing but a log-density."""
 
 from ._diagnostics import effective_samples as effective_samples
 from ._diagnostics import r_hat as r_hat
 from ._efficiency import Efficiency as Efficiency
 from ._efficiency import efficiency as efficiency
+from ._initial_positions import initial_positions as initial_positions
 from ._kernels import BlockWalk as BlockWalk
 from ._kernels import Kernel as Kernel
 from ._kernels import langevin as langevin

@@ -15,10 +15,6 @@ from ._mesh import shard_family as shard_family
 from ._mesh import shard_state as shard_state
 from ._mesh import shard_walkers as shard_walkers
 from ._phases import retire_phases as retire_phases
-from ._start import LaplacianCheck as LaplacianCheck
-from ._start import check_laplacian as check_laplacian
-from ._start import compiled_check as compiled_check
-from ._start import initial_positions as initial_positions
 from ._state import Method as Method
 from ._state import StepReport as StepReport
 from ._state import TrainingState as TrainingState

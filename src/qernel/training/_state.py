@@ -118,7 +118,7 @@ def initial_state(
 ) -> TrainingState:
     """State before the first step.
 
-    **Arguments:** `positions`, starting walkers (see [`qernel.training.initial_positions`][]); `step_size`, starting
+    **Arguments:** `positions`, starting walkers (see [`qernel.sampling.initial_positions`][]); `step_size`, starting
     width of the moves, in the unit of length (default: 0.3 times the mean spacing guessed from the walkers' spread);
     `phase`, of a wavefunction with competing phases, the number of the one that each member trains.
 

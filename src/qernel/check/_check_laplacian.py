@@ -1,4 +1,4 @@
-"""Before the first step: where the walkers stand, and whether the Laplacian can be trusted."""
+"""Can the Laplacian of a wavefunction be trusted? Compared with the exact slow one before a run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,61 +7,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
-from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from qernel.ansatz import AtParameters
 from qernel.compilation import compiler_options
-from qernel.hamiltonian import Hamiltonian
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian, HessianTrace
-
-
-def initial_positions(
-    hamiltonian: Hamiltonian,
-    hamiltonians: int,
-    walkers: int,
-    *,
-    key: PRNGKeyArray,
-    sites: Float[ArrayLike, "electrons dim"] | None = None,
-    width: float | None = None,
-    crystal: Bool[ArrayLike, " hamiltonians"] | None = None,
-    dtype: DTypeLike = jnp.float32,
-) -> Float[Array, "hamiltonians walkers electrons dim"]:
-    """Starting walkers in a periodic cell: half of them uniform, half near the sites of a crystal.
-
-    Both phases are then within reach of every Hamiltonian, whatever the wavefunction turns out to prefer. Of a large
-    cell that is known to be in one phase all walkers should start in it: a liquid's do not find the crystal.
-
-    **Arguments:**
-
-    - `sites`: one site for each electron, spin up first, such as those of `qernel.mean_field.crystal_sites`;
-      without them all walkers are uniform.
-    - `width`: standard deviation about the sites, unit of length (default: 0.2 mean spacings).
-    - `crystal`: for each Hamiltonian, whether all of its walkers start near the sites, or all uniform.
-
-    **Raises:** `ValueError` for open boundaries or wrong numbers.
-    """
-    cell = hamiltonian.cell
-    if cell is None:
-        raise ValueError("uniform walkers need a periodic cell; with open boundaries give positions of your own")
-    if hamiltonians < 1 or walkers < 1:
-        raise ValueError(f"a run needs at least one Hamiltonian and one walker, got {hamiltonians}, {walkers}")
-    electrons, dim = hamiltonian.n_electrons, hamiltonian.dim
-    # Drawn by NumPy: the programs of `jax.random` and those that follow take a second to compile.
-    random = np.random.default_rng(np.asarray(jax.random.key_data(key)).reshape(-1))
-    shape = (hamiltonians, walkers, electrons, dim)
-    uniform = random.random(shape) @ np.asarray(cell.matrix)
-    if sites is None:
-        return jnp.asarray(uniform.astype(dtype))
-    centres = np.asarray(sites)
-    if centres.shape != (electrons, dim):
-        raise ValueError(f"{electrons} electrons in {dim} dimensions need as many sites, got {centres.shape}")
-    spread = 0.2 * (cell.volume / electrons) ** (1 / dim) if width is None else width
-    near = centres[None, None] + spread * random.standard_normal(shape)
-    odd = np.arange(walkers)[None] % 2 == 1
-    chosen = odd if crystal is None else np.asarray(crystal)[:, None]
-    positions = np.where(chosen[..., None, None], near, uniform)
-    return jnp.asarray((positions - np.floor(positions @ np.linalg.inv(cell.matrix)) @ cell.matrix).astype(dtype))
 
 
 class LaplacianCheck(eqx.Module):
@@ -95,7 +45,7 @@ def compiled_check(
     positions: Float[Array, "hamiltonians walkers electrons dim"],
     laplacian: AbstractLaplacian | None = None,
 ) -> Callable[[], LaplacianCheck]:
-    """Compile what [`check_laplacian`][qernel.training.check_laplacian] needs, which takes seconds; to be called, which
+    """Compile what [`check_laplacian`][qernel.check.check_laplacian] needs, which takes seconds; to be called, which
     takes none, when nothing else is computed: the matrices of two programs at once can wait for each other for ever."""
     methods = (ForwardLaplacian() if laplacian is None else laplacian, HessianTrace())
     with jax.enable_x64(True):
