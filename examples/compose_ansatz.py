@@ -11,7 +11,8 @@ from qernel.layers import FiLM, Frozen, GroupedQueryAttention, Linear, PeriodicE
 from qernel.mean_field import crystal_branch, liquid_branch, potential_depth
 from qernel.orbitals import CuspJastrow, InterpolatedOrbitals, PlaneWaves, log_sum_determinants
 from qernel.sampling import Sampler, langevin
-from qernel.training import Method, burn_in, initial_positions, initial_state, train
+from qernel.sampling import initial_positions
+from qernel.training import Method, burn_in, initial_state, train
 from qernel.systems.moire import Material
 
 

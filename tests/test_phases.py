@@ -37,7 +37,8 @@ from qernel.orbitals import ExpandedOrbitals
 from qernel.plotting import energy_figure
 from qernel.presets import ConfigurationError
 from qernel.run_directory import RunDirectory
-from qernel.training import initial_positions, retire_phases
+from qernel.sampling import initial_positions
+from qernel.training import retire_phases
 
 SEPARATE = (
     *TINY,

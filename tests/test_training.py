@@ -27,17 +27,9 @@ from qernel.run_directory import (
     load_checkpoint,
     read_metrics,
 )
-from qernel.training import (
-    TrainingFault,
-    burn_in,
-    check_laplacian,
-    compile_step,
-    diagnose,
-    initial_positions,
-    make_mesh,
-    train,
-    train_step,
-)
+from qernel.check import check_laplacian
+from qernel.sampling import initial_positions
+from qernel.training import TrainingFault, burn_in, compile_step, diagnose, make_mesh, train, train_step
 from qernel.systems.moire import Material
 
 # ------------------------------------------------------------------------------- the loop

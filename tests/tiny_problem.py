@@ -11,7 +11,8 @@ from qernel.systems.moire import moire_family
 from qernel.optimise import StochasticReconfiguration
 from qernel.presets import build, preset
 from qernel.sampling import Sampler
-from qernel.training import Method, initial_positions, initial_state
+from qernel.sampling import initial_positions
+from qernel.training import Method, initial_state
 from qernel.systems.moire import Material
 
 TINY = (

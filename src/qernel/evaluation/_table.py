@@ -31,7 +31,7 @@ def columns(dataset: "xarray.Dataset") -> list[str]:
     for term in (*_BEFORE, *potentials_of(dataset)):
         names += [term, f"{term}_error"]
     orders = order_parameters_of(dataset)
-    names += ["variance", "v_score", *orders, *_AFTER]
+    names += ["variance", "v_score", *(f"{name}{end}" for name in orders for end in ("", "_error")), *_AFTER]
     for name in np.atleast_1d(dataset.attrs.get("observables", [])).tolist():
         names += [name, f"{name}_error"] * (name not in orders)
     return names

@@ -20,7 +20,8 @@ from qernel.optimise import AbstractOptimiser, Cholesky, ConjugateGradients, Fir
 from qernel.orbitals import PlaneWaves
 from qernel.precision import precision
 from qernel.sampling import Sampler, langevin, random_walk
-from qernel.training import Method, TrainingState, initial_positions, initial_state
+from qernel.sampling import initial_positions
+from qernel.training import Method, TrainingState, initial_state
 from qernel.systems.moire import Material
 
 from ._config import AnsatzConfig, Config, OptimiserConfig, SamplingConfig

@@ -14,14 +14,13 @@ from rich.console import Console
 from qernel import hosts
 from qernel.check import LaplacianCheck, compiled_check
 from qernel.presets import Problem
+from qernel.check import LaplacianCheck, compiled_check
 from qernel.training import (
-    LaplacianCheck,
     StepReport,
     TrainingFault,
     TrainingState,
     burn_in,
     compile_step,
-    compiled_check,
     largest_mesh,
     retire_phases,
     step_failed,

@@ -3,8 +3,6 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from qernel.observables import AbstractObservable
 
 if TYPE_CHECKING:
@@ -43,5 +41,4 @@ def label_order_parameters(dataset: "xarray.Dataset", parameters: tuple[OrderPar
     for parameter in parameters:
         if parameter.name in dataset:
             parameter.label(dataset)
-    measured = [p.name for p in parameters if p.name in dataset and np.isfinite(dataset[p.name].values).any()]
-    dataset.attrs["order_parameters"] = measured
+    dataset.attrs["order_parameters"] = [p.name for p in parameters if p.name in dataset]

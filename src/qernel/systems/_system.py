@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from qernel.evaluation import KnownValues, add_known_values
+from qernel.evaluation import add_known_values
+from qernel.systems.moire import KnownValues
 from qernel.hamiltonian import Family
 from qernel.observables import AbstractObservable
 from qernel.sampling import initial_positions
@@ -39,11 +40,12 @@ class System:
     - `units`: those of the results.
     - `phases`: sets of mean-field orbitals, each of one phase of matter, that wavefunctions may start from.
     - `order_parameters`: observables that tell phases apart, the most important one first.
-    - `observables`: what is measured beside energies and the order parameters, in place of the
-      [standard observables][qernel.evaluation.standard_observables], which `None` stands for.
+    - `observables`: what is measured beside energies, order parameters and the
+      [standard observables][qernel.evaluation.standard_observables].
     - `known`: a function that returns reference values for the points of a family, or None.
     - `walkers`: a function that returns starting walkers (by default uniform in a periodic cell, a Gaussian cloud
       without one, see [`initial_positions`][qernel.sampling.initial_positions]).
+    - `span`: members at the ends of the range that wavefunctions are made for, by default the family's own.
     - `words`: the Hamiltonian in a sentence or two; `facts`: names and values of what else defines the system.
 
     **Raises:** `ValueError` if two phases have one name.
@@ -56,9 +58,10 @@ class System:
     units: Units = Units()
     phases: tuple[Phase, ...] = ()
     order_parameters: tuple[OrderParameter, ...] = ()
-    observables: tuple[AbstractObservable, ...] | None = None
+    observables: tuple[AbstractObservable, ...] = ()
     known: Callable[[Family], KnownValues | None] | None = None
     walkers: Walkers | None = None
+    span: Family | None = None
     words: str = ""
     facts: tuple[tuple[str, str], ...] = ()
 

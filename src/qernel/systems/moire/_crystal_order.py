@@ -7,11 +7,15 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from qernel.hamiltonian import Hamiltonian
-
-from qernel.observables import Estimate
-from qernel.observables import density_waves
-from qernel.observables import in_float64, periodic_cell, walker_means
-from qernel.observables import check_wave_vectors, moire_lattice, zone_corners
+from qernel.observables import (
+    Estimate,
+    check_wave_vectors,
+    density_waves,
+    in_float64,
+    periodic_cell,
+    walker_means,
+    zone_corners,
+)
 
 
 class CrystalOrder(eqx.Module):
@@ -53,7 +57,7 @@ def crystal_order(
     periodic_cell(hamiltonian)
     corners = wave_vectors is None
     if wave_vectors is None:
-        primitive = moire_lattice(hamiltonian)
+        primitive = hamiltonian.primitive
         # In the order of their angle, K and K' alternate.
         wave_vectors = np.zeros((0, 2)) if primitive is None else zone_corners(primitive)[::2]
         if len(wave_vectors) == 0:

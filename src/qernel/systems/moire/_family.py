@@ -4,12 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from qernel.hamiltonian import Coordinate, Ewald, Family, Hamiltonian, Kinetic
 from qernel.lattice import Lattice, Supercell, supercell, triangular
+
 from ._material import Material
-from qernel.hamiltonian import Ewald
-from qernel.hamiltonian import Family
-from qernel.hamiltonian import Hamiltonian
-from qernel.hamiltonian import Kinetic
 from ._potential import MoireParameters, MoirePotential, moire_coulomb_strength, moire_inverse_mass
 
 # One number for the whole family, or one for each Hamiltonian.
@@ -45,7 +43,7 @@ def moire_parameters(
     material: Material,
     depth_meV: Numbers,
     *,
-    phase_degrees: Numbers = 45.0,
+    phi_degrees: Numbers = 45.0,
     effective_mass: Numbers | None = None,
     dielectric: Numbers | None = None,
     lattice_constant_nm: Numbers | None = None,
@@ -59,7 +57,7 @@ def moire_parameters(
     """
     given = {
         "depth": np.asarray(depth_meV, np.float64) / material.hartree_meV,
-        "phase": np.deg2rad(np.asarray(phase_degrees, np.float64)),
+        "phi": np.deg2rad(np.asarray(phi_degrees, np.float64)),
     }
     for name, label, value, reference in (
         ("mass", "effective mass", effective_mass, material.effective_mass),
@@ -71,7 +69,7 @@ def moire_parameters(
             raise ValueError(f"the {label} must be positive, got {array.tolist()}")
         given[name] = array / reference
     if not all(np.all(np.isfinite(array)) for array in given.values()):
-        raise ValueError("the potential depths and phases must be finite")
+        raise ValueError("the potential depths and angles φ must be finite")
     shapes = {name: array.shape for name, array in given.items()}
     try:
         common = np.broadcast_shapes(*shapes.values())
@@ -82,18 +80,52 @@ def moire_parameters(
     return MoireParameters(**{k: jnp.asarray(np.broadcast_to(v, common), dtype=float) for k, v in given.items()})
 
 
+def moire_coordinates(material: Material) -> tuple[Coordinate, ...]:
+    """All coordinates of moiré Hamiltonians in units of a reference material: depth, φ, mass, dielectric, lattice."""
+    return (
+        Coordinate(
+            "depth_meV",
+            "depth",
+            "meV",
+            "V₀",
+            "V_0",
+            "moiré potential depth",
+            scale=material.hartree_meV,
+            linear=True,
+        ),
+        Coordinate("phi_degrees", "phi", "degrees", "φ", r"\varphi", "moiré angle", scale=180 / np.pi),
+        Coordinate(
+            "effective_mass", "mass", "1", "m*", "m^*", "effective mass in electron masses", scale=material.effective_mass
+        ),
+        Coordinate(
+            "dielectric", "dielectric", "1", "εᵣ", r"\varepsilon_r", "dielectric constant", scale=material.dielectric
+        ),
+        Coordinate(
+            "lattice_constant_nm",
+            "scale",
+            "nm",
+            "a_M",
+            "a_M",
+            "moiré lattice constant",
+            scale=material.lattice_constant_nm,
+        ),
+    )
+
+
 def moire_family(
     material: Material,
     supercell_index: int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray,
     electrons: tuple[int, int],
     depths_meV: Numbers,
     *,
-    phase_degrees: Numbers = 45.0,
+    phi_degrees: Numbers = 45.0,
     effective_mass: Numbers | None = None,
     dielectric: Numbers | None = None,
     lattice_constant_nm: Numbers | None = None,
 ) -> Family:
-    """A family of moiré Hamiltonians: potential depths, and whatever else is given as an array.
+    """A family of moiré Hamiltonians: potential depths, and whatever else differs between members.
+
+    Its coordinates are those that differ, or the depth alone if none does.
 
     **Arguments:**
 
@@ -101,28 +133,22 @@ def moire_family(
     - `supercell_index`: n, (n_1, n_2) or a matrix of integers, as in `supercell`.
     - `electrons`: numbers of electrons (n_up, n_down).
     - `depths_meV`: potential depths V₀, one for each Hamiltonian.
-    - `phase_degrees`, `effective_mass`, `dielectric`, `lattice_constant_nm`: numbers, or one for each
+    - `phi_degrees`, `effective_mass`, `dielectric`, `lattice_constant_nm`: numbers, or one for each
       Hamiltonian.
 
-    Raises `ValueError` as `moire_hamiltonian` and `moire_parameters` do.
+    **Raises:** `ValueError` as `moire_hamiltonian` and `moire_parameters` do.
     """
     cell = supercell(triangular(material.lattice_constant), supercell_index)
     hamiltonian = moire_hamiltonian(material, cell, electrons)
-    arguments = {
-        "phase": phase_degrees,
-        "mass": effective_mass,
-        "dielectric": dielectric,
-        "scale": lattice_constant_nm,
-    }
     parameters = moire_parameters(
         material,
         np.atleast_1d(np.asarray(depths_meV, np.float64)),
-        phase_degrees=phase_degrees,
+        phi_degrees=phi_degrees,
         effective_mass=effective_mass,
         dielectric=dielectric,
         lattice_constant_nm=lattice_constant_nm,
     )
-    varying = tuple(name for name, value in arguments.items() if value is not None and np.ndim(value) > 0)
-    if np.size(depths_meV) > 1 or not varying:
-        varying = ("depth", *varying)
-    return Family(hamiltonian, parameters, varying)
+    known = moire_coordinates(material)
+    differing = [np.ptp(np.asarray(getattr(parameters, c.parameter))) > 0 for c in known]
+    varying = tuple(c for c, differs in zip(known, differing, strict=True) if differs)
+    return Family(hamiltonian, parameters, varying or known[:1])

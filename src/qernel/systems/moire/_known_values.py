@@ -1,109 +1,75 @@
-"""Energies known from exact diagonalisation and Hartree-Fock, for the systems that have them."""
+"""Energies of moiré families known from exact diagonalisation and Hartree-Fock."""
 
 import importlib.resources
 import json
-from typing import TYPE_CHECKING
+from typing import Any
 
-import equinox as eqx
 import numpy as np
-from jaxtyping import Float
 
-if TYPE_CHECKING:
-    import xarray
+from qernel.evaluation import KnownValues
+from qernel.hamiltonian import Family
 
-_DATA = importlib.resources.files("qernel.observables") / "data" / "moire.json"
+from ._material import Material
+from ._potential import MoireParameters
 
-
-class KnownValues(eqx.Module):
-    """Reference energies of one moiré system against its depth, in meV per electron.
-
-    - `exact`: exact diagonalisation, extrapolated to all bands, uncertain by `exact_error`: an estimate,
-      not a bound.
-    - `upper_bound`: the variational value of the same calculation; the exact energy lies below.
-    - `kinetic`, `moire`, `interaction`: terms of the exact state (six electrons: to about 0.1 meV).
-    - `momentum`: name of the exact ground state's crystal momentum; where it changes, levels cross.
-    - `hartree_fock` at `hartree_fock_depth`: an upper bound.
-    """
-
-    depth: Float[np.ndarray, " depths"]
-    exact: Float[np.ndarray, " depths"]
-    exact_error: Float[np.ndarray, " depths"]
-    upper_bound: Float[np.ndarray, " depths"]
-    kinetic: Float[np.ndarray, " depths"]
-    moire: Float[np.ndarray, " depths"]
-    interaction: Float[np.ndarray, " depths"]
-    momentum: tuple[str, ...]
-    hartree_fock_depth: Float[np.ndarray, " more"]
-    hartree_fock: Float[np.ndarray, " more"]
-
-    def exact_at(
-        self, depths: Float[np.ndarray, " rows"]
-    ) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
-        """Exact energies and their uncertainties at the given depths, NaN where none is known."""
-        return _at(self.depth, self.exact, depths), _at(self.depth, self.exact_error, depths)
-
-    def hartree_fock_at(self, depths: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """Hartree-Fock energies at the given depths, NaN where none is known."""
-        return _at(self.hartree_fock_depth, self.hartree_fock, depths)
+_DATA = importlib.resources.files("qernel.systems.moire") / "data" / "moire.json"
+_TERMS = ("kinetic", "moire", "interaction")
 
 
-def _at(known, values, depths):
-    close = np.abs(np.asarray(depths)[:, None] - known[None]) < 1e-6
-    found = close.any(axis=1)
-    picked = values[np.argmax(close, axis=1)] if len(known) else np.zeros(len(close))
-    return np.where(found, picked, np.nan)
+def moire_known_values(family: Family, material: Material) -> KnownValues | None:
+    """Reference values of a family that varies the depth, meV per electron, or None.
 
-
-def known_values(dataset: "xarray.Dataset") -> KnownValues | None:
-    """Reference energies of a data set's system, or None.
-
-    The number of electrons, the periodic cell, the material and the phase of every row must agree.
+    Exact diagonalisation is extrapolated to all bands, an estimate with its uncertainty, its terms good to about
+    0.1 meV; its `upper_bound` is the variational value of the same calculation. The number of electrons, the periodic
+    cell, the material and φ must be those of the table.
     """
     table = json.loads(_DATA.read_text("utf-8"))
-    if not _same_system(dataset, table["material"]):
-        return None
-    electrons = int(dataset.attrs["electrons_up"])
-    index = np.reshape(dataset.attrs["supercell_index"], (2, 2))
-
-    def matches(case):
-        return case["electrons"] == electrons and _same_cell(index, case["cells"])
-
-    exact = sorted(filter(matches, table["exact"]["cases"]), key=lambda case: case["depth_meV"])
-    mean_field = sorted(filter(matches, table["hartree_fock"]["cases"]), key=lambda case: case["depth_meV"])
-    if not exact and not mean_field:
+    cell, (up, down) = family.hamiltonian.supercell, family.hamiltonian.electrons
+    names = tuple(coordinate.name for coordinate in family.coordinates)
+    if cell is None or down or names != ("depth_meV",) or not _same_material(family, material, table["material"]):
         return None
 
-    def column(cases, name):
-        return np.array([case[name] for case in cases], np.float64)
+    def of_this_system(case: dict[str, Any]) -> bool:
+        return case["electrons"] == up and _same_cell(np.asarray(cell.index), case["cells"])
+
+    exact, mean_field = (
+        {case["depth_meV"]: case for case in filter(of_this_system, table[kind]["cases"])}
+        for kind in ("exact", "hartree_fock")
+    )
+    depths = sorted({*exact, *mean_field})
+    if not depths:
+        return None
+
+    def column(cases: dict[float, dict[str, Any]], key: str) -> np.ndarray:
+        return np.array([cases[depth][key] if depth in cases else np.nan for depth in depths], np.float64)
 
     return KnownValues(
-        depth=column(exact, "depth_meV"),
+        names=names,
+        points=np.array(depths, np.float64)[:, None],
         exact=column(exact, "estimate"),
         exact_error=column(exact, "estimate_error"),
         upper_bound=column(exact, "upper_bound"),
-        kinetic=column(exact, "kinetic"),
-        moire=column(exact, "moire"),
-        interaction=column(exact, "interaction"),
-        momentum=tuple(case["momentum"] for case in exact),
-        hartree_fock_depth=column(mean_field, "depth_meV"),
-        hartree_fock=column(mean_field, "energy"),
+        mean_field=column(mean_field, "energy"),
+        terms={name: column(exact, name) for name in _TERMS},
+        method="exact diagonalisation",
+        remark="Exact diagonalisation is in Bloch bands, extrapolated to all bands; its terms are good to about 0.1 meV.",
     )
 
 
-def _same_system(dataset, material: dict[str, float]) -> bool:
-    if sorted(np.atleast_1d(dataset.attrs["potentials"]).tolist()) != ["interaction", "moire"]:
+def _same_material(family: Family, material: Material, known: dict[str, float]) -> bool:
+    p = family.parameters
+    if not isinstance(p, MoireParameters):
         return False
-    if int(dataset.attrs["electrons_down"]) or "supercell_index" not in dataset.attrs:
-        return False
-    return all(
-        name in dataset.coords and bool(np.allclose(dataset[name].values, value, rtol=1e-6))
-        for name, value in material.items()
-    )
+    here = {
+        "phi_degrees": np.rad2deg(p.phi),
+        "effective_mass": np.asarray(p.mass) * material.effective_mass,
+        "dielectric": np.asarray(p.dielectric) * material.dielectric,
+        "lattice_constant_nm": np.asarray(p.scale) * material.lattice_constant_nm,
+    }
+    return all(np.allclose(here[name], value, rtol=1e-6) for name, value in known.items())
 
 
-def _same_cell(index, cells) -> bool:
+def _same_cell(index: np.ndarray, cells: list[int]) -> bool:
     """Whether two supercells are the same lattice: their vectors are whole combinations of each other's."""
-    if index.shape != (2, 2):
-        return False
     change = index @ np.linalg.inv(np.diag(cells))
     return bool(np.allclose(change, np.round(change)) and np.isclose(abs(np.linalg.det(change)), 1))

@@ -1,10 +1,12 @@
-"""Conversion between meV, nm and the effective atomic units of a semiconductor."""
+"""A semiconductor, and the conversion between meV, nm and its effective atomic units."""
 
 from typing import TypeVar
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Array
+
+from qernel.units import Units
 
 _BOHR_NM = 0.05291772102576113
 _HARTREE_MEV = 27211.386279117556
@@ -58,6 +60,11 @@ class Material(eqx.Module):
     def lattice_constant(self) -> float:
         """Moiré lattice constant in effective Bohr radii."""
         return self.lattice_constant_nm / self.bohr_nm
+
+    @property
+    def units(self) -> Units:
+        """Units of results: meV and nm."""
+        return Units("meV", self.hartree_meV, "nm", self.bohr_nm)
 
     def to_hartree(self, energy_meV: Quantity) -> Quantity:
         """Energy from meV to effective Hartree."""

@@ -1,18 +1,19 @@
-"""Reference orbitals by name, on a fine grid of depths."""
+"""Mean-field orbitals of a moiré family, on a fine grid of depths."""
 
+import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from qernel.hamiltonian import Family
-from ._family import moire_family
-from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves
-from qernel.precision import precision
 from qernel.mean_field import (
     OrbitalSet,
     crystal_branch,
+    crystal_sites,
     default_cutoff,
     gaussian_orbitals,
     gaussian_width,
@@ -21,57 +22,71 @@ from qernel.mean_field import (
     plane_waves,
     potential_depth,
 )
-from ._material import Material
-
-from qernel.presets import Config, SystemConfig
-from qernel.mean_field import gaussian_width
-from qernel.presets import SpinBlocks
+from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves, SpinBlocks
+from qernel.systems import Phase
 
 
-def family_of(system: SystemConfig, material: Material, depths_meV: tuple[float, ...]) -> Family:
-    """The family of a configuration at these depths."""
-    return moire_family(material, system.supercell, system.electrons, depths_meV, phase_degrees=system.phase_degrees)
+class MoireOrbitals:
+    """The sets of orbitals of a moiré family, each solved for when it is asked for; the crystal's sites found once.
+
+    - `liquid`: Bloch orbitals of the moiré potential; `crystal`: Hartree-Fock orbitals of the crystal;
+      `gaussians`: Gaussians on the crystal's sites, where Hartree-Fock takes too long; `plane_waves`: no potential
+      at all.
+
+    **Arguments:** `family`, at any depths: the crystal sits on the sites that are best at the last; `nodes`, the depths in
+    meV at which orbitals are solved for and between which they are interpolated.
+    """
+
+    def __init__(self, family: Family, nodes: tuple[float, ...]):
+        self._family = family
+        self._nodes = nodes
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """All sets as phases of matter."""
+        return (
+            Phase("liquid", functools.partial(self._of, "liquid"), about="Bloch orbitals of the moiré potential"),
+            Phase("crystal", functools.partial(self._of, "crystal"), about="Hartree-Fock orbitals of the crystal"),
+            Phase("gaussians", functools.partial(self._of, "gaussians"), "crystal", "Gaussians on the crystal's sites"),
+            Phase("plane_waves", functools.partial(self._of, "plane_waves"), "liquid", "plane waves"),
+        )
+
+    @functools.cached_property
+    def sites(self) -> Float[np.ndarray, "electrons dim"]:
+        """Sites of the crystal, one for each electron."""
+        with jax.enable_x64(True):
+            return crystal_sites(self._family.hamiltonian, self._family.select(-1))
+
+    def _of(self, name: str, dtype: DTypeLike, solve: bool) -> AbstractOrbitals:
+        with jax.enable_x64(True):
+            # A run at one depth has one node: its own.
+            family = self._family.at({"depth_meV": self._nodes})
+            electrons = family.hamiltonian.electrons
+            waves = plane_waves(family.hamiltonian, _cutoff(name, family))
+            nodes = np.asarray(family.parameters.depth, np.float64)
+            tables = (
+                _solve(name, family, self.sites)
+                if solve
+                else tuple(np.zeros((len(nodes), waves.size, n)) for n in electrons)
+            )
+            of_spins = [InterpolatedOrbitals(waves, nodes, jnp.asarray(x, dtype), potential_depth) for x in tables]
+        if 0 in electrons:
+            return of_spins[0 if electrons[0] else 1]
+        return SpinBlocks(*of_spins)
 
 
-def reference_depths(config: Config) -> tuple[float, ...]:
-    """Nodes of the interpolated reference orbitals: the range of depths in steps of about the chosen spacing."""
-    low, high = config.system.depth_range
+def orbital_nodes(low: float, high: float, spacing: float) -> tuple[float, ...]:
+    """Depths from `low` to `high` in steps of about `spacing`."""
     if high == low:
         return (low,)
-    count = max(2, int(np.ceil((high - low) / config.ansatz.reference_spacing_meV - 1e-9)) + 1)
-    return tuple(np.linspace(low, high, count).tolist())
+    return tuple(np.linspace(low, high, max(2, int(np.ceil((high - low) / spacing - 1e-9)) + 1)).tolist())
 
 
-def reference_orbitals(
-    name: str, config: Config, material: Material, sites: Float[np.ndarray, "electrons dim"] | None
-) -> AbstractOrbitals:
-    """One set of reference orbitals.
-
-    `liquid`: Bloch orbitals of the moiré potential; `crystal`: Hartree-Fock orbitals of the crystal;
-    `gaussians`: Gaussians on the crystal's sites, where Hartree-Fock takes too long; `plane_waves`: no potential
-    at all.
-
-    Without `sites` all coefficients are zero: the right shapes for a checkpoint to be read into, at no cost.
-    """
-    family = family_of(config.system, material, reference_depths(config))
-    waves = plane_waves(family.hamiltonian, _cutoff(name, family))
-    nodes = np.asarray(family.parameters.depth, np.float64)
-    if sites is None:
-        shapes = tuple((len(nodes), waves.size, n) for n in config.system.electrons)
-        coefficients = tuple(np.zeros(shape) for shape in shapes)
-    else:
-        coefficients = _solve(name, family, sites)
-    dtype = jnp.dtype(precision(config.training.precision).network)
-
-    def interpolated(table: np.ndarray) -> AbstractOrbitals:
-        return InterpolatedOrbitals(waves, nodes, jnp.asarray(table, dtype), potential_depth)
-
-    up, down = coefficients
-    if config.system.electrons[1] == 0:
-        return interpolated(up)
-    if config.system.electrons[0] == 0:
-        return interpolated(down)
-    return SpinBlocks(interpolated(up), interpolated(down))
+def available_orbitals(family: Family) -> int:
+    """How many electrons of one spin the basis has orbitals for."""
+    cell = family.hamiltonian.cell
+    assert cell is not None
+    return PlaneWaves(cell, default_cutoff(family.hamiltonian)).size
 
 
 def _cutoff(name: str, family: Family) -> float:

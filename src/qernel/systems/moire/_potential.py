@@ -5,7 +5,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from qernel.lattice import Lattice, Supercell, check_commensurate
-from qernel.hamiltonian import AbstractPotential
+from qernel.hamiltonian import AbstractLatticePotential
 
 
 class MoireParameters(eqx.Module):
@@ -14,7 +14,7 @@ class MoireParameters(eqx.Module):
     In effective atomic units of the reference material, and with positions that stay in the reference cell
     when the lattice constant varies (r = scale · r_reference, `scale` = a_M / a_M,reference),
 
-        H = -1/(2 mass scale²) Σ ∇² + Σ V(r_i; depth, phase) + 1/(dielectric scale) Σ_{i<j} 1/r_ij,
+        H = -1/(2 mass scale²) Σ ∇² + Σ V(r_i; depth, phi) + 1/(dielectric scale) Σ_{i<j} 1/r_ij,
 
     so that a varying lattice constant changes two prefactors, not the geometry. Energies stay in the
     reference material's effective Hartree. Each field is a scalar array, or carries a leading axis of
@@ -23,14 +23,14 @@ class MoireParameters(eqx.Module):
     **Fields:**
 
     - `depth`: V₀ in effective Hartree.
-    - `phase`: φ in radians.
+    - `phi`: φ in radians.
     - `mass`: effective mass relative to the reference.
     - `dielectric`: dielectric constant relative to the reference.
     - `scale`: moiré lattice constant relative to the reference.
     """
 
     depth: Float[Array, "..."]
-    phase: Float[Array, "..."]
+    phi: Float[Array, "..."]
     mass: Float[Array, "..."]
     dielectric: Float[Array, "..."]
     scale: Float[Array, "..."]
@@ -46,7 +46,7 @@ def moire_coulomb_strength(parameters: MoireParameters) -> Float[Array, ""]:
     return 1.0 / (parameters.dielectric * parameters.scale)
 
 
-class MoirePotential(AbstractPotential):
+class MoirePotential(AbstractLatticePotential):
     """First-shell moiré potential V = -2 V₀ Σ_i Σ_{j=1..3} cos(G_j·r_i + φ) (arXiv:2604.26018).
 
     The G_j are the three of the six shortest reciprocal vectors that lie at 120° to each other and include
@@ -55,7 +55,7 @@ class MoirePotential(AbstractPotential):
     vectors. The opposite triple, or -φ, gives the mirrored potential V(-r). For |φ| < 60° and V₀ > 0 the
     minima are the lattice points, V = -6 V₀ cos φ.
 
-    V₀ and φ are `parameters.depth` (effective Hartree) and `parameters.phase` (radians).
+    V₀ and φ are `parameters.depth` (effective Hartree) and `parameters.phi` (radians).
 
     **Arguments:**
 
@@ -76,8 +76,8 @@ class MoirePotential(AbstractPotential):
         self.vectors = jnp.asarray(_triple(primitive), dtype=float)
 
     def __call__(self, r: Float[Array, "electrons 2"], parameters: MoireParameters) -> Float[Array, ""]:
-        phases = jnp.matmul(r, self.vectors.astype(r.dtype).T, precision=Precision.HIGHEST)
-        waves = jnp.cos(phases + parameters.phase.astype(r.dtype))
+        angles = jnp.matmul(r, self.vectors.astype(r.dtype).T, precision=Precision.HIGHEST)
+        waves = jnp.cos(angles + parameters.phi.astype(r.dtype))
         return -2.0 * parameters.depth.astype(r.dtype) * jnp.sum(waves)
 
 

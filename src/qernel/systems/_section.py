@@ -1,0 +1,68 @@
+"""The [system] section of a configuration: what every system's section has in common."""
+
+import abc
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from ._system import System
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _electrons(value: tuple[int, int]) -> tuple[int, int]:
+    if min(value) < 0 or sum(value) < 1:
+        raise ValueError(f"must be [n_up, n_down] with at least one electron and no negative number, got {list(value)}")
+    return value
+
+
+def _distinct(value: tuple[float, ...]) -> tuple[float, ...]:
+    if not value:
+        raise ValueError("must name at least one value, got []")
+    if len(set(value)) < len(value):
+        raise ValueError(f"must not name a value twice, got {list(value)}")
+    return tuple(sorted(value))
+
+
+Electrons = Annotated[tuple[int, int], AfterValidator(_electrons)]
+# Values of a coordinate, ascending.
+Values = Annotated[tuple[Finite, ...], AfterValidator(_distinct)]
+
+
+class Section(BaseModel):
+    """A section of a configuration: strict and immutable, no unknown key, no silent conversion."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SystemSection(Section, abc.ABC):
+    """What a configuration says of the physics. Each system has one of its own, with a literal `name`."""
+
+    electrons: Electrons
+
+    @abc.abstractmethod
+    def system(self) -> System:
+        """The system that the section describes, at the points that are trained."""
+
+    @abc.abstractmethod
+    def blocks(self, system: System, features: Any) -> dict[str, Any]:
+        """What a [`qernel`][qernel.ansatz.qernel] of the system is made of, as keyword arguments.
+
+        **Arguments:** `features`: an object with `feature_shells` and `pair_shells`, sizes of the features of
+        positions and of pairs, as in the section [ansatz].
+        """
+
+    @property
+    @abc.abstractmethod
+    def summary(self) -> str:
+        """The system in half a line: `6 electrons in 9 moiré cells`."""
+
+
+def electrons_text(electrons: tuple[int, int]) -> str:
+    """`6 electrons`, or `3 + 3 electrons` of both spins."""
+    up, down = electrons
+    if up and down:
+        return f"{up} + {down} electrons"
+    return f"{up + down} electron{'s' if up + down > 1 else ''}"

@@ -1,0 +1,128 @@
+"""The [system] section of moiré configurations."""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, model_validator
+
+from qernel.lattice import PeriodicDistance, shells
+from qernel.systems import Electrons, Finite, Positive, System, SystemSection, electrons_text
+
+from ._material import Material
+from ._orbitals import available_orbitals
+from ._system import moire_system
+
+Square = tuple[tuple[int, int], tuple[int, int]]
+
+
+def _supercell(value: Any) -> Square:
+    """n, [n1, n2] or a matrix, as a matrix of integers."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        rows: Any = ((value, 0), (0, value))
+    elif isinstance(value, tuple) and len(value) == 2 and not any(isinstance(v, tuple) for v in value):
+        rows = ((value[0], 0), (0, value[1]))
+    else:
+        rows = value
+    numbers = [n for row in rows for n in row] if _is_square(rows) else None
+    if numbers is None or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+        raise ValueError(
+            f"must be n, [n1, n2] or a matrix of whole numbers such as [[2, 1], [-1, 1]], got {_toml(value)}"
+        )
+    if not all(math.isfinite(n) and n == round(n) for n in numbers):
+        raise ValueError(
+            "must hold whole moiré cells: a supercell with the vectors "
+            f"{_toml(rows)} is incommensurate with the moiré lattice"
+        )
+    (a, b), (c, d) = ((int(n) for n in row) for row in rows)
+    if a * d - b * c == 0:
+        raise ValueError(f"must have two independent vectors, got {_toml(value)}")
+    return (a, b), (c, d)
+
+
+def _is_square(rows: Any) -> bool:
+    return isinstance(rows, tuple) and len(rows) == 2 and all(isinstance(r, tuple) and len(r) == 2 for r in rows)
+
+
+def _toml(value: Any) -> str:
+    return str(value).replace("(", "[").replace(")", "]")
+
+
+def _depths(value: tuple[float, ...]) -> tuple[float, ...]:
+    if not value:
+        raise ValueError("must name at least one depth, got []")
+    if len(set(value)) < len(value):
+        raise ValueError(f"must not name a depth twice, got {list(value)}")
+    return tuple(sorted(value))
+
+
+class MoireSection(SystemSection):
+    """The material, the supercell and the family of potential depths."""
+
+    name: Literal["moire"] = "moire"
+    effective_mass: Positive = 0.35
+    dielectric: Positive = 5.0
+    lattice_constant_nm: Positive = 8.031
+    phi_degrees: Finite = 45.0
+    supercell: Annotated[Square, BeforeValidator(_supercell)] = ((3, 0), (0, 3))
+    electrons: Electrons = (6, 0)
+    depths_meV: Annotated[tuple[Finite, ...], AfterValidator(_depths)] = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0)
+    depth_range_meV: tuple[()] | tuple[float, float] = ()
+    orbital_spacing_meV: Positive = 2.5
+
+    @model_validator(mode="after")
+    def _in_range(self) -> "MoireSection":
+        low, high = self.depth_range
+        if not (
+            math.isfinite(low) and math.isfinite(high) and low <= self.depths_meV[0] <= self.depths_meV[-1] <= high
+        ):
+            raise ValueError(
+                f"depth_range_meV must be [low, high] around all of depths_meV, got {list(self.depth_range_meV)}"
+            )
+        return self
+
+    @property
+    def depth_range(self) -> tuple[float, float]:
+        """The range of depths, in meV, that the wavefunction is made for: that of the trained ones by default."""
+        return self.depth_range_meV or (self.depths_meV[0], self.depths_meV[-1])
+
+    @property
+    def material(self) -> Material:
+        """The semiconductor."""
+        return Material(self.effective_mass, self.dielectric, self.lattice_constant_nm)
+
+    @property
+    def cells(self) -> int:
+        """Moiré cells in the periodic cell."""
+        (a, b), (c, d) = self.supercell
+        return abs(a * d - b * c)
+
+    @property
+    def summary(self) -> str:
+        return f"{electrons_text(self.electrons)} in {self.cells} moiré cells"
+
+    def system(self) -> System:
+        system = moire_system(
+            self.material,
+            self.supercell,
+            self.electrons,
+            self.depths_meV,
+            phi_degrees=self.phi_degrees,
+            depth_range_meV=self.depth_range,
+            orbital_spacing_meV=self.orbital_spacing_meV,
+        )
+        available, wanted = available_orbitals(system.family), max(self.electrons)
+        if wanted > available:
+            raise ValueError(
+                f"{wanted} electrons of one spin need as many orbitals, and {self.cells} moiré cells "
+                f"have {available}: choose fewer electrons or a larger supercell"
+            )
+        return system
+
+    def blocks(self, system: System, features: Any) -> dict[str, Any]:
+        cell = system.family.hamiltonian.cell
+        assert cell is not None
+        return {
+            "waves": shells(cell, features.feature_shells),
+            "pair_waves": shells(cell, features.pair_shells) if features.pair_shells else None,
+            "squared_distance": PeriodicDistance(cell),
+        }
