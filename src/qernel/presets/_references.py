@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from qernel.hamiltonian import Family, moire_family
-from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves
+from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves, SpinBlocks
 from qernel.precision import precision
 from qernel.reference import (
     OrbitalSet,
@@ -23,7 +23,6 @@ from qernel.units import Material
 
 from ._config import Config, SystemConfig
 from ._gaussian_width import gaussian_width
-from ._spin_blocks import SpinBlocks
 
 
 def family_of(system: SystemConfig, material: Material, depths_meV: tuple[float, ...]) -> Family:
