@@ -6,9 +6,10 @@ from jaxtyping import Array, Float, PyTree
 
 from ..parameters import ParameterFunction, as_scalar
 from ._potential import AbstractPotential
+from ._coulomb_divergence import AbstractCoulomb, CoulombDivergence
 
 
-class Coulomb(AbstractPotential):
+class Coulomb(AbstractCoulomb):
     """Coulomb repulsion with open boundaries, V = strength Σ_{i<j} 1/r_ij.
 
     **Arguments:**
@@ -17,6 +18,10 @@ class Coulomb(AbstractPotential):
     """
 
     strength: float | ParameterFunction = 1.0
+
+    @property
+    def divergence(self) -> CoulombDivergence:
+        return CoulombDivergence(self.strength)
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
         first, second = np.triu_indices(r.shape[0], 1)
