@@ -6,6 +6,7 @@ from ._axes import axis_named as axis_named
 from ._axes import coordinates_of as coordinates_of
 from ._axes import in_order as in_order
 from ._axes import indexed as indexed
+from ._axes import labelled_rows as labelled_rows
 from ._axes import points_of as points_of
 from ._axes import positions_on as positions_on
 from ._axes import row_text as row_text

@@ -4,6 +4,7 @@ from ._contract import AbstractOptimiser as AbstractOptimiser
 from ._contract import LogPsiDerivatives as LogPsiDerivatives
 from ._contract import OuterProducts as OuterProducts
 from ._contract import Update as Update
+from ._decay import Decay as Decay
 from ._first_order import FirstOrder as FirstOrder
 from ._kfac import KFAC as KFAC
 from ._kfac import KFACState as KFACState

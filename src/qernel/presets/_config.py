@@ -1,112 +1,50 @@
 """The configuration of a run: every number that the command line knows, checked before it is used."""
 
-import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+from qernel.systems import Count, Positive, Section, SystemSection, Values, system_names, system_section
+
+# The system of a configuration that names none: that of the default preset.
+DEFAULT_SYSTEM = "moire"
 # Walkers at once; 0: all.
 Chunk = Annotated[int, Field(ge=0)] | Literal["auto"]
-Square = tuple[tuple[int, int], tuple[int, int]]
-
-
-def _supercell(value: Any) -> Square:
-    """A matrix of whole numbers from n, [n1, n2] or the matrix itself."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        rows: Any = ((value, 0), (0, value))
-    elif isinstance(value, tuple) and len(value) == 2 and not any(isinstance(v, tuple) for v in value):
-        rows = ((value[0], 0), (0, value[1]))
-    else:
-        rows = value
-    numbers = [n for row in rows for n in row] if _is_square(rows) else None
-    if numbers is None or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
-        raise ValueError(
-            f"must be n, [n1, n2] or a matrix of whole numbers such as [[2, 1], [-1, 1]], got {_toml(value)}"
-        )
-    if not all(math.isfinite(n) and n == round(n) for n in numbers):
-        raise ValueError(
-            "must hold whole moiré cells: a supercell with the vectors "
-            f"{_toml(rows)} is incommensurate with the moiré lattice"
-        )
-    (a, b), (c, d) = ((int(n) for n in row) for row in rows)
-    if a * d - b * c == 0:
-        raise ValueError(f"must have two independent vectors, got {_toml(value)}")
-    return (a, b), (c, d)
-
-
-def _is_square(rows: Any) -> bool:
-    return isinstance(rows, tuple) and len(rows) == 2 and all(isinstance(r, tuple) and len(r) == 2 for r in rows)
-
-
-def _toml(value: Any) -> str:
-    return str(value).replace("(", "[").replace(")", "]")
-
-
-def _electrons(value: tuple[int, int]) -> tuple[int, int]:
-    if min(value) < 0 or sum(value) < 1:
-        raise ValueError(f"must be [n_up, n_down] with at least one electron and no negative number, got {list(value)}")
-    return value
-
-
-def _depths(value: tuple[float, ...]) -> tuple[float, ...]:
-    if not value:
-        raise ValueError("must name at least one depth, got []")
-    if not all(math.isfinite(v) for v in value):
-        raise ValueError(f"must be finite numbers, got {list(value)}")
-    if len(set(value)) < len(value):
-        raise ValueError(f"must not name a depth twice, got {list(value)}")
-    return tuple(sorted(value))
 
 
 def _references(value: tuple[str, ...]) -> tuple[str, ...]:
-    if not value or len(set(value)) < len(value):
-        raise ValueError(f"must name one or several different sets of orbitals, got {list(value)}")
+    if len(set(value)) < len(value):
+        raise ValueError(f"must name different sets of orbitals, got {list(value)}")
     return value
 
 
-Depths = Annotated[tuple[float, ...], AfterValidator(_depths)]
-Reference = Literal["liquid", "crystal", "gaussians", "plane_waves"]
+def _system(value: Any) -> Any:
+    """The [system] section of the system that it names; of one that names none, that of the default preset."""
+    if isinstance(value, SystemSection) or not isinstance(value, dict):
+        return value
+    name = value.get("name", DEFAULT_SYSTEM)
+    if not isinstance(name, str) or name not in system_names():
+        raise ValueError(f"must have a name among {', '.join(system_names())}, got '{name}'")
+    try:
+        return system_section(name).model_validate(value)
+    except ValidationError as error:
+        # With the section in the place of each mistake, as those of the other sections have it.
+        raise SectionError(error) from None
 
 
-class Section(BaseModel):
-    """Strict and immutable: no unknown key, no silent conversion."""
+class SectionError(Exception):
+    """Mistakes in the [system] section."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class SystemConfig(Section):
-    """The material, the supercell and the family of potential depths."""
-
-    effective_mass: Positive = 0.35
-    dielectric: Positive = 5.0
-    lattice_constant_nm: Positive = 8.031
-    phase_degrees: Annotated[float, Field(allow_inf_nan=False)] = 45.0
-    supercell: Annotated[Square, BeforeValidator(_supercell)] = ((3, 0), (0, 3))
-    electrons: Annotated[tuple[int, int], AfterValidator(_electrons)] = (6, 0)
-    depths_meV: Depths = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0)
-    depth_range_meV: tuple[()] | tuple[float, float] = ()
-
-    @model_validator(mode="after")
-    def _in_range(self) -> "SystemConfig":
-        low, high = self.depth_range
-        if not (
-            math.isfinite(low) and math.isfinite(high) and low <= self.depths_meV[0] <= self.depths_meV[-1] <= high
-        ):
-            raise ValueError(
-                f"depth_range_meV must be [low, high] around all of depths_meV, got {list(self.depth_range_meV)}"
-            )
-        return self
-
-    @property
-    def depth_range(self) -> tuple[float, float]:
-        """The range of depths, in meV, that the wavefunction is made for: that of the trained ones by default."""
-        return self.depth_range_meV or (self.depths_meV[0], self.depths_meV[-1])
+    def __init__(self, error: ValidationError):
+        self.error = error
 
 
 class AnsatzConfig(Section):
-    """Sizes of the Qernel wavefunction, and the orbitals that it dresses."""
+    """Sizes of the Qernel wavefunction, and the orbitals that it dresses.
+
+    `references` are sets of orbitals of the system, by default one of each of its phases of matter; `start`, the phase
+    of matter that most of the weight is on at the start, or "both".
+    """
 
     width: Count = 32
     layers: Count = 2
@@ -123,15 +61,14 @@ class AnsatzConfig(Section):
     projected: bool = False
     determinants: Count = 4
     complex: bool = False
-    references: Annotated[tuple[Reference, ...], AfterValidator(_references)] = ("liquid", "crystal")
+    references: Annotated[tuple[str, ...], AfterValidator(_references)] = ()
     phases: Literal["sum", "separate"] = "sum"
-    start: Literal["both", "liquid", "crystal"] = "both"
+    start: str = "both"
     condition_size: Count = 16
     dressing_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     feature_shells: Count = 2
     pair_shells: Annotated[int, Field(ge=0)] = 4
     cusp: bool = True
-    reference_spacing_meV: Positive = 2.5
 
     @model_validator(mode="after")
     def _fit(self) -> "AnsatzConfig":
@@ -139,7 +76,7 @@ class AnsatzConfig(Section):
             raise ValueError(
                 f"key_value_heads must divide query_heads, got {self.key_value_heads} and {self.query_heads}"
             )
-        if self.determinants % len(self.references):
+        if self.references and self.determinants % len(self.references):
             raise ValueError(
                 f"determinants must be a multiple of the {len(self.references)} sets of references, "
                 f"got {self.determinants}"
@@ -149,27 +86,20 @@ class AnsatzConfig(Section):
         if self.gate == "spline" and self.experts < 3:
             raise ValueError(f"the spline gate uses three experts, and there are {self.experts}")
         if self.phases == "separate":
-            if len(self.references) < 2:
+            if len(self.references) == 1:
                 raise ValueError(f"phases = 'separate' needs two sets of references, got {list(self.references)}")
             if self.start != "both" or not self.conditioned:
                 raise ValueError(
                     "phases = 'separate' starts from all of its phases and conditions the network on them: "
                     "leave start = 'both' and conditioned = true"
                 )
-        start = {"both": set(self.references), "liquid": {"liquid", "plane_waves"}}.get(
-            self.start, {"crystal", "gaussians"}
-        )
-        if not start & set(self.references):
-            raise ValueError(
-                f"start = '{self.start}' needs such a set among the references, got {list(self.references)}"
-            )
         return self
 
 
 class SamplingConfig(Section):
-    """The Markov chains: `walkers` for each depth, `moves` for each step of the training.
+    """The Markov chains: `walkers` for each member of the family, `moves` for each step of the training.
 
-    The evaluation uses the same `kernel`. A `target_acceptance` of 0: what suits the kernel. `chunk` walkers of a depth
+    The evaluation uses the same `kernel`. A `target_acceptance` of 0: what suits the kernel. `chunk` walkers of a member
     are moved at once, here and in the evaluation; 0: all of them, "auto": as many as fit.
     """
 
@@ -211,37 +141,37 @@ class OptimiserConfig(Section):
         return _SUITS.get(str(values.get("name")), {}) | values if isinstance(values, dict) else values
 
 
-def _of_old_runs(precision: Any) -> Any:
-    return "mixed" if precision == "single" else precision
-
-
 class TrainingConfig(Section):
-    """Length, seed, precision and safety of the training. A chunk of 0: all walkers of a depth at
+    """Length, seed, precision and safety of the training. A chunk of 0: all walkers of a member at
     once; `auto`: as many as fit.
 
     Separate phases compete everywhere during the first share `competition` of the steps, and afterwards only where
-    their energies differ by less than `margin_meV` per electron.
+    their energies differ by less than `margin` per electron, in the system's unit of energy.
     """
 
     steps: Annotated[int, Field(ge=0)] = 200
     seed: Annotated[int, Field(ge=0)] = 0
-    precision: Annotated[Literal["fast", "mixed", "double"], BeforeValidator(_of_old_runs)] = "mixed"
+    precision: Literal["fast", "mixed", "double"] = "mixed"
     chunk: Chunk = 0
     score_chunk: Chunk = 0
     checkpoint_every: Count = 25
     keep: Count = 3
     competition: Annotated[float, Field(gt=0, le=1)] = 0.3
-    margin_meV: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     patience: Count = 10
 
 
 class EvaluationConfig(Section):
-    """The measurement with frozen parameters; the depths need not have been trained."""
+    """The measurement with frozen parameters.
 
-    depths_meV: Depths = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0)
+    `at` names the points by coordinate: values of each, of which all combinations are measured; they need not have been
+    trained. Without it, the trained points.
+    """
+
+    at: dict[str, Values] = {}
     walkers: Count = 64
     moves: Count = 10
-    phases: Annotated[int, Field(ge=4)] = 40
+    rounds: Annotated[int, Field(ge=4)] = 40
     burn_in: Annotated[int, Field(ge=0)] = 20
     chunk: Chunk = 0
 
@@ -250,7 +180,9 @@ class Config(Section):
     """A whole run. `provenance` records what a finished run was made with; it is not read."""
 
     description: str = ""
-    system: SystemConfig = SystemConfig()
+    system: Annotated[SerializeAsAny[SystemSection], BeforeValidator(_system)] = Field(
+        default_factory=lambda: system_section(DEFAULT_SYSTEM)()
+    )
     ansatz: AnsatzConfig = AnsatzConfig()
     sampling: SamplingConfig = SamplingConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
@@ -258,22 +190,24 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     provenance: dict[str, Any] = {}
 
+    @model_validator(mode="after")
+    def _resolved(self) -> "Config":
+        """With the system's own orbitals in place of none."""
+        ansatz = self.ansatz
+        if ansatz.references:
+            return self
+        values = ansatz.model_dump() | {"references": self.system.references}
+        # Validated anew: determinants must fit the number of sets.
+        return self.model_copy(update={"ansatz": AnsatzConfig.model_validate(values)})
+
     def identity(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be of the same model, as plain data."""
         plain = self.model_dump(mode="json")
-        # Checkpoints older than these settings know the default alone.
-        younger = (
-            *(("ansatz", key) for key in ("film", "conditioned", "projected", "phases")),
-            ("system", "depth_range_meV"),
-        )
-        for section, key in younger:
-            if plain[section][key] == Config().model_dump(mode="json")[section][key]:
-                del plain[section][key]
         return {
             "system": plain["system"],
             "ansatz": plain["ansatz"],
             "sampling": {"walkers": plain["sampling"]["walkers"]},
             "optimiser": {"name": plain["optimiser"]["name"]},
-            # The dtype of what is stored; checkpoints call float32 `single`.
-            "training": {"precision": "double" if plain["training"]["precision"] == "double" else "single"},
+            # The dtype of what is stored.
+            "training": {"precision": "float64" if plain["training"]["precision"] == "double" else "float32"},
         }

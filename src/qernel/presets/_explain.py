@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from qernel.systems import system_section
+
 from ._config import Config
 
 
@@ -13,14 +15,19 @@ class ConfigurationError(ValueError):
     """A configuration that cannot be used; the message is one sentence for the user."""
 
 
-def known_keys() -> tuple[str, ...]:
-    """The full dotted names of all keys of a configuration."""
-    keys = []
-    for name, field in Config.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            keys += [f"{name}.{key}" for key in section.model_fields]
-    return tuple(keys)
+def sections(system: str) -> dict[str, type[BaseModel]]:
+    """The sections of a configuration of a system, by name."""
+    found = {
+        name: field.annotation
+        for name, field in Config.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+    return {"system": system_section(system)} | found
+
+
+def known_keys(system: str) -> tuple[str, ...]:
+    """The full dotted names of all keys of a configuration of a system."""
+    return tuple(f"{name}.{key}" for name, section in sections(system).items() for key in section.model_fields)
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
@@ -37,15 +44,15 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     return best if best is not None and scores[best] >= 0.6 else None
 
 
-def unknown_key(key: str) -> str:
+def unknown_key(key: str, system: str) -> str:
     """The sentence for a key that does not exist."""
-    keys = (*known_keys(), "description")
+    keys = (*known_keys(system), "description")
     guess = nearest(key, keys)
     if guess is not None:
         return f"unknown configuration key '{key}': did you mean '{guess}'?"
     section = key.split(".")[0]
     inside = [name for name in keys if name.startswith(section + ".")]
-    choices = inside or sorted({name.split(".")[0] for name in known_keys()})
+    choices = inside or sorted({name.split(".")[0] for name in known_keys(system)})
     return f"unknown configuration key '{key}': there are {', '.join(choices)}"
 
 
@@ -67,15 +74,16 @@ _BOUNDS = {
 }
 
 
-def explain(error: ValidationError) -> str:
-    """The first mistake that pydantic found, in the user's terms."""
+def explain(error: ValidationError, system: str, prefix: tuple[str, ...] = ()) -> str:
+    """The first mistake that pydantic found, in the user's terms; `prefix`, the section that alone was validated."""
     # A misspelt key is the likeliest cause of the others.
     found = sorted(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
     first = found[0]
-    key = _dotted(first["loc"])
+    location = (*prefix, *first["loc"])
+    key = _dotted(location)
     kind, context, given = first["type"], first.get("ctx", {}), first.get("input")
     if kind == "extra_forbidden":
-        return unknown_key(key)
+        return unknown_key(key, system)
     if kind == "value_error":
         message = str(context["error"])
         return f"{key} {message}" if message.startswith("must") else f"{key}: {message}"
@@ -86,10 +94,10 @@ def explain(error: ValidationError) -> str:
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
         return f"{key} must be {words} {context[bound]:g}, got {show(given)}"
-    if kind in ("too_short", "too_long") or (kind == "missing" and len(first["loc"]) > 2):
-        return f"{_dotted(first['loc'][:2])} has the wrong number of entries"
+    if kind in ("too_short", "too_long") or (kind == "missing" and len(location) > 2):
+        return f"{_dotted(location[:2])} has the wrong number of entries"
     if kind in _KINDS:
-        return f"{key} must be {_expected(first['loc'], _KINDS[kind])}, got {show(given)}"
+        return f"{key} must be {_expected(location, _KINDS[kind], system)}, got {show(given)}"
     return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {show(given)}"
 
 
@@ -100,9 +108,9 @@ def _choice(key: str, expected: str, given: Any) -> str:
     return f"{key} must be one of {', '.join(choices)}, got {show(given)}{hint}"
 
 
-def _expected(location: tuple[int | str, ...], kind: str) -> str:
-    section = Config.model_fields[str(location[0])].annotation if location else None
-    if kind == "a list" and isinstance(section, type) and issubclass(section, BaseModel):
+def _expected(location: tuple[int | str, ...], kind: str, system: str) -> str:
+    section = sections(system).get(str(location[0])) if location else None
+    if kind == "a list" and section is not None:
         default = section.model_fields[str(location[1])].default
         return f"a list such as {show(default)}"
     return kind

@@ -9,8 +9,10 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from ._config import Config
-from ._explain import ConfigurationError, explain, known_keys, nearest, unknown_key
+from qernel.systems import system_names
+
+from ._config import DEFAULT_SYSTEM, Config, SectionError
+from ._explain import ConfigurationError, explain, known_keys, nearest, show, unknown_key
 
 DEFAULT_PRESET = "moire-6"
 
@@ -74,39 +76,61 @@ def parse(text: str, overrides: Sequence[str] = (), *, source: str = "configurat
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{source} is not valid TOML: {error}") from None
-    for override in overrides:
-        _override(table, override)
     try:
+        system = _system_of(table, overrides)
+        for override in overrides:
+            _override(table, override, system)
         return Config.model_validate(_tuples(table))
+    except SectionError as found:
+        raise ConfigurationError(explain(found.error, system, ("system",))) from None
     except ValidationError as error:
-        raise ConfigurationError(explain(error)) from None
+        raise ConfigurationError(explain(error, system)) from None
 
 
-def _override(table: dict[str, Any], override: str) -> None:
+def _system_of(table: dict[str, Any], overrides: Sequence[str]) -> str:
+    """Name of the system of a configuration: what keys there are depends on it."""
+    section = table.get("system", {})
+    name = section.get("name", DEFAULT_SYSTEM) if isinstance(section, dict) else DEFAULT_SYSTEM
+    for override in overrides:
+        key, _, text = override.partition("=")
+        if key.strip() == "system.name":
+            name = _value(text.strip())
+    if name not in system_names():
+        raise ConfigurationError(f"system.name must be one of {', '.join(system_names())}, got {show(name)}")
+    return str(name)
+
+
+def _override(table: dict[str, Any], override: str, system: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigurationError(f"an override has the form key=value, got '{override}'")
-    section, name = full_key(key.strip()).split(".")
-    inner = table.setdefault(section, {})
-    if not isinstance(inner, dict):
-        raise ConfigurationError(f"{section} must be a section of the file")
+    *sections, name = full_key(key.strip(), system).split(".")
+    inner = table
+    for section in sections:
+        inner = inner.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigurationError(f"{section} must be a section of the file")
     inner[name] = _value(text.strip())
 
 
-def full_key(key: str) -> str:
+# Points by coordinate, which have names of their own.
+_POINTS = "evaluation.at."
+
+
+def full_key(key: str, system: str) -> str:
     """The full dotted name of a key, from itself or from its last part where only one key ends so.
 
     **Raises:** `ConfigurationError` for an unknown or ambiguous key.
     """
-    keys = known_keys()
-    if key in keys:
+    keys = known_keys(system)
+    if key in keys or (key.startswith(_POINTS) and key != _POINTS):
         return key
     matches = [name for name in keys if name.rpartition(".")[2] == key]
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise ConfigurationError(f"'{key}' could be {' or '.join(matches)}: write the one you mean in full")
-    raise ConfigurationError(unknown_key(key))
+    raise ConfigurationError(unknown_key(key, system))
 
 
 def _value(text: str) -> Any:

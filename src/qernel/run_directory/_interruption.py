@@ -5,6 +5,12 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from qernel import hosts
+
+
+class Interrupted(Exception):
+    """The user stopped a run; the message says how to go on."""
+
 
 class Interruption:
     """While it is entered, the first signal only sets `requested`; a second one stops at once."""
@@ -24,6 +30,12 @@ class Interruption:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def asked(self) -> str:
+        """The name of the signal that one of the processes has received; of several, all stop at the same step."""
+        number = 0 if self.requested is None else int(self.requested)
+        number = hosts.largest(number)
+        return signal.Signals(number).name if number else ""
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.requested is not None:

@@ -1,177 +1,183 @@
-"""Evaluate a trained state at any depths, write the results, say what they mean."""
+"""Measure a trained state at any points of its family."""
 
 import dataclasses
 import datetime
+import json
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from jaxtyping import Float
 
 from qernel.ansatz import CompetingPhases, MomentumProjected
 from qernel.evaluation import (
     Evaluation,
-    add_momentum_distribution,
-    add_phases,
     evaluate,
-    lowest_phases,
+    joined_phases,
     results,
+    standard_observables,
     write_csv,
     write_netcdf,
 )
-from qernel.presets import Problem
+from qernel.hamiltonian import Family, InPhase
 from qernel.training import TrainingState, largest_mesh, replicate, shard_family, shard_walkers
+
+from ._problem import Problem
 from ._run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    import xarray
 
 # The evaluation draws from streams of its own: it repeats, and differs from the training's.
 _EVALUATION = 0x6576616C
-_MOMENTA = 0x6E286B29
 _REGISTRIES = 0x72656769
 
+Progress = Callable[[int, int], None]
+Points = Float[np.ndarray, "points coordinates"]
 
-def evaluate_in(
+
+def measure(
     problem: Problem,
     state: TrainingState,
-    console: Console,
-    depths_meV: tuple[float, ...] | None = None,
-) -> Any:
-    """Measure the frozen wavefunction; returns the labelled data set.
-
-    Each depth starts from the walkers of the nearest trained one, followed by a burn-in of its own.
-    """
-    config, settings = problem.config, problem.config.evaluation
-    depths = settings.depths_meV if depths_meV is None else depths_meV
-    trained = np.array(config.system.depths_meV)
-    outside = [d for d in depths if not trained[0] <= d <= trained[-1]]
-    if outside:
-        console.print(
-            f"warning: {', '.join(f'{d:g}' for d in outside)} meV lies outside the trained range of "
-            f"{trained[0]:g} to {trained[-1]:g} meV: the wavefunction extrapolates"
-        )
-    with evaluation_progress(console) as bar:
-        task = bar.add_task(f"measuring {len(depths)} depths", total=None)
-        evaluation, dataset = measure_at(
-            problem, state, depths, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
-        bar.update(task, description="measuring n(k)")
-        return add_momentum_distribution(
-            dataset,
-            evaluation,
-            problem.family_at(depths, phases_of(problem, dataset)),
-            state.ansatz,
-            problem.material,
-            key=jax.random.fold_in(problem.key, _MOMENTA),
-        )
-
-
-def measure_at(
-    problem: Problem,
-    state: TrainingState,
-    depths_meV: tuple[float, ...],
+    points: Points | None = None,
     *,
     stream: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[Evaluation, Any]:
-    """The evaluation of the frozen wavefunction at the given depths, and its labelled data set.
+    progress: Progress | None = None,
+) -> "xarray.Dataset":
+    """The labelled table of the frozen wavefunction at some points (default: those that the run's settings name).
 
-    Of separate phases those are measured that compete at a depth, and the one of lowest energy is returned; the data
-    set names it and holds the others' energies. Another `stream` draws other random numbers.
+    Every point starts from the walkers of the nearest trained one, followed by a burn-in of its own. Of several phases
+    each is measured where it competes; they are a dimension of the table. Another `stream` draws other random numbers.
     """
-    config = problem.config
-    names = [name for name in problem.phases or ("",) if problem.competes(depths_meV, name).any()]
-    rows = [np.flatnonzero(problem.competes(depths_meV, name)) for name in names]
-    evaluations = []
+    return measure_samples(problem, state, points, stream=stream, progress=progress)[0]
+
+
+def measure_samples(
+    problem: Problem,
+    state: TrainingState,
+    points: Points | None = None,
+    *,
+    stream: int = 0,
+    progress: Progress | None = None,
+) -> "tuple[xarray.Dataset, dict[str, tuple[np.ndarray, Evaluation]]]":
+    """As [`measure`][qernel.run_directory.measure], and for each phase the points where it was measured and its samples."""
+    family = problem.system.family
+    if points is None:
+        points = family.points if problem.points is None else problem.points
+    names = [name for name in problem.names or ("",) if problem.competes(state, points, name).any()]
+    evaluations, tables = {}, {}
     for number, name in enumerate(names):
+        rows = np.flatnonzero(problem.competes(state, points, name))
         report = None if progress is None else partial(_share, progress, number, len(names))
-        depths = tuple(depths_meV[row] for row in rows[number])
-        evaluations.append(_evaluation(problem, state, depths, name, stream * len(names) + number, report))
-    family = problem.family_at(depths_meV)
+        evaluation = _evaluation(problem, state, points[rows], name, stream * len(names) + number, report)
+        evaluations[name] = rows, evaluation
+        tables[name] = _table(problem, evaluation, problem.family_at(points[rows]))
+    if problem.names:
+        everywhere = _rows(problem.family_at(points), tables)
+        dataset = joined_phases(tables, everywhere)
+    else:
+        dataset = tables[""]
+    dataset = problem.system.at(problem.family_at(points)).label(dataset)
+    settings = problem.settings
+    dataset.attrs.update(problem.notes)
+    dataset.attrs.update(
+        steps=int(state.step),
+        moves=settings.measured_moves,
+        burn_in=settings.measured_burn_in,
+        trained_points=json.dumps(family.points.tolist()),
+        finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    return dataset, evaluations
+
+
+def _table(problem: Problem, evaluation: Evaluation, family: Family) -> "xarray.Dataset":
     with jax.enable_x64(True), warnings.catch_warnings():
         # The verdict says the same in its place.
         warnings.simplefilter("ignore", UserWarning)
-        if not problem.phases:
-            evaluation = evaluations[0]
-            dataset = results(evaluation, family, problem.material)
-        else:
-            evaluation, chosen = lowest_phases(evaluations, rows)
-            tables = {}
-            for name, found, of_phase in zip(names, rows, evaluations, strict=True):
-                depths = tuple(depths_meV[row] for row in found)
-                tables[name] = found, results(of_phase, problem.family_at(depths), problem.material)
-            dataset = results(evaluation, family, problem.material)
-            dataset = add_phases(dataset, tables, [names[number] for number in chosen], problem.phases)
-    dataset.attrs["steps"] = int(state.step)
-    dataset.attrs["trained_depths_meV"] = list(config.system.depths_meV)
-    settings = config.evaluation
-    dataset.attrs.update(kernel=config.sampling.kernel, moves=settings.moves, burn_in=settings.burn_in)
-    dataset.attrs["finished"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return evaluation, dataset
+        return results(evaluation, family, problem.system.units)
+
+
+def _rows(family: Family, tables: "dict[str, xarray.Dataset]") -> "xarray.Dataset":
+    """A table of all rows, without quantities."""
+    import xarray
+
+    from qernel.evaluation import indexed, labelled_rows
+
+    labels, attributes, _ = labelled_rows(family)
+    del tables
+    return indexed(xarray.Dataset({}, labels, attributes))
+
+
+def in_phase(problem: Problem, family: Family, names: list[str]) -> Family:
+    """A family whose parameters name a phase of each member, for wavefunctions that hold several."""
+    if not problem.names:
+        return family
+    with jax.enable_x64(True):
+        numbers = jnp.asarray([problem.names.index(name) for name in names], float)
+        return dataclasses.replace(family, parameters=InPhase(family.parameters, numbers))
 
 
 def _evaluation(
-    problem: Problem,
-    state: TrainingState,
-    depths_meV: tuple[float, ...],
-    phase: str,
-    stream: int,
-    progress: Callable[[int, int], None] | None,
+    problem: Problem, state: TrainingState, points: Points, phase: str, stream: int, progress: Progress | None
 ) -> Evaluation:
-    """The frozen wavefunction of one phase at the given depths."""
-    settings = problem.config.evaluation
+    """The frozen wavefunction of one phase at some points."""
+    settings, system = problem.settings, problem.system
     with jax.enable_x64(True):
-        numbers = [problem.phases.index(phase)] * len(depths_meV) if problem.phases else None
-        family = problem.family_at(depths_meV, numbers)
-        nearest = problem.nearest_rows(depths_meV, phase)
-        mesh = largest_mesh(family.size, settings.walkers)
+        family = in_phase(problem, problem.family_at(points), [phase] * len(points))
+        nearest = problem.nearest(state, points, phase)
+        mesh = largest_mesh(family.size, settings.measured_walkers)
         positions = np.asarray(state.positions)[nearest]
-        positions = positions[:, np.arange(settings.walkers) % positions.shape[1]]
+        positions = positions[:, np.arange(settings.measured_walkers) % positions.shape[1]]
         ansatz = state.ansatz.ansatz if isinstance(state.ansatz, CompetingPhases) else state.ansatz
         if isinstance(ansatz, MomentumProjected):
             key = jax.random.fold_in(problem.key, _REGISTRIES + stream)
             positions = ansatz.translated(jnp.asarray(positions), key=key)
+        standard = standard_observables(family.hamiltonian, np.asarray(state.positions)[:, :, None])
+        ordered = tuple(parameter.observable for parameter in system.order_parameters)
         return evaluate(
             replicate(state.ansatz, mesh),
             shard_family(family, mesh),
             shard_walkers(jnp.asarray(positions), mesh),
-            sampler=dataclasses.replace(problem.method.sampler, moves=settings.moves),
+            sampler=dataclasses.replace(problem.method.sampler, moves=settings.measured_moves),
             key=jax.random.fold_in(problem.key, _EVALUATION + stream),
             step_size=jnp.asarray(np.asarray(state.step_size)[nearest]),
-            burn_in=settings.burn_in,
-            phases=settings.phases,
+            burn_in=settings.measured_burn_in,
+            rounds=settings.measured_rounds,
+            observables=(*standard, *ordered, *system.observables),
+            units=system.units,
             laplacian=problem.method.laplacian,
-            chunk=settings.chunk or None,
+            chunk=settings.measured_chunk,
             progress=progress,
         )
 
 
-def _share(progress: Callable[[int, int], None], number: int, count: int, done: int, total: int) -> None:
+def _share(progress: Progress, number: int, count: int, done: int, total: int) -> None:
     progress(number * total + done, count * total)
 
 
-def phases_of(problem: Problem, dataset: Any) -> list[int] | None:
-    """The number of each row's phase, None without separate ones."""
-    return [problem.phases.index(name) for name in dataset["phase"].values.tolist()] if problem.phases else None
+def outside_of_range(problem: Problem, points: Points) -> str:
+    """A warning where points lie outside of the trained range, empty where none does."""
+    family = problem.system.family
+    trained = family.points
+    found = []
+    for coordinate, values, measured in zip(family.coordinates, trained.T, points.T, strict=True):
+        slack = 1e-9 * max(float(np.ptp(values)), 1e-300)
+        beyond = measured[(measured < values.min() - slack) | (measured > values.max() + slack)]
+        if len(beyond):
+            unit = "" if coordinate.unit == "1" else f" {coordinate.unit}"
+            listed = ", ".join(f"{value:g}" for value in np.unique(beyond))
+            found.append(
+                f"{coordinate.symbol} = {listed}{unit} lies outside the trained range of {values.min():g} to "
+                f"{values.max():g}{unit}: the wavefunction extrapolates"
+            )
+    return "; ".join(found)
 
 
-def evaluation_progress(console: Console) -> Progress:
-    """A bar on a terminal, nothing elsewhere."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-
-
-def write(dataset: Any, directory: RunDirectory) -> list[Path]:
+def write_results(dataset: "xarray.Dataset", directory: RunDirectory) -> None:
     """Write `results.csv` and `results.nc`; earlier ones stay beside them as `results.previous.*`."""
     csv = directory.results.with_suffix(".csv")
     for path in (csv, directory.results):
@@ -179,4 +185,3 @@ def write(dataset: Any, directory: RunDirectory) -> list[Path]:
             path.replace(path.with_name(f"results.previous{path.suffix}"))
     write_csv(dataset, csv)
     write_netcdf(dataset, directory.results)
-    return [csv, directory.results]

@@ -40,6 +40,7 @@ class Section(BaseModel):
 class SystemSection(Section, abc.ABC):
     """What a configuration says of the physics. Each system has one of its own, with a literal `name`."""
 
+    name: str
     electrons: Electrons
 
     @abc.abstractmethod
@@ -53,6 +54,11 @@ class SystemSection(Section, abc.ABC):
         **Arguments:** `features`: an object with `feature_shells` and `pair_shells`, sizes of the features of
         positions and of pairs, as in the section [ansatz].
         """
+
+    @property
+    @abc.abstractmethod
+    def references(self) -> tuple[str, ...]:
+        """Names of the sets of orbitals that a wavefunction starts from unless it is told others."""
 
     @property
     @abc.abstractmethod

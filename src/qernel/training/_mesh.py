@@ -92,12 +92,12 @@ def shard_state(state: TrainingState, mesh: Mesh) -> TrainingState:
     The numbers do not depend on the mesh: random keys belong to walkers, not to devices.
     """
     by_member = NamedSharding(mesh, PartitionSpec(AXES[0]))
-    phase = None if state.phase is None else hosts.put(state.phase, by_member)
-    shared = shard_walkers(state.positions, mesh), hosts.put(state.step_size, by_member), phase
+    place = lambda array: None if array is None else hosts.put(array, by_member)
+    shared = shard_walkers(state.positions, mesh), *map(place, (state.step_size, state.phase, state.mean_energy))
     # Taken out before the rest is copied: walkers are the one array that may be too large for each device.
-    places = lambda s: (s.positions, s.step_size, s.phase)
+    places = lambda s: (s.positions, s.step_size, s.phase, s.mean_energy)
     empty = lambda node: node is None
-    rest = replicate(eqx.tree_at(places, state, (None, None, None), is_leaf=empty), mesh)
+    rest = replicate(eqx.tree_at(places, state, (None,) * 4, is_leaf=empty), mesh)
     return eqx.tree_at(places, rest, shared, is_leaf=empty)
 
 

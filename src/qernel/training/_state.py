@@ -69,7 +69,8 @@ def _chosen(chunk):
 class TrainingState(eqx.Module):
     """One immutable pytree: ansatz, optimiser state, walkers, step sizes, phases, key, step number.
 
-    `phase` is the number of the phase of matter that each member trains, where several compete in one wavefunction;
+    `phase` is the number of the phase of matter that each member trains, where several compete in one wavefunction,
+    and `mean_energy` its energy averaged over about the last third of the steps, by which the competition is decided;
     None otherwise. `faults` counts consecutive steps whose update was refused because it was not finite. No cached log-density is
     carried: it would be that of the parameters before the last update, and each sampling phase recomputes it.
     """
@@ -82,6 +83,7 @@ class TrainingState(eqx.Module):
     step: Int[Array, ""]
     faults: Int[Array, ""]
     phase: Float[Array, " hamiltonians"] | None = None
+    mean_energy: Float[Array, " hamiltonians"] | None = None
 
     def in_phase(self, family: Family) -> Family:
         """The family whose parameters name the phase of each member as well, for wavefunctions that hold several."""
@@ -138,4 +140,5 @@ def initial_state(
         step=jnp.zeros((), jnp.int32),
         faults=jnp.zeros((), jnp.int32),
         phase=None if phase is None else jnp.asarray(phase, float),
+        mean_energy=None if phase is None else jnp.full(len(phase), jnp.nan, float),
     )

@@ -105,6 +105,7 @@ def measure_and_update(state: TrainingState, family: Family, method: Method) -> 
         step=state.step + 1,
         faults=jnp.where(good, 0, state.faults + 1),
         phase=state.phase,
+        mean_energy=None if state.mean_energy is None else _averaged(state.mean_energy, statistics.energy, state.step),
     )
     means = {"kinetic": energies.kinetic.real, **energies.potentials}
     facts = {
@@ -117,6 +118,17 @@ def measure_and_update(state: TrainingState, family: Family, method: Method) -> 
         "refused": ~good,
     }
     return new, facts
+
+
+def _averaged(mean: Array, energy: Array, step: Array) -> Array:
+    """The mean energy with one more step: weights of 3/t are those of steps to the power of two, about the last third.
+
+    Like this the mean needs no record of the steps before, and no number of steps at which it is asked for.
+    """
+    weight = jnp.minimum(1.0, 3.0 / (step + 1)).astype(mean.dtype)
+    energy = energy.astype(mean.dtype)
+    moved = jnp.where(jnp.isfinite(mean), mean + weight * (energy - mean), energy)
+    return jnp.where(jnp.isfinite(energy), moved, mean)
 
 
 def _all_finite(tree: Any) -> Array:

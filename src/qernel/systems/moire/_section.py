@@ -97,6 +97,10 @@ class MoireSection(SystemSection):
         return abs(a * d - b * c)
 
     @property
+    def references(self) -> tuple[str, ...]:
+        return ("liquid", "crystal")
+
+    @property
     def summary(self) -> str:
         return f"{electrons_text(self.electrons)} in {self.cells} moiré cells"
 
