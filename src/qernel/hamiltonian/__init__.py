@@ -18,4 +18,5 @@ from ._moire_system import moire_family as moire_family
 from ._moire_system import moire_hamiltonian as moire_hamiltonian
 from ._moire_system import moire_parameters as moire_parameters
 from ._potential import AbstractPotential as AbstractPotential
+from ._potential import Boundary as Boundary
 from ._potential import Potential as Potential

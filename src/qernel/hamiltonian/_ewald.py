@@ -85,6 +85,11 @@ class Ewald(AbstractPotential):
         self._nearest_only = split.nearest_only
         self._half_sum = float(np.sum(split.plus + split.minus))
 
+    @property
+    def boundary(self) -> Lattice:
+        """The periodic cell: a `Hamiltonian` must have the same."""
+        return self.lattice
+
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
         charges = self._charges(r.shape[0])
         square, total2 = float(np.sum(charges**2)), float(np.sum(charges) ** 2)

@@ -1,8 +1,10 @@
+from typing import ClassVar
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ._potential import AbstractPotential, ParameterFunction, as_scalar
+from ._potential import AbstractPotential, Boundary, ParameterFunction, as_scalar, one_real_number
 
 
 class Harmonic(AbstractPotential):
@@ -15,11 +17,15 @@ class Harmonic(AbstractPotential):
     Raises `ValueError` if a given number is not positive.
     """
 
+    boundary: ClassVar[Boundary] = "open"
     frequency: float | ParameterFunction
 
     def __check_init__(self) -> None:
-        if not callable(self.frequency) and not (np.isfinite(self.frequency) and self.frequency > 0):
-            raise ValueError(f"the trap frequency must be positive, got {self.frequency:g}")
+        if callable(self.frequency):
+            return
+        frequency = float(one_real_number(self.frequency, "the trap frequency"))
+        if not (np.isfinite(frequency) and frequency > 0):
+            raise ValueError(f"the trap frequency must be positive, got {frequency:g}")
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
         frequency = as_scalar(self.frequency, parameters, r.dtype)
