@@ -16,6 +16,7 @@ from qernel.training import Method, burn_in, initial_state, train
 class Pinning(AbstractPotential):
     """V = -depth Σ_i exp(-d(r_i)² / 2w²), with the smooth periodic distance d to the corner of the cell."""
 
+    boundary = "any"  # with the cell of the distance, or none
     squared_distance: PeriodicDistance
     width: float
 

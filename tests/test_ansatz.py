@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from families import plane_waves, random_positions, small_family, small_qernel
 
-from qernel.ansatz import AtParameters, LogPsi, MomentumProjected, Unconditioned, qernel
+from qernel.ansatz import AtParameters, Conditioner, LogPsi, MomentumProjected, Unconditioned, qernel
 from qernel.check import check_ansatz, laplacian_difference
+from qernel.hamiltonian import Hamiltonian, Kinetic, Potential
 from qernel.laplacian import FolxLaplacian, ForwardLaplacian
+from qernel.lattice import square
 from qernel.layers import ConditionRouter, Frozen, SquaredReLU, TopK, trainable
 from qernel.observables import moire_supercell
 from qernel.orbitals import ExpandedOrbitals, PlaneWaves
@@ -143,6 +145,18 @@ def test_check_ansatz_misses_no_missing_cusp(key):
     assert not report.ok and "cusps" in {f.name for f in report.findings if not f.passed}
 
 
+def test_check_ansatz_names_a_potential_without_the_period_of_the_cell(key):
+    potentials = {
+        "lattice": Potential(lambda position, _: jnp.cos(2 * jnp.pi * position[0] / 3.0)),
+        "field": Potential(lambda position, _: position[0]),
+    }
+    hamiltonian = Hamiltonian(Kinetic(), potentials, (1, 0), cell=square(3.0))
+    wave = lambda r, parameters: LogPsi(jnp.sum(jnp.cos(2 * jnp.pi * r / 3.0)), jnp.zeros(()), real=True)
+    report = check_ansatz(wave, hamiltonian, (), key=key, walkers=8, phases=2)
+    found = {finding.name: finding for finding in report.findings}["periodic potentials"]
+    assert not found.passed and "'field'" in found.message and "'lattice'" not in found.message
+
+
 def test_hard_routing_warns():
     with pytest.warns(UserWarning, match="delta"):
         TopK(1)
@@ -213,3 +227,24 @@ def test_projections_that_cannot_be():
         MomentumProjected(small_qernel(family), supercell, np.array([0.01, 0.0]))
     with pytest.raises(ValueError, match="no method `derivatives`"):
         MomentumProjected(Spoilt(small_qernel(family), "cusp"), supercell)
+
+
+# ------------------------------------------------------------------------------- the conditioning
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_integer_parameters_are_conditioned_on_like_floats(mixed, key):
+    def family(dtype):
+        first = {"depth": jnp.asarray([0, 1, 2], dtype)}
+        return {**first, "scale": jnp.asarray([1.0, 2.0, 5.0], jnp.float32)} if mixed else first
+
+    whole, real = (family(dtype) for dtype in (jnp.int32, jnp.float32))
+    of_whole, of_real = (Conditioner(parameters, 8, key=key) for parameters in (whole, real))
+    found = jax.vmap(of_whole)(whole)
+    assert np.allclose(found, jax.vmap(of_real)(real)) and np.all(np.isfinite(found))
+    assert np.allclose(found[:, 8], [-1.0, 0.0, 1.0])
+
+
+def test_complex_parameters_are_refused(key):
+    with pytest.raises(ValueError, match="must be real: give real and imaginary parts"):
+        Conditioner({"depth": jnp.asarray([1j, 2.0])}, 8, key=key)

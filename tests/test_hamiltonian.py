@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from qernel.ansatz import Conditioner, LogPsi
+from qernel.gradient import local_energies
 from qernel.hamiltonian import (
     AbstractPotential,
     Coulomb,
@@ -293,17 +295,20 @@ def test_a_family_compiles_once():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_terms_compute_at_the_precision_of_the_positions(dtype):
     r = jnp.asarray(random_positions(3, 2), dtype)
-    terms = {
+    periodic = {
         "moire": MoirePotential(PRIMITIVE, CELL),
         "interaction": Ewald(CELL.lattice, strength=lambda p: p.dielectric),
-        "open": Coulomb(lambda p: p.dielectric),
-        "nuclei": Nuclei(np.eye(2), [1.0, 2.0]),
-        "trap": Harmonic(lambda p: p.depth),
         "own": Potential(lambda x, p: p.depth.astype(x.dtype) * x[0] ** 2),
         "own, careless": Potential(lambda x, p: p.depth * jnp.ones(())),
     }
-    hamiltonian = Hamiltonian(Kinetic(), terms, (2, 1), cell=CELL.lattice)
-    energies = evaluate(hamiltonian, r, moire_parameters(MATERIAL, 5.0))
+    unbounded = {
+        "open": Coulomb(lambda p: p.dielectric),
+        "nuclei": Nuclei(np.eye(2), [1.0, 2.0]),
+        "trap": Harmonic(lambda p: p.depth),
+    }
+    terms, parameters = {**periodic, **unbounded}, moire_parameters(MATERIAL, 5.0)
+    energies = evaluate(Hamiltonian(Kinetic(), periodic, (2, 1), cell=CELL.lattice), r, parameters)
+    energies |= evaluate(Hamiltonian(Kinetic(), unbounded, (2, 1), dim=2), r, parameters)
     assert set(energies) == set(terms)
     assert {value.dtype for value in energies.values()} == {jnp.dtype(dtype)}
     assert {value.shape for value in energies.values()} == {()}
@@ -331,8 +336,8 @@ def test_one_electron():
 def test_derivatives_are_finite(electrons):
     hamiltonian = moire_hamiltonian(MATERIAL, CELL, (electrons, 0))
     open_terms = {"open": Coulomb(), "nuclei": Nuclei([[0.1, 0.2]], [1.0])}
-    everything = Hamiltonian(Kinetic(), {**hamiltonian.potentials, **open_terms}, (electrons, 0), dim=2)
-    total = lambda r, p: sum(everything.potential_energies(r, p).values())
+    unbounded = Hamiltonian(Kinetic(), open_terms, (electrons, 0), dim=2)
+    total = lambda r, p: sum(sum(h.potential_energies(r, p).values()) for h in (hamiltonian, unbounded))
     gradients = jax.jit(jax.grad(total, argnums=(0, 1)), compiler_options=QUICK)
     found = gradients(jnp.asarray(random_positions(electrons, 2)), moire_parameters(MATERIAL, 0.0))
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found))
@@ -353,6 +358,112 @@ def test_kinetic_prefactor():
     family = moire_family(MATERIAL, 1, (1, 0), 1.0, effective_mass=[0.35, 0.7])
     prefactors = jax.vmap(family.hamiltonian.kinetic.prefactor)(family.parameters)
     np.testing.assert_allclose(prefactors, [1.0, 0.5])
+
+
+# ------------------------------------------------------------------------------- what would be wrong in silence
+
+
+class Anywhere(AbstractPotential):
+    """A potential of a user's own: a constant, or whatever is asked for."""
+
+    boundary = "any"
+    value: complex = 1.0
+    shape: tuple[int, ...] = ()
+
+    def __call__(self, r, parameters):
+        return jnp.full(self.shape, self.value)
+
+
+class Elsewhere(AbstractPotential):
+    """Means another word."""
+
+    boundary = "closed"
+
+    def __call__(self, r, parameters):
+        return jnp.zeros(())
+
+
+class Somewhere(AbstractPotential):
+    """Says nothing of the boundaries."""
+
+    def __call__(self, r, parameters):
+        return jnp.zeros(())
+
+
+@pytest.mark.parametrize("potential", [Coulomb(), Nuclei([[0.1, 0.2]], [1.0]), Harmonic(1.0)], ids=lambda v: type(v))
+def test_potentials_without_images_are_refused_in_a_cell(potential):
+    assert Hamiltonian(Kinetic(), {"mine": potential}, (1, 1), dim=2).cell is None
+    with pytest.raises(ValueError, match=f"'mine' \\({type(potential).__name__}\\) is for open boundaries"):
+        Hamiltonian(Kinetic(), {"mine": potential}, (1, 1), cell=square(3.0))
+
+
+def test_an_ewald_sum_needs_the_cell_of_its_images():
+    for cell in ({"dim": 2}, {"cell": square(6.0)}, {"cell": cubic(3.0)}):
+        with pytest.raises(ValueError, match="incommensurate|over the images of the cell"):
+            Hamiltonian(Kinetic(), {"interaction": Ewald(square(3.0))}, (1, 1), **cell)
+    same = Lattice(np.array([[3.0, 3.0], [0.0, -3.0]]))
+    assert Hamiltonian(Kinetic(), {"interaction": Ewald(square(3.0))}, (1, 1), cell=same).cell == same
+
+
+def test_a_periodic_potential_needs_a_cell_that_it_fits():
+    moire = {"moire": MoirePotential(PRIMITIVE)}
+    assert Hamiltonian(Kinetic(), moire, (1, 0), cell=CELL.lattice).cell == CELL.lattice
+    # A flake in a trap, say.
+    assert Hamiltonian(Kinetic(), moire, (1, 0), dim=2).cell is None
+    with pytest.raises(ValueError, match="'moire' has the period: it is incommensurate"):
+        Hamiltonian(Kinetic(), moire, (1, 0), cell=Lattice(2.5 * PRIMITIVE.matrix))
+
+
+def test_a_potential_must_say_where_it_makes_sense():
+    with pytest.raises(TypeError, match="boundary"):
+        Somewhere()
+    with pytest.raises(ValueError, match="must be 'open', 'any' or a lattice"):
+        Hamiltonian(Kinetic(), {"mine": Elsewhere()}, (1, 0), dim=1)
+
+
+def test_what_is_not_one_real_number_is_refused():
+    r, vector = jnp.ones((1, 2)), jnp.ones(3)
+
+    def energies(potential):
+        return Hamiltonian(Kinetic(), {"mine": potential}, (1, 0), dim=2).potential_energies(r, vector)
+
+    for potential in (Anywhere(1j), Anywhere(shape=(1,))):
+        with pytest.raises(ValueError, match="'mine' must return one real number, the total of all electrons"):
+            energies(potential)
+    with pytest.raises(ValueError, match="function must be real"):
+        energies(Potential(lambda x, p: jax.lax.complex(x[0], x[1])))
+    numbers = {"must be real": lambda p: jax.lax.complex(p[0], p[0]), "must be one number": lambda p: p}
+    for message, bad in numbers.items():
+        for potential in (Coulomb(bad), Harmonic(bad), Nuclei(np.eye(2), [1.0, 2.0], strength=bad)):
+            with pytest.raises(ValueError, match=f"prefactor of the Hamiltonian {message}"):
+                energies(potential)
+        with pytest.raises(ValueError, match=f"the inverse mass {message}"):
+            Kinetic(inverse_mass=bad).prefactor(vector)
+    with pytest.raises(ValueError, match="all electrons have one mass"):
+        Kinetic(mass=np.array([1.0, 2.0]))
+    assert Kinetic(mass=np.array(2.0)).mass == Kinetic(mass=2).mass == 2.0
+    with pytest.raises(ValueError, match="mass must be positive"):
+        Kinetic(mass=1j)
+    with pytest.raises(ValueError, match="nuclei must be real"):
+        Nuclei(np.eye(2), np.array([1.0, 1j]))
+    with pytest.raises(ValueError, match="nuclei must be finite"):
+        Nuclei(np.eye(2), [1.0, np.nan])
+
+
+@pytest.mark.parametrize("nothing", [(), None, {}])
+def test_one_hamiltonian_needs_no_parameters(nothing):
+    trap = Hamiltonian(Kinetic(mass=2.0), {"trap": Harmonic(1.0), "repulsion": Coulomb()}, (2, 0), dim=2)
+    assert float(trap.kinetic.prefactor(nothing)) == 0.5
+    r = jnp.asarray([[[[0.0, 1.0], [0.0, -1.0]]]])
+    gaussian = lambda r, parameters: LogPsi(-jnp.sum(r**2), jnp.zeros(()), real=True)
+    energies = local_energies(gaussian, trap, r, nothing)
+    # The Laplacian of log ψ, -8, and its squared gradient, 8, cancel at these positions.
+    assert float(energies.total[0, 0]) == pytest.approx(0.0 + 1.0 + 0.5)
+    phases = in_phases(nothing, 2)
+    assert without_phase(phases) == nothing and phases.number.tolist() == [0.0, 1.0]
+    condition = Conditioner(nothing, 4, key=jax.random.key(0))
+    assert condition.size == condition(nothing).size == 5
+    assert np.all(np.isfinite(condition(nothing)))
 
 
 def test_bad_input():

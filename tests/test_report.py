@@ -23,7 +23,7 @@ from test_observables import record_file
 from tiny_problem import tiny_config
 
 from qernel.cli import main
-from qernel.hamiltonian import Family, Hamiltonian, Harmonic, Kinetic
+from qernel.hamiltonian import Family, Hamiltonian, Kinetic, Potential
 from qernel.lattice import square
 from qernel.evaluation import Evaluation, read_netcdf, results, with_error, write_csv, write_netcdf
 from qernel.judgement import verdict
@@ -262,8 +262,12 @@ def test_results_alone_at_one_depth(tmp_path):
 
 def test_a_family_that_is_not_moire(tmp_path):
     """Electrons in a trap whose strength varies, made up of random numbers: no units but those of the script."""
+
+    def periodic_trap(position, parameters):
+        return -jnp.sum(jnp.cos(2 * jnp.pi * position / 7.0))
+
     rng = np.random.default_rng(0)
-    hamiltonian = Hamiltonian(Kinetic(), {"harmonic_trap": Harmonic(1.0)}, (1, 1), cell=square(7.0))
+    hamiltonian = Hamiltonian(Kinetic(), {"harmonic_trap": Potential(periodic_trap)}, (1, 1), cell=square(7.0))
     family = Family(hamiltonian, {"omega_x": jnp.array([2.0, 1.0, 1.5])}, ("omega_x",))
     series = {name: 1.0 + 0.1 * rng.standard_normal((3, 16, 40)) for name in ("kinetic", "harmonic_trap", "slope")}
     series["energy"] = series["kinetic"] + series["harmonic_trap"]

@@ -1,6 +1,7 @@
 """Numbers, one or one for each axis of space, that may follow the Hamiltonian's parameters."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +16,28 @@ CheckedAxes = float | AxisFunction | tuple[float | ParameterFunction, ...]
 
 
 def as_scalar(value: float | ParameterFunction, parameters: PyTree, dtype: jnp.dtype) -> Float[Array, ""]:
-    """A number, or a number computed from the Hamiltonian's parameters, as an array of the given dtype."""
-    return jnp.asarray(value(parameters) if callable(value) else value).astype(dtype)
+    """A number, or a number computed from the Hamiltonian's parameters, as an array of the given dtype.
+
+    **Raises:** `ValueError` if it is not one real number.
+    """
+    number = one_real_number(value(parameters) if callable(value) else value, "a prefactor of the Hamiltonian")
+    return number.astype(dtype)
+
+
+def one_real_number(value: Any, name: str) -> Array:
+    """The value as an array without axes.
+
+    **Raises:** `ValueError` if it is complex (the imaginary part would be lost) or has axes (it would be broadcast).
+    """
+    number = jnp.asarray(value)
+    if jnp.iscomplexobj(number):
+        raise ValueError(f"{name} must be real, got a complex number: a Hamiltonian is Hermitian")
+    if number.shape:
+        raise ValueError(
+            f"{name} must be one number, got the shape {number.shape}: pass the parameters of one Hamiltonian, "
+            "and functions of them that return a number"
+        )
+    return number
 
 
 def checked_axes(what: str, values: AxisNumbers) -> CheckedAxes:

@@ -16,11 +16,14 @@ class Conditioner(eqx.Module):
     r"""Standardises the Hamiltonian's parameters and embeds them: $c = \mathrm{MLP}((\lambda - \lambda_0)/\Delta)$.
 
     λ₀ and Δ are the centre and half-width of the family's range. A parameter that does not vary over the family
-    carries no information and is left out. The standardised parameters themselves are appended to `c`, so that a
+    carries no information and is left out; of one Hamiltonian without parameters nothing is left. Integers are taken as
+    floating-point numbers. The standardised parameters themselves are appended to `c`, so that a
     layer can use them directly. It is evaluated once per Hamiltonian, not once per walker: it does not depend on
     the electrons.
 
     **Arguments:** `family_parameters`, the family's parameter pytree with a leading axis over Hamiltonians.
+
+    **Raises:** `ValueError` for complex parameters.
     """
 
     mlp: MLP
@@ -31,11 +34,13 @@ class Conditioner(eqx.Module):
 
     def __init__(self, family_parameters: Any, size: int, *, key: PRNGKeyArray, dtype: DTypeLike = jnp.float32):
         shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(family_parameters)]
-        if not shapes or any(not shape or shape[0] != shapes[0][0] or not shape[0] for shape in shapes):
+        if any(not shape or shape[0] != shapes[0][0] or not shape[0] for shape in shapes):
             raise ValueError(
                 f"the parameters of a family need one leading axis of at least one Hamiltonian, got the shapes {shapes}"
             )
-        grid = np.asarray(jax.vmap(_flatten)(family_parameters), np.float64)
+        grid = np.zeros((1, 0))
+        if shapes:
+            grid = np.asarray(jax.vmap(_flatten)(family_parameters), np.float64)
         low, high = grid.min(axis=0), grid.max(axis=0)
         self.varying = tuple(np.flatnonzero(high > low).tolist())
         self.centre = tuple(((low + high) / 2)[list(self.varying)].tolist())
@@ -63,5 +68,9 @@ class Conditioner(eqx.Module):
 
 def _flatten(parameters: Any) -> Float[Array, " parameters"]:
     leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(parameters)]
-    dtype = jnp.result_type(*[leaf.dtype for leaf in leaves])
+    if any(jnp.iscomplexobj(leaf) for leaf in leaves):
+        raise ValueError("the parameters of a Hamiltonian must be real: give real and imaginary parts as two of them")
+    floating = [leaf.dtype for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    # Standardised integers are none: differences of a few units would all round to 0.
+    dtype = jnp.result_type(*floating) if floating else jnp.dtype(float)
     return jnp.concatenate([leaf.astype(dtype) for leaf in leaves])

@@ -52,6 +52,7 @@ def check_ansatz(
     r"""Test an ansatz against a Hamiltonian, in float64, and name what fails.
 
     - antisymmetry under exchange of two electrons of equal spin;
+    - periodic potentials: every term of the Hamiltonian has the period of the cell (periodic cells);
     - boundary phase: $\psi(r + A_d) = e^{i\theta_d}\psi(r)$ with the same θ everywhere (periodic cells);
     - finite local energy at random configurations;
     - cusps: no $1/r$ divergence of the local energy where two electrons meet;
@@ -68,6 +69,7 @@ def check_ansatz(
         r = _positions(hamiltonian, start, walkers, scale)
         findings = [_antisymmetry(ansatz, hamiltonian, parameters, r)]
         if hamiltonian.cell is not None:
+            findings.append(_periods(hamiltonian, parameters, r))
             findings.append(_boundary(ansatz, hamiltonian, parameters, r))
         findings.append(_finite(ansatz, hamiltonian, parameters, r))
         findings.append(_cusps(ansatz, hamiltonian, parameters, r))
@@ -111,6 +113,24 @@ def _antisymmetry(ansatz, hamiltonian, parameters, r):
             float(np.max(_angle(other_phase - phase - np.pi))),
         )
     return Finding("antisymmetry", worst < 1e-6, f"log ψ + iπ changes by {worst:.1e} under exchange")
+
+
+@compiled
+def _potentials(hamiltonian, parameters, r):
+    return jax.vmap(lambda x: hamiltonian.potential_energies(x, parameters))(r)
+
+
+def _periods(hamiltonian, parameters, r):
+    here, worst = _potentials(hamiltonian, parameters, r), {name: 0.0 for name in hamiltonian.potentials}
+    for vector in hamiltonian.cell.matrix:
+        there = _potentials(hamiltonian, parameters, r.at[:, 0].add(jnp.asarray(vector)[None]))
+        for name, before in here.items():
+            change = np.max(np.abs(np.asarray(there[name] - before)), where=np.isfinite(before), initial=0.0)
+            worst[name] = max(worst[name], float(change / (1e-300 + np.nanmax(np.abs(before)))))
+    # The wavevectors of a potential may be known in float32 only.
+    broken = [f"'{name}' by {change:.1e}" for name, change in worst.items() if not change < 1e-4]
+    message = f"an electron that moves by a cell changes {', '.join(broken)}" if broken else "as the cell"
+    return Finding("periodic potentials", not broken, message)
 
 
 def _boundary(ansatz, hamiltonian, parameters, r):

@@ -18,4 +18,5 @@ from ._in_phase import without_phase as without_phase
 from ._kinetic import Kinetic as Kinetic
 from ._potential import AbstractLatticePotential as AbstractLatticePotential
 from ._potential import AbstractPotential as AbstractPotential
+from ._potential import Boundary as Boundary
 from ._potential import Potential as Potential

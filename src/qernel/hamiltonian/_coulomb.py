@@ -1,12 +1,13 @@
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ..parameters import ParameterFunction, as_scalar
-from ._potential import AbstractPotential
 from ._coulomb_divergence import AbstractCoulomb, CoulombDivergence
+from ._potential import AbstractPotential, Boundary
 
 
 class Coulomb(AbstractCoulomb):
@@ -17,6 +18,7 @@ class Coulomb(AbstractCoulomb):
     - `strength`: a number, or a function of the Hamiltonian's parameters.
     """
 
+    boundary: ClassVar[Boundary] = "open"
     strength: float | ParameterFunction = 1.0
 
     @property
@@ -40,9 +42,10 @@ class Nuclei(AbstractPotential):
     - `charges`: Z_A, shape (nuclei,).
     - `strength`: a number, or a function of the Hamiltonian's parameters.
 
-    Raises `ValueError` if the shapes do not match or two nuclei coincide.
+    Raises `ValueError` if the shapes do not match, two nuclei coincide, or a number is not finite and real.
     """
 
+    boundary: ClassVar[Boundary] = "open"
     positions: Float[Array, "nuclei dim"]
     charges: Float[Array, " nuclei"]
     strength: float | ParameterFunction
@@ -54,12 +57,16 @@ class Nuclei(AbstractPotential):
         *,
         strength: float | ParameterFunction = 1.0,
     ):
+        if np.iscomplexobj(positions) or np.iscomplexobj(charges):
+            raise ValueError("the positions and charges of nuclei must be real")
         places, values = np.asarray(positions, np.float64), np.asarray(charges, np.float64)
         if places.ndim != 2 or values.shape != places.shape[:1]:
             raise ValueError(
                 "nuclei need positions of shape (nuclei, dim) and one charge each, "
                 f"got {places.shape} and {values.shape}"
             )
+        if not (np.all(np.isfinite(places)) and np.all(np.isfinite(values))):
+            raise ValueError("the positions and charges of nuclei must be finite")
         first, second = np.triu_indices(len(places), 1)
         if np.any(np.all(places[first] == places[second], axis=1)):
             raise ValueError("two nuclei are at the same position")

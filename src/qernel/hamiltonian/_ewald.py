@@ -90,6 +90,11 @@ class Ewald(AbstractCoulomb):
     def divergence(self) -> CoulombDivergence:
         return CoulombDivergence(self.strength, self.charges)
 
+    @property
+    def boundary(self) -> Lattice:
+        """The periodic cell: a `Hamiltonian` must have the same."""
+        return self.lattice
+
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
         charges = self._charges(r.shape[0])
         square, total2 = float(np.sum(charges**2)), float(np.sum(charges) ** 2)

@@ -2,12 +2,14 @@ from collections.abc import Mapping
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..lattice import Lattice, Supercell
+from ..lattice import Lattice, Supercell, is_commensurate
 from ._coulomb_divergence import AbstractCoulomb
 from ._cusp import Cusp
+from ._ewald import Ewald
 from ._in_phase import without_phase
 from ._kinetic import Kinetic
 from ._potential import AbstractLatticePotential, AbstractPotential
@@ -24,8 +26,9 @@ class Hamiltonian(eqx.Module):
     - `cell`: lattice of the periodic supercell, or `None` for open boundaries.
     - `dim`: number of dimensions; needed with open boundaries only.
 
-    Raises `ValueError` if there are no electrons, a count is negative, or `dim` is missing or contradicts
-    the cell.
+    Raises `ValueError` if there are no electrons, a count is negative, `dim` is missing or contradicts
+    the cell, or a potential does not belong to these boundaries: see
+    [`AbstractPotential`][qernel.hamiltonian.AbstractPotential].
     """
 
     kinetic: Kinetic
@@ -53,6 +56,8 @@ class Hamiltonian(eqx.Module):
         self.dim = cell.dim if cell is not None else int(dim)  # pyright: ignore[reportArgumentType]
         if not 1 <= self.dim <= 3:
             raise ValueError(f"a Hamiltonian needs 1, 2 or 3 dimensions, got {self.dim}")
+        for name, potential in potentials.items():
+            _check_boundary(name, potential, cell)
         self.kinetic = kinetic
         self.potentials = dict(potentials)
         self.cell = cell
@@ -86,12 +91,45 @@ class Hamiltonian(eqx.Module):
         return Cusp(self.kinetic, found, self.n_electrons) if found and self.dim > 1 else None
 
     def potential_energies(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> dict[str, Float[Array, ""]]:
-        """Potential energy of one configuration term by term: totals, not per electron, effective Hartree."""
+        """Potential energy of one configuration term by term: totals, not per electron, effective Hartree.
+
+        **Raises:** `ValueError` if a potential is not one real number.
+        """
         energies = {}
         for name, potential in self.potentials.items():
             with jax.named_scope(f"qernel.hamiltonian.{name}"):
                 energies[name] = potential(r, without_phase(parameters))
+            if jnp.shape(energies[name]) or jnp.iscomplexobj(energies[name]):
+                raise ValueError(
+                    f"the potential '{name}' must return one real number, the total of all electrons, got the shape "
+                    f"{jnp.shape(energies[name])} and dtype {jnp.result_type(energies[name])}"
+                )
         return energies
+
+
+def _check_boundary(name: str, potential: AbstractPotential, cell: Lattice | None) -> None:
+    boundary = potential.boundary
+    if not isinstance(boundary, Lattice):
+        if boundary not in ("open", "any"):
+            raise ValueError(f"the boundary of the potential '{name}' must be 'open', 'any' or a lattice, {boundary=}")
+        if boundary == "open" and cell is not None:
+            raise ValueError(
+                f"the potential '{name}' ({type(potential).__name__}) is for open boundaries and has no periodic "
+                "images, but the Hamiltonian has a cell: leave out the cell and give dim, or take a periodic potential "
+                "(Ewald for the Coulomb repulsion)"
+            )
+        return
+    if cell is not None and not is_commensurate(cell, boundary):
+        raise ValueError(
+            f"the cell {cell.matrix.tolist()} is not made of whole cells {boundary.matrix.tolist()}, of which the "
+            f"potential '{name}' has the period: it is incommensurate"
+        )
+    # Of a smaller lattice, electrons of the same cell would be images of one another.
+    if isinstance(potential, Ewald) and (cell is None or not is_commensurate(boundary, cell)):
+        raise ValueError(
+            f"the Ewald sum '{name}' is over the images of the cell {boundary.matrix.tolist()}, the Hamiltonian has "
+            f"{'open boundaries' if cell is None else f'the cell {cell.matrix.tolist()}'}: give both the same cell"
+        )
 
 
 def _electrons(electrons: tuple[int, int]) -> tuple[int, int]:

@@ -1,8 +1,10 @@
+from typing import ClassVar
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..parameters import AxisNumbers, CheckedAxes, along_axes, checked_axes
-from ._potential import AbstractPotential
+from ._potential import AbstractPotential, Boundary
 
 
 class Harmonic(AbstractPotential):
@@ -19,6 +21,7 @@ class Harmonic(AbstractPotential):
     dimensions.
     """
 
+    boundary: ClassVar[Boundary] = "open"
     frequency: CheckedAxes
 
     def __init__(self, frequency: AxisNumbers):

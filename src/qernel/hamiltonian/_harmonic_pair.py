@@ -1,8 +1,10 @@
+from typing import ClassVar
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..parameters import ParameterFunction, as_scalar
-from ._potential import AbstractPotential
+from ._potential import AbstractPotential, Boundary
 
 
 class HarmonicPair(AbstractPotential):
@@ -20,6 +22,7 @@ class HarmonicPair(AbstractPotential):
     **Source:** Moshinsky, Am. J. Phys. 36, 52 (1968); N particles: Johnson and Payne, Phys. Rev. Lett. 67, 1157 (1991).
     """
 
+    boundary: ClassVar[Boundary] = "open"
     strength: float | ParameterFunction
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:

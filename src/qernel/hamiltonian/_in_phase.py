@@ -25,11 +25,14 @@ class InPhase(eqx.Module):
 def in_phases(parameters: Any, phases: int) -> InPhase:
     """Every Hamiltonian of a family's parameters in every phase, those of one Hamiltonian after one another.
 
+    An empty pytree of parameters is that of one Hamiltonian.
+
     Raises `ValueError` for fewer than one phase.
     """
     if phases < 1:
         raise ValueError(f"a state is in one of at least one phase, got {phases}")
-    size = jax.tree.leaves(parameters)[0].shape[0]
+    leaves = jax.tree.leaves(parameters)
+    size = leaves[0].shape[0] if leaves else 1
     repeated = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), phases, axis=0), parameters)
     return InPhase(repeated, jnp.tile(jnp.arange(phases, dtype=float), size))
 

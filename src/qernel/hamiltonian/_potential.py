@@ -1,5 +1,6 @@
 import abc
 from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -8,17 +9,29 @@ from jaxtyping import Array, Float, PyTree
 
 from ..lattice import Lattice
 
+Boundary = Literal["open", "any"] | Lattice
+
 
 class AbstractPotential(eqx.Module):
     """A potential energy: one term of a Hamiltonian.
 
-    A potential of one's own is a subclass with a `__call__`, or, if it acts on one electron at a time,
-    simply `Potential(function)`.
+    A potential of one's own is a subclass with a `boundary` and a `__call__`, or, if it acts on one electron at a
+    time, simply `Potential(function)`.
+
+    **Fields:**
+
+    - `boundary`: where the potential makes sense, which a `Hamiltonian` checks. `"open"`: with open boundaries only
+      (a trap, a molecule, Coulomb repulsion without images). `"any"`: also in a cell of which it has the period, as one
+      that is written with the cell's minimum image or [`PeriodicDistance`][qernel.lattice.PeriodicDistance]. A
+      `Lattice`: also in cells made of whole cells of this one.
+      `boundary = "open"` in the body of the class says it, or a property.
     """
+
+    boundary: eqx.AbstractVar[Boundary]
 
     @abc.abstractmethod
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
-        """Total energy of one configuration, summed over the electrons, in effective Hartree and r's dtype.
+        """Total energy of one configuration, summed over the electrons, real, in effective Hartree and r's dtype.
 
         **Arguments:**
 
@@ -42,10 +55,13 @@ class Potential(AbstractPotential):
       scalar in effective Hartree. In a periodic cell it must have the period of the cell.
     """
 
+    boundary: ClassVar[Boundary] = "any"
     function: Callable[[Float[Array, " dim"], PyTree], Float[Array, ""]]
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
         values = jax.vmap(lambda position: self.function(position, parameters))(r)
         if values.shape != (r.shape[0],):
             raise ValueError(f"the potential's function must return a scalar, got shape {values.shape[1:]}")
+        if jnp.iscomplexobj(values):
+            raise ValueError("the potential's function must be real: a Hamiltonian is Hermitian")
         return jnp.sum(values.astype(r.dtype))

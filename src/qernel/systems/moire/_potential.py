@@ -75,6 +75,11 @@ class MoirePotential(AbstractLatticePotential):
         self.primitive = primitive
         self.vectors = jnp.asarray(_triple(primitive), dtype=float)
 
+    @property
+    def boundary(self) -> Lattice:
+        """The moiré lattice."""
+        return self.primitive
+
     def __call__(self, r: Float[Array, "electrons 2"], parameters: MoireParameters) -> Float[Array, ""]:
         angles = jnp.matmul(r, self.vectors.astype(r.dtype).T, precision=Precision.HIGHEST)
         waves = jnp.cos(angles + parameters.phi.astype(r.dtype))
