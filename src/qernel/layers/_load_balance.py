@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 
 class LoadBalance(eqx.Module):
-    r"""How evenly the experts of a mixture are used, over all electrons (and walkers, Hamiltonians) given.
+    r"""Statistics of how evenly experts are used, over all electrons (and walkers, Hamiltonians) given.
 
     - `load`: $f_e$, the fraction of electrons whose largest gate is that of expert $e$; sums to 1.
     - `importance`: $P_e$, the mean gate of expert $e$; sums to 1 for `Softmax`.
@@ -39,9 +39,9 @@ def load_balance(gates: Float[Array, "*batch electrons experts"]) -> LoadBalance
 
 
 def load_balancing_loss(gates: Float[Array, "*batch electrons experts"]) -> Float[Array, ""]:
-    r"""The auxiliary loss $E \sum_e f_e P_e$ that spreads electrons over experts; differentiable through $P$.
+    r"""Auxiliary loss $E \sum_e f_e P_e$ that spreads electrons over experts; differentiable through $P$.
 
-    Its weight in a total loss is small, 0.01 in the source. For a router of the condition alone, give it the
+    Give it a small weight in a total loss, 0.01 in the source. For a router of the condition alone, give it the
     gates of all Hamiltonians of the family: balance over one Hamiltonian has no meaning there.
 
     **Source:** arXiv:2101.03961, equation 4.
