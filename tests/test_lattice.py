@@ -16,6 +16,7 @@ from qernel.lattice import (
     hexagonal,
     oblique,
     rectangular,
+    shells,
     square,
     supercell,
     triangular,
@@ -108,8 +109,8 @@ def test_reciprocal_vectors_do_not_depend_on_the_basis():
     first = triangular(1.0)
     second = Lattice(np.array([[3, 7], [2, 5]]) @ first.matrix)
     np.testing.assert_allclose(first.reciprocal_vectors(40.0), second.reciprocal_vectors(40.0), atol=1e-9)
-    shells = np.linalg.norm(first.reciprocal_vectors(20.0), axis=1) / (4 * np.pi / 3**0.5)
-    np.testing.assert_allclose(shells, [1] * 6 + [3**0.5] * 6 + [2] * 6 + [7**0.5] * 12, rtol=1e-12)
+    lengths = np.linalg.norm(first.reciprocal_vectors(20.0), axis=1) / (4 * np.pi / 3**0.5)
+    np.testing.assert_allclose(lengths, [1] * 6 + [3**0.5] * 6 + [2] * 6 + [7**0.5] * 12, rtol=1e-12)
 
 
 @every_lattice
@@ -263,3 +264,19 @@ def test_bad_supercells():
         check_commensurate(cubic(3.0), triangular(1.0))
     with pytest.raises(ValueError, match="needs 2 angles"):
         supercell(triangular(1.0), 2).twisted_momenta([0.1])
+
+
+@pytest.mark.parametrize("lattice", LATTICES.values(), ids=LATTICES)
+def test_shells_have_one_of_each_pair_and_are_whole(lattice):
+    vectors = shells(lattice, 3)
+    both = np.concatenate([vectors, -vectors])
+    longest = np.linalg.norm(vectors, axis=1).max()
+    expected = lattice.reciprocal_vectors(longest * (1 + 1e-9))
+    assert len(np.unique(np.round(np.linalg.norm(vectors, axis=1) / longest, 6))) == 3
+    order = lambda rows: rows[np.lexsort(np.round(rows, 6).T)]
+    np.testing.assert_allclose(order(both), order(expected), atol=1e-9)
+
+
+def test_no_shells_are_an_error():
+    with pytest.raises(ValueError, match="number of shells must be positive, got 0"):
+        shells(square(1.0), 0)

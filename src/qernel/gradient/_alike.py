@@ -13,11 +13,15 @@ from ._factors import Factors, Layout
 
 
 class Alike(eqx.Module):
-    r"""Factors of some arrays of parameters, all of one shape,
-    $O_{k,ab} = \sum_t \mathrm{left}_{kta}\,\mathrm{right}_{tb}$ of each.
+    r"""Factors of the scores of some arrays of parameters, all of one shape,
+    $O_{k,ab} = \sum_t \mathrm{left}_{kta}\,\mathrm{right}_{tb}$ for each.
 
-    Or, with a `right` of None, the scores themselves of arrays of many shapes, one array after another: `left` is then
-    one stack of one term. `numbers` says which arrays these are and `layouts` how their parameters are ordered.
+    **Fields:**
+
+    - `left`, `right`: the factors, stacked over the arrays. If `right` is None, `left` holds the scores themselves of
+      arrays of many shapes, one array after another: one stack of one term.
+    - `numbers`: the numbers of these arrays among all leaves.
+    - `layouts`: how the parameters of each are ordered.
     """
 
     left: Float[Array, "arrays hamiltonians walkers parts terms a"]
@@ -26,7 +30,7 @@ class Alike(eqx.Module):
     layouts: tuple[Layout, ...] = eqx.field(static=True)
 
     def matrices(self, leaves: list[Any]) -> Float[Array, "arrays a b"]:
-        """Parameters, or changes of them, in the order of the factors; `leaves` are those of all arrays."""
+        """Order parameters, or changes of them, like the factors; `leaves` are those of all arrays."""
         pairs = zip(self.layouts, self.numbers, strict=True)
         ordered = [layout.matrices(leaves[number][None])[0] for layout, number in pairs]
         if self.right is not None:
@@ -34,7 +38,7 @@ class Alike(eqx.Module):
         return jnp.concatenate([matrix.reshape(-1) for matrix in ordered])[None, :, None]
 
     def leaves(self, matrices: Float[Array, "arrays a b"]) -> dict[int, Array]:
-        """The inverse of `matrices`, by the numbers of the arrays."""
+        """Order what `matrices` returns like the parameters again: arrays by their numbers."""
         if self.right is not None:
             parts = list(matrices)
         else:
@@ -45,7 +49,7 @@ class Alike(eqx.Module):
 
 
 def alike(scores: list[Factors], few: int) -> list[Alike]:
-    """The factors in stacks of one shape. Those of shapes with less than `few` parameters in all are expanded."""
+    """Stack factors of one shape; those of shapes with less than `few` parameters in all are expanded and joined."""
     shapes = defaultdict(list)
     for number, factors in enumerate(scores):
         shapes[*factors.left.shape, *factors.right.shape].append((number, factors))
@@ -68,7 +72,7 @@ def alike(scores: list[Factors], few: int) -> list[Alike]:
 
 
 def finite_walkers(stacks: list[Alike]) -> Bool[Array, "hamiltonians walkers"]:
-    """The walkers whose scores are all finite, and so small that their squares are, too."""
+    """Mask of the walkers whose scores are all finite, and so small that their squares are, too."""
     finite = jnp.asarray(True)
     for stack in stacks:
         for factor in (stack.left, stack.right):
@@ -78,7 +82,7 @@ def finite_walkers(stacks: list[Alike]) -> Bool[Array, "hamiltonians walkers"]:
 
 
 def without_others(stacks: list[Alike], valid: Bool[Array, "hamiltonians walkers"]) -> list[Alike]:
-    """The same, with zeros for the walkers that are not `valid`."""
+    """Set the factors of walkers that are not `valid` to zero."""
 
     def masked(factor):
         return jnp.where(valid.reshape(1, *valid.shape, *[1] * (factor.ndim - 3)), factor, 0)
@@ -87,10 +91,11 @@ def without_others(stacks: list[Alike], valid: Bool[Array, "hamiltonians walkers
 
 
 def small_factors(scores: list[Factors]) -> Bool[Array, ""]:
-    """The same of one walker."""
+    """Whether the scores of one walker are all finite, and so small that their squares are, too."""
     return jnp.all(jnp.stack([jnp.all(_small(factor)) for each in scores for factor in (each.left, each.right)]))
 
 
 def _small(factor):
-    # Not a number is not smaller than anything.
+    # A score is a product of two factors, and the Gram matrix of two scores: hence the fourth root. Not a number is not
+    # smaller than anything.
     return jnp.abs(factor) < jnp.finfo(factor.dtype).max ** 0.25

@@ -1,4 +1,4 @@
-"""Residuals of the local energy: clipped and centred per Hamiltonian, and what was done counted."""
+"""Residuals of the local energy: clipped and centred per Hamiltonian, with counts of what was done."""
 
 import equinox as eqx
 import jax
@@ -9,8 +9,13 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 class EnergyStatistics(eqx.Module):
     """Unclipped statistics of the local energy of each Hamiltonian, over its finite walkers.
 
-    `energy` and `error` (naive standard error of one batch) in effective Hartree, `variance` in Hartree squared;
-    `bad` counts walkers whose local energy is not finite, `clipped` those that the gradient saw clipped.
+    **Fields:**
+
+    - `energy`: mean, in effective Hartree.
+    - `error`: naive standard error of this one batch, in effective Hartree; correlated walkers make it too small.
+    - `variance`: in effective Hartree squared.
+    - `bad`: number of walkers whose local energy is not finite.
+    - `clipped`: number of walkers whose local energy the gradient saw clipped.
     """
 
     energy: Float[Array, " hamiltonians"]
@@ -33,7 +38,22 @@ def clipped_residuals(
     part to as much about zero, and the result is centred again. Walkers with a non-finite local energy get residual
     zero, are masked out and counted. The reported energy is never clipped.
 
+    **Arguments:** `energies` of all walkers, in effective Hartree; `width`, by default that of the source.
+
     **Returns:** residuals, mask of the finite walkers, statistics.
+
+    **Source:** arXiv:1909.02487.
+
+    **Example:**
+
+    ```python
+    import jax.numpy as jnp
+    from qernel.gradient import clipped_residuals
+
+    energies = jnp.array([[-1.0, -1.1, -0.9, -1.0, -1.1, -0.9, 40.0, jnp.nan]])
+    residuals, finite, statistics = clipped_residuals(energies, width=1.0)
+    assert finite.sum() == 7 and statistics.bad[0] == 1 and statistics.clipped[0] == 1
+    ```
     """
     finite = jnp.isfinite(energies.real) & jnp.isfinite(energies.imag)
     count = jnp.maximum(jnp.sum(finite, axis=1, keepdims=True), 1).astype(energies.real.dtype)
@@ -41,6 +61,7 @@ def clipped_residuals(
     mean = _masked_mean(real, finite, count)
     # Two passes: E[x²] - E[x]² cancels in single precision.
     variance = _masked_mean((real - mean) ** 2, finite, count)
+    # About the median: a few walkers near a node move the mean by more than the spread.
     centre = jnp.nanmedian(jnp.where(finite, real, jnp.nan), axis=1, keepdims=True)
     centre = jnp.where(jnp.isfinite(centre), centre, 0)
     spread = width * _masked_mean(jnp.abs(real - centre), finite, count)

@@ -1,4 +1,4 @@
-"""The two linear maps of the matrix of scores, from the factors of the scores."""
+"""Linear maps of the matrix of scores, made from the factors of the scores."""
 
 from collections.abc import Callable
 
@@ -15,9 +15,11 @@ def factored_products(
     Callable[[PyTree], Float[Array, "hamiltonians walkers parts"]],
     Callable[[Float[Array, "hamiltonians walkers parts"]], PyTree],
 ]:
-    """O, `trained -> (hamiltonians, walkers, parts)`, and its transpose, with no pass of the network.
+    """Make the linear map O and its transpose, with no pass of the network.
 
-    `scores` are those of the leaves of `trained`, all of them finite.
+    **Returns:** `trained -> (hamiltonians, walkers, parts)`, and back.
+
+    **Arguments:** `scores`, those of the leaves of `trained`, all of them finite.
     """
 
     def forward(changes):

@@ -20,20 +20,26 @@ from jaxtyping import Array, Float, Shaped
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How matrices (parts, a, b) become scores (parts, *shape): a permutation, in steps that any number of parts can
-    take, each a `transpose` with its axes or a `reshape` to what follows the parts."""
+    """Permutation that makes scores (parts, *shape) of matrices (parts, a, b).
+
+    **Fields:**
+
+    - `matrix`: (a, b).
+    - `steps`: each a `transpose` with its axes or a `reshape` to what follows the parts, for any number of parts.
+    """
 
     matrix: tuple[int, int]
     steps: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def scores(self, matrices: Shaped[Array | np.ndarray, "parts a b"]) -> Shaped[Array | np.ndarray, " parts *shape"]:
-        """The scores in the order of the parameters."""
+        """Order matrices like the parameters."""
         for step, argument in self.steps:
             matrices = matrices.transpose(argument) if step == "transpose" else matrices.reshape(-1, *argument)
         return matrices
 
     def matrices(self, scores: Float[Array, " parts *shape"]) -> Float[Array, "parts a b"]:
-        """The inverse of `scores`."""
+        """Order scores, or parameters, like the factors: undoes [`scores`][qernel.gradient.Layout.scores]."""
+        # The transpose of a permutation is its inverse.
         shape = jax.ShapeDtypeStruct((len(scores), *self.matrix), scores.dtype)
         return jax.linear_transpose(self.scores, shape)(scores)[0]
 
@@ -41,8 +47,8 @@ class Layout:
 class Factors(eqx.Module):
     r"""Scores $O_{k,ab} = \sum_t \mathrm{left}_{kta}\,\mathrm{right}_{tb}$ of one array of parameters.
 
-    Scores that are no such sum are `left`, with one term and a `right` of one. `layout` puts them into the order of the
-    parameters.
+    `left` has one term an electron for each part k (log-modulus, and phase of a complex ψ). Scores that are no such sum
+    are `left`, with one term and a `right` of one. `layout` puts them into the order of the parameters.
     """
 
     left: Float[Array, "*walkers parts terms a"]
@@ -58,8 +64,8 @@ class Factors(eqx.Module):
 class OuterProducts(NamedTuple):
     r"""Scores $O_{k,mn} = \sum_t \mathrm{rows}_{ktm}\,\mathrm{columns}_{ktn}$ of one array of parameters.
 
-    m is its leading axis and n all others. Without columns, $O_{k,mn} = \mathrm{rows}_{knm}$: scores that are no such
-    sum, or of one axis.
+    m is its leading axis and n all others. If `columns` is None, $O_{k,mn} = \mathrm{rows}_{knm}$ with the scores
+    themselves as `rows`: they are no such sum, or have one axis.
     """
 
     rows: Float[Array, "*walkers parts terms m"]
@@ -67,7 +73,7 @@ class OuterProducts(NamedTuple):
 
 
 def factorised(function: Callable[..., Any]) -> Callable[..., list[Factors]]:
-    """`function` returns scores `(parts, *shape)` of one walker; what is returned here computes their factors.
+    """Make of a `function` that returns scores `(parts, *shape)` of one walker one that computes their factors.
 
     Factors are taken where they are smaller than the scores.
     """
@@ -75,13 +81,13 @@ def factorised(function: Callable[..., Any]) -> Callable[..., list[Factors]]:
 
 
 def outer_products(function: Callable[..., Any]) -> Callable[..., list[OuterProducts]]:
-    """`function` returns scores `(parts, *shape)` of one walker; what is returned here computes their
+    """Make of a `function` that returns scores `(parts, *shape)` of one walker one that computes their
     [`OuterProducts`][qernel.gradient.OuterProducts]."""
     return _instead(function, _outer_products)
 
 
 def _instead(function, form):
-    """A function that computes, in place of each output, what `form` takes from the program that makes it."""
+    """Make a function that computes, in place of each output, what `form` takes from the program that makes it."""
 
     def instead(*arguments):
         closed = jax.make_jaxpr(function)(*arguments)
@@ -98,7 +104,7 @@ def _instead(function, form):
 
 
 class _Product(NamedTuple):
-    """A product of matrices in the program, and the steps from it to the scores, that change only their order.
+    """Product of matrices in the program, and the steps from it to the scores, that change only their order.
 
     `axis` is that of the parts, the one axis that is followed; `of` the number of the operand that has it.
     """
@@ -126,8 +132,10 @@ class _Product(NamedTuple):
 
 
 def _found(variable, makers):
-    """The variable before the steps that only change the order of scores, the axis of the parts there, the product that
-    makes it, if one does, and the steps."""
+    """Go back from a variable through the steps that only change the order of scores.
+
+    **Returns:** the variable before them, the axis of the parts there, the product that makes it (or None), the steps.
+    """
     parts, axis, steps = variable.aval.shape[0], 0, []
     while (equation := _maker(variable, makers)) is not None:
         if equation.primitive.name == "transpose":
@@ -150,7 +158,7 @@ def _found(variable, makers):
 
 
 def _factors(variable, makers):
-    """The variables that the scores in `variable` are made of, and the function from them to `Factors`."""
+    """Find the variables that the scores in `variable` are made of, and the function from them to `Factors`."""
     size = variable.aval.size
     variable, axis, product, steps = _found(variable, makers)
     if product is not None and sum(operand.aval.size for operand in product.operands) < size:
@@ -167,7 +175,7 @@ def _factors(variable, makers):
 
 
 def _outer_products(scores, makers):
-    """The variables that `scores` are made of, and the function from them to `OuterProducts`."""
+    """Find the variables that `scores` are made of, and the function from them to `OuterProducts`."""
     shape = scores.aval.shape
     product = _found(scores, makers)[2]
     if product is not None and len(shape) > 1:
@@ -201,7 +209,7 @@ def _free_axes(ndim, contracted):
 
 
 def _terms_first(operand, contracted, parts=None):
-    """An operand of a product as (parts, terms, rest)."""
+    """Reshape an operand of a product to (parts, terms, rest)."""
     rest = [axis for axis in _free_axes(operand.ndim, contracted) if axis != parts]
     count = 1 if parts is None else operand.shape[parts]
     terms = math.prod(operand.shape[axis] for axis in contracted)

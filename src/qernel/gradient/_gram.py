@@ -11,17 +11,20 @@ from ._alike import Alike
 
 # Parameters of one product: the rows of a few hundred walkers then stay in a core's own cache.
 COLUMNS = 1024
-# Fewest rows of one product, and most blocks of rows: only those on and below the diagonal are computed.
+# Fewest rows of one product, and most blocks of rows. Only blocks on and below the diagonal are computed: four save 3/8
+# of the work, more could save 1/8 and would make the products too small for their speed.
 ROWS, ROW_BLOCKS = 96, 4
 
 
 def centred_gram(scores: list[Alike], valid: Bool[Array, "hamiltonians walkers"]) -> Float[Array, "rows rows"]:
-    r"""$\bar O\bar O^T$ with $\bar O = O - \langle O\rangle_h$, averages per Hamiltonian over the valid walkers.
+    r"""Gram matrix $\bar O\bar O^T$ of $\bar O = O - \langle O\rangle_h$, means per Hamiltonian over the valid walkers.
 
     The scores of a block of parameters are made from their factors, centred and multiplied in their own dtype, and the
     products of the blocks are summed in the widest enabled one: no more than a block is ever made. A block is centred
     before its product, since the mean of a score can exceed its spread by orders of magnitude; what that leaves is
     taken out at the end.
+
+    **Arguments:** `scores` of all trained arrays, finite; `valid`, the walkers that count.
 
     **Returns:** the matrix, rows in the order (part, Hamiltonian, walker), zero where not `valid`.
     """
@@ -71,9 +74,10 @@ def _cuts(size):
 
 
 def _in_pieces(stack):
-    """Left factors in pieces for blocks of about `COLUMNS` parameters, the number of each piece's right one, and these.
+    """Cut left factors into pieces for blocks of about `COLUMNS` parameters.
 
-    All pieces are of one width, the last one of each array filled with zeros.
+    **Returns:** the pieces, the number of the right factor of each, and the right factors. All pieces are of one width,
+    the last one of each array filled with zeros.
     """
     left, right = stack.left, stack.right
     if right is None:

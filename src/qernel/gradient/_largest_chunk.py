@@ -1,4 +1,4 @@
-"""How many walkers at once in the local energies: from the memory that the compiled program says it needs."""
+"""Number of walkers at once in the local energies, from the memory that the compiled program says it needs."""
 
 from typing import Any
 
@@ -21,9 +21,13 @@ def largest_chunk(
     *,
     budget: int | None = None,
 ) -> int:
-    """The largest `chunk` of [`local_energies`][qernel.gradient.local_energies] whose temporary arrays fit a `budget`
-    in bytes, by default [`memory_budget`][qernel.chunks.memory_budget] of the device of `positions`: see
-    [`chunk_that_fits`][qernel.chunks.chunk_that_fits].
+    """Largest `chunk` of [`local_energies`][qernel.gradient.local_energies] whose temporary arrays fit a `budget`.
+
+    **Arguments:** `budget`, in bytes, by default [`memory_budget`][qernel.chunks.memory_budget] of the device of
+    `positions`; the others as for `local_energies`.
+
+    **Returns:** the number of walkers of each Hamiltonian, as
+    [`chunk_that_fits`][qernel.chunks.chunk_that_fits] finds it: by compiling for one and for two.
 
     **Raises:** `ValueError` for a budget that is not positive.
     """

@@ -14,7 +14,7 @@ from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 
 
 class LocalEnergy(eqx.Module):
-    r"""The terms of $E_\mathrm{loc} = (\hat H\psi)/\psi$ of one or many configurations, in effective Hartree.
+    r"""Terms of $E_\mathrm{loc} = (\hat H\psi)/\psi$ of one or many configurations, in effective Hartree.
 
     `kinetic` is $-\frac{1}{2m}(\nabla^2\log\psi + \nabla\log\psi\cdot\nabla\log\psi)$, complex where ψ is;
     `kinetic_from_gradient` is $\frac{1}{2m}|\nabla\log\psi|^2$, whose mean is the same (integration by parts) if ψ
@@ -42,10 +42,10 @@ def local_energy(
     parameters: Any,
     laplacian: AbstractLaplacian | None = None,
 ) -> LocalEnergy:
-    """Local energy of one configuration, term by term, in effective Hartree.
+    r"""Local energy of one configuration, term by term, in effective Hartree.
 
-    **Arguments:** `r`, positions; `parameters`, the parameter pytree of one Hamiltonian; `laplacian`, how to
-    differentiate ([`ForwardLaplacian`][qernel.laplacian.ForwardLaplacian] by default).
+    **Arguments:** `r`, positions in effective Bohr radii; `parameters`, the parameter pytree of one Hamiltonian;
+    `laplacian`, how to differentiate ([`ForwardLaplacian`][qernel.laplacian.ForwardLaplacian] by default).
     """
     laplacian = ForwardLaplacian() if laplacian is None else laplacian
     derivatives = laplacian(AtParameters(ansatz, parameters), r)
@@ -71,10 +71,14 @@ def local_energies(
     laplacian: AbstractLaplacian | None = None,
     chunk: int | None = None,
 ) -> LocalEnergy:
-    """Local energies of all walkers of all Hamiltonians.
+    """Local energies of all walkers of all Hamiltonians, term by term, in effective Hartree.
 
-    `chunk` walkers of each Hamiltonian are done at once (all of them by default), which bounds the memory of the
-    Jacobians. The numbers do not depend on it.
+    **Arguments:** `positions`, in effective Bohr radii; `parameters`, the parameter pytree with a leading axis of
+    Hamiltonians; `laplacian`, how to differentiate
+    ([`ForwardLaplacian`][qernel.laplacian.ForwardLaplacian] by default); `chunk`, the number of walkers of each
+    Hamiltonian that are done at once (all by default), which bounds the memory of the Jacobians and changes no number.
+
+    **Returns:** a [`LocalEnergy`][qernel.gradient.LocalEnergy] whose arrays are `(hamiltonians, walkers)`.
     """
 
     def one(parameters, r):

@@ -21,9 +21,12 @@ from ._gram import centred_gram
 class Gram(eqx.Module):
     r"""Gram matrix of the centred scores, rows in the order (part, Hamiltonian, walker).
 
-    `valid` are the walkers whose scores are all finite and that were asked for; the rows of the others are zero.
-    `forward` and `transpose` are the two linear maps of O before centring, as of
-    [`products`][qernel.gradient.LogDerivatives.products].
+    **Fields:**
+
+    - `matrix`: $\bar O\bar O^T$.
+    - `valid`: the walkers whose scores are all finite and that were asked for; the rows of the others are zero.
+    - `forward`, `transpose`: the two linear maps of O before centring, like those of
+      [`products`][qernel.gradient.LogDerivatives.products].
     """
 
     matrix: Float[Array, "rows rows"]
@@ -40,9 +43,14 @@ class LogDerivatives(eqx.Module):
     [`gradient`][qernel.gradient.LogDerivatives.gradient], the product with residuals, for any first-order
     optimiser. [`scores`][qernel.gradient.LogDerivatives.scores] is the matrix itself.
 
-    `trained` and `static` are the two parts of the ansatz (`equinox.partition` by
-    [`trainable`][qernel.layers.trainable]). `chunk` walkers of each Hamiltonian are differentiated at once (all of
-    them by default), which bounds the memory of the network's activations.
+    **Arguments:**
+
+    - `trained`, `static`: the two parts of the ansatz (`equinox.partition` by
+      [`trainable`][qernel.layers.trainable]).
+    - `positions`: of the walkers, in effective Bohr radii.
+    - `parameters`: the parameter pytree with a leading axis of Hamiltonians.
+    - `chunk`: number of walkers of each Hamiltonian that are differentiated at once (all by default), which bounds the
+      memory of the network's activations.
     """
 
     trained: PyTree
@@ -57,11 +65,11 @@ class LogDerivatives(eqx.Module):
         return jnp.stack([value.log_magnitude] if value.real else [value.log_magnitude, value.phase])
 
     def _map(self, function, *arrays):
-        """`function(parameters, *one walker's)` of all walkers of all Hamiltonians, in chunks."""
+        """Apply `function(parameters, *one walker's)` to all walkers of all Hamiltonians, in chunks."""
         return map_walkers(function, self.parameters, arrays, self.positions.shape[1], self.chunk)
 
     def _map_outputs(self, trained, positions):
-        """The outputs of all walkers. If they come in chunks, their derivatives work them out again, chunk by chunk:
+        """Outputs of all walkers. If they come in chunks, their derivatives work them out again, chunk by chunk:
         otherwise the activations of all walkers would be kept for them."""
 
         def one(parameters, r):
@@ -87,6 +95,7 @@ class LogDerivatives(eqx.Module):
         Summed over blocks of parameters, each made from its factors; only scores that are no sum of a few outer
         products (of large systems, or of unusual layers) are held whole.
         """
+        # Parameters that fill fewer than four blocks of the matrix are not worth a loop of their own.
         scores = alike(
             self._map(partial(factorised(self._scores), self.trained), self.positions), few=4 * _gram.COLUMNS
         )
@@ -95,7 +104,7 @@ class LogDerivatives(eqx.Module):
         return Gram(centred_gram(scores, valid), valid, *factored_products(scores, self.trained))
 
     def finite(self, mask: Bool[Array, "hamiltonians walkers"]) -> Bool[Array, "hamiltonians walkers"]:
-        """The walkers of `mask` whose scores, and their squares, are all finite; no score is kept."""
+        """Mask of the walkers of `mask` whose scores, and their squares, are all finite; no score is kept."""
         factors = factorised(self._scores)
 
         def one(parameters, r):
@@ -104,8 +113,10 @@ class LogDerivatives(eqx.Module):
         return mask & self._map(one, self.positions)
 
     def outer_products(self, stride: int = 1) -> list[OuterProducts]:
-        """Scores of every `stride`-th walker as sums of outer products, one for each trained array, in the order of
-        `jax.tree.leaves`: what a Kronecker-factored metric is made of. Held whole for these walkers."""
+        """Scores of every `stride`-th walker as sums of outer products, for a Kronecker-factored metric.
+
+        **Returns:** one entry for each trained array, in the order of `jax.tree.leaves`, held whole for these walkers.
+        """
         outer = outer_products(self._scores)
         positions = self.positions[:, ::stride]
         chunk = None if self.chunk is None else min(self.chunk, positions.shape[1])
@@ -117,7 +128,7 @@ class LogDerivatives(eqx.Module):
         Callable[[PyTree], Float[Array, "hamiltonians walkers parts"]],
         Callable[[Float[Array, "hamiltonians walkers parts"]], PyTree],
     ]:
-        """The linear map O, `trained -> (hamiltonians, walkers, parts)`, and its transpose, without the matrix.
+        """Linear map O, `trained -> (hamiltonians, walkers, parts)`, and its transpose, without the matrix.
 
         Walkers that are not `valid` stand in with the positions of another one, so that no NaN of theirs spreads;
         what belongs to them must be given weight zero.

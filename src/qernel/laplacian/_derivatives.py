@@ -1,4 +1,4 @@
-"""The contract of the choices."""
+"""The contract of a method that differentiates log ψ twice."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -10,7 +10,13 @@ from qernel.ansatz import Derivatives, LogPsi
 
 
 class AbstractLaplacian(eqx.Module):
-    """How to differentiate log ψ twice: `laplacian(log_psi_of_r, r) -> Derivatives`."""
+    r"""Method to differentiate log ψ twice: `laplacian(log_psi_of_r, r) -> Derivatives`.
+
+    `r` is one configuration `(electrons, dim)` in effective Bohr radii. The
+    [`Derivatives`][qernel.ansatz.Derivatives] are $\log\psi$, $\nabla\log\psi$ `(electrons, dim)` and
+    $\sum_k\partial_k^2\log\psi$, complex where ψ is: what a kinetic energy is made of,
+    $-\frac12(\nabla^2\log\psi + \nabla\log\psi\cdot\nabla\log\psi)$.
+    """
 
     @abstractmethod
     def __call__(

@@ -14,6 +14,7 @@ from ._derivatives import AbstractLaplacian
 
 
 def _determinant_rule(args: Any, kwargs: Any, sparsity_threshold: int) -> Any:
+    """Tell folx the closed forward Laplacian of `log_sum_determinants`, in the form that folx asks for."""
     from folx.api import FwdJacobian, FwdLaplArray
 
     del kwargs, sparsity_threshold
@@ -39,13 +40,29 @@ def _determinant_rule(args: Any, kwargs: Any, sparsity_threshold: int) -> Any:
 
 
 class ForwardLaplacian(AbstractLaplacian):
-    r"""One forward sweep that carries (value, Jacobian, Laplacian) through every operation.
+    r"""Carries (value, Jacobian, Laplacian) through every operation in one forward sweep.
 
     Exact, like [`qernel.laplacian.HessianTrace`][], and several times faster. An ansatz with a method `derivatives`
     ([`DifferentiableAnsatz`][qernel.ansatz.DifferentiableAnsatz], [`Qernel`][qernel.ansatz.Qernel] among them) is asked
     for them; any other goes through [`FolxLaplacian`][qernel.laplacian.FolxLaplacian].
 
+    **Raises:** `ValueError` where [`FolxLaplacian`][qernel.laplacian.FolxLaplacian] does.
+
     **Source:** forward Laplacian, arXiv:2307.08214.
+
+    **Example:**
+
+    ```python
+    import jax.numpy as jnp
+    from qernel.ansatz import LogPsi
+    from qernel.laplacian import ForwardLaplacian
+
+    def harmonic(r):
+        return LogPsi(-jnp.sum(r**2) / 2, jnp.zeros((), r.dtype), real=True)
+
+    derivatives = ForwardLaplacian()(harmonic, jnp.array([[0.3, 0.1], [0.2, 0.4]]))
+    assert jnp.allclose(derivatives.laplacian, -4.0)
+    ```
     """
 
     def __call__(
@@ -59,9 +76,11 @@ class ForwardLaplacian(AbstractLaplacian):
 
 
 class FolxLaplacian(AbstractLaplacian):
-    r"""The general forward Laplacian of the library folx, with closed rules for determinants and plane waves.
+    r"""General forward Laplacian of the library folx, with closed rules for determinants and plane waves.
 
     Any `eqx.Module` made of ordinary JAX operations passes; `top_k` and gathers by a position-dependent index do not.
+
+    **Raises:** `ValueError` if ψ does not depend on the positions, or the weights of a sum of determinants do.
 
     **Source:** forward Laplacian, arXiv:2307.08214; implementation: folx.
     """
@@ -83,7 +102,7 @@ class FolxLaplacian(AbstractLaplacian):
             value = log_psi(flat.reshape(r.shape))
             return value.log_magnitude, value.phase
 
-        # folx itself relies on implicit promotion.
+        # folx itself relies on implicit promotion. Threshold 0: none of its sparse Jacobians, the robust setting.
         with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
             propagate = folx.forward_laplacian(pair, sparsity_threshold=0, disable_jit=True)
             magnitude, phase = propagate(r.reshape(-1))

@@ -12,7 +12,8 @@ from ._derivatives import AbstractLaplacian
 
 
 class HessianTrace(AbstractLaplacian):
-    r"""$\nabla^2\log\psi = \sum_k e_k^T \,\partial^2\log\psi\, e_k$ by forward-over-reverse differentiation.
+    r"""Trace of the Hessian, $\nabla^2\log\psi = \sum_k e_k^T \,\partial^2\log\psi\, e_k$, by forward-over-reverse
+    differentiation, one coordinate after the other.
 
     Works for any ansatz that JAX differentiates twice; costs several times the forward Laplacian.
     """
@@ -35,7 +36,8 @@ class HessianTrace(AbstractLaplacian):
         value = log_psi(r)
         gradient, laplacian = second_order(lambda x: log_psi(x).log_magnitude)
         if not value.real:
-            # Order the two chains of factorisations one after the other: see training._step.
+            # The phase waits for the modulus (`where` makes it depend on it, and changes nothing): two batched
+            # factorisations at once can deadlock XLA's CPU pool.
             r = jnp.where(jnp.isnan(laplacian), r + laplacian, r)
             phase_gradient, phase_laplacian = second_order(lambda x: log_psi(x).phase)
             gradient = jax.lax.complex(gradient, phase_gradient)

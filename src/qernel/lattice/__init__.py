@@ -1,4 +1,7 @@
-"""Bravais lattices, supercells, reciprocal vectors, wrapping and minimum images. No physics."""
+"""Bravais lattices, supercells, reciprocal vectors, wrapping and minimum images. No physics.
+
+Lengths may have any unit, reciprocal vectors have its inverse: effective Bohr radii wherever a Hamiltonian uses them.
+"""
 
 from ._bravais import bcc as bcc
 from ._bravais import cubic as cubic

@@ -26,7 +26,19 @@ class Lattice(eqx.Module):
 
     - `vectors`: the primitive vectors a_i as rows, in effective Bohr radii.
 
-    Raises `ValueError` if the vectors are not linearly independent.
+    **Raises:** `ValueError` if the vectors are not linearly independent.
+
+    **Example:**
+
+    ```python
+    import jax.numpy as jnp
+    from qernel.lattice import Lattice
+
+    cell = Lattice(((4.0, 0.0), (1.0, 3.0)))
+    assert cell.dim == 2 and cell.reciprocal.shape == (2, 2)
+    r = jnp.array([9.5, 2.0])
+    assert jnp.linalg.norm(cell.minimum_image(r)) < jnp.linalg.norm(cell.wrap(r))
+    ```
     """
 
     vectors: tuple[tuple[float, ...], ...] = eqx.field(static=True, converter=_rows)
@@ -50,7 +62,7 @@ class Lattice(eqx.Module):
 
     @property
     def volume(self) -> float:
-        """Volume (area, length) of the cell, |det a|."""
+        """Volume of the cell (area in two dimensions, length in one), |det a|, positive for a left-handed one, too."""
         return float(abs(np.linalg.det(self.matrix)))
 
     @property
@@ -60,14 +72,14 @@ class Lattice(eqx.Module):
 
     @property
     def reduced(self) -> np.ndarray:
-        """A basis of the same lattice with the shortest vectors, as rows, sorted by length."""
+        """Basis of the lattice with the shortest vectors, as rows, sorted by length."""
         return reduced_basis(self.matrix)
 
     @property
     def nearest_translations(self) -> np.ndarray:
-        """The translations, 0 first, one of which brings a point of the reduced box nearest to the origin.
+        """Translations, 0 first, one of which brings a point of the reduced box nearest to the origin.
 
-        The reduced box is r = Σ_i f_i a_i, |f_i| <= 1/2, with a_i the rows of `reduced`.
+        Shape (translations, dim). The reduced box is r = Σ_i f_i a_i, |f_i| <= 1/2, with a_i the rows of `reduced`.
         """
         return nearest_candidates(self.reduced)
 
@@ -80,7 +92,10 @@ class Lattice(eqx.Module):
         return (indices @ self.reciprocal)[1:]
 
     def translations(self, radius: float) -> np.ndarray:
-        """All lattice vectors |t| <= radius, 0 included, sorted by length, then lexicographically."""
+        """All lattice vectors |t| <= radius, 0 included, sorted by length, then lexicographically.
+
+        Shape (vectors, dim), in effective Bohr radii.
+        """
         return lattice_indices(self.matrix, radius) @ self.matrix
 
     def shortest_translation(self) -> float:
@@ -88,17 +103,21 @@ class Lattice(eqx.Module):
         return float(np.linalg.norm(self.reduced[0]))
 
     def fractional(self, r: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
-        """Coordinates f of r = Σ_i f_i a_i."""
+        """Coordinates f of positions r = Σ_i f_i a_i, without unit."""
         inverse = jnp.asarray(np.linalg.inv(self.matrix), r.dtype)
         return jnp.matmul(r, inverse, precision=Precision.HIGHEST)
 
     def wrap(self, r: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
-        """r moved by a lattice vector into the cell 0 <= f_i < 1 (up to rounding)."""
+        """Move r by a lattice vector into the cell 0 <= f_i < 1 (up to rounding)."""
         cells = jnp.floor(self.fractional(r))
         return r - jnp.matmul(cells, jnp.asarray(self.matrix, r.dtype), precision=Precision.HIGHEST)
 
     def minimum_image(self, dr: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
-        """The shortest of all dr + t, t a lattice vector; right for any cell, however skewed."""
+        """Shortest of all dr + t, t a lattice vector; right for any cell, however skewed.
+
+        It has kinks where two images are equally far: for distances in a wavefunction take
+        [`PeriodicDistance`][qernel.lattice.PeriodicDistance].
+        """
         basis = self.reduced
         inverse = jnp.asarray(np.linalg.inv(basis), dr.dtype)
         cells = jnp.round(jnp.matmul(dr, inverse, precision=Precision.HIGHEST))

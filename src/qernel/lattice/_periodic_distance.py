@@ -14,7 +14,9 @@ def _obtuse_superbase(basis: np.ndarray) -> np.ndarray:
     """Selling reduction: d+1 vectors of sum zero that span the lattice, no two at an acute angle."""
     dim = len(basis)
     superbase = np.vstack([-basis.sum(axis=0), basis])
+    # Angles that are acute by rounding alone count as right: mending one would bring another back, for ever.
     tolerance = 1e-12 * float(np.max(np.sum(basis**2, axis=1)))
+    # A plane cell needs about as many steps as its vectors are longer than they need be, one in space a few times more.
     for _ in range(1000):
         acute = [
             (i, j) for i, j in itertools.combinations(range(dim + 1), 2) if superbase[i] @ superbase[j] > tolerance
@@ -35,13 +37,31 @@ class PeriodicDistance(eqx.Module):
 
     With an obtuse superbase $v_0 + \dots + v_d = 0$ of the lattice (Selling reduction) any vector obeys
     $|r|^2 = \sum_{i<j} -(v_i \cdot v_j)\,(\lambda_i - \lambda_j)^2$, and every $\lambda_i - \lambda_j$ is an integer
-    on the lattice, so that
+    on the lattice, so that the squared distance
 
     $$ d^2(r) = \sum_{i<j} \frac{-v_i \cdot v_j}{2\pi^2}\,\bigl[1 - \cos 2\pi(\lambda_i - \lambda_j)\bigr] \ge 0 $$
 
     vanishes on lattice vectors only. It keeps the full symmetry of square, triangular and cubic cells.
 
+    **Arguments:**
+
+    - `lattice`: the cell.
+
+    **Shapes:** `(..., dim) -> (...)`, in the square of the lattice's unit of length.
+
+    **Raises:** `ValueError` for a cell so skewed that its reduction does not end.
+
     **Source:** E. Selling, J. reine angew. Math. 77, 143 (1874), for the reduction.
+
+    **Example:**
+
+    ```python
+    import jax.numpy as jnp
+    from qernel.lattice import PeriodicDistance, triangular
+
+    squared = PeriodicDistance(triangular(10.0))(jnp.array([[0.01, 0.0], [10.01, 0.0]]))
+    assert jnp.allclose(squared, 0.01**2, rtol=1e-3)
+    ```
     """
 
     waves: tuple[tuple[float, ...], ...] = eqx.field(static=True)
@@ -55,6 +75,7 @@ class PeriodicDistance(eqx.Module):
         waves, weights = [], []
         for i, j in itertools.combinations(range(dim + 1), 2):
             weight = -float(superbase[i] @ superbase[j]) / (2 * np.pi**2)
+            # A right angle leaves a weight of rounding: its wave would cost a sine for nothing.
             if weight > 1e-13 * float(np.max(np.sum(superbase**2, axis=1))):
                 waves.append(tuple(map(float, gradients[i] - gradients[j])))
                 weights.append(weight)

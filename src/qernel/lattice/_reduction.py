@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+# Relative: far above the rounding of float64 in a few products, far below any difference of lengths that a cell means.
 _TOLERANCE = 1e-9
 
 
@@ -53,7 +54,8 @@ def nearest_candidates(basis: np.ndarray) -> np.ndarray:
 
 def length_order(vectors: np.ndarray, scale: float) -> np.ndarray:
     """Permutation that sorts vectors by length, then lexicographically, in units of `scale`."""
-    # Rounding makes symmetry-equal lengths and components tie exactly, so the order is reproducible.
+    # Rounding makes symmetry-equal lengths and components tie exactly, so the order is reproducible: seven digits are
+    # far coarser than the errors of float64 and still tell different shells of a cell apart.
     keys = np.round(vectors / scale, 7) + 0.0
     lengths = np.round(np.linalg.norm(vectors, axis=1) / scale, 7)
     return np.lexsort((*keys.T[::-1], lengths))

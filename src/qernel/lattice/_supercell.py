@@ -7,6 +7,8 @@ import numpy as np
 from ._lattice import Lattice
 from ._reduction import length_order, reduced_basis
 
+# Of a whole number of turns or of primitive vectors: a cell written with seven digits passes, one that does not close
+# does not.
 _TOLERANCE = 1e-6
 
 
@@ -27,7 +29,7 @@ class Supercell(eqx.Module):
     - `primitive`: the lattice of primitive vectors a_j.
     - `index`: square matrix of integers, one row for each supercell vector.
 
-    Raises `ValueError` if the matrix is singular, not square, not whole or of another dimension.
+    **Raises:** `ValueError` if the matrix is singular, not square, not whole or of another dimension.
     """
 
     primitive: Lattice
@@ -44,7 +46,7 @@ class Supercell(eqx.Module):
 
     @property
     def lattice(self) -> Lattice:
-        """The lattice of the supercell vectors."""
+        """Lattice of the supercell vectors A_i."""
         return Lattice(np.array(self.index, dtype=np.float64) @ self.primitive.matrix)
 
     @property
@@ -62,14 +64,17 @@ class Supercell(eqx.Module):
         return bool(np.all(np.abs(turns - np.round(turns)) < _TOLERANCE))
 
     def primitive_translations(self) -> np.ndarray:
-        """The primitive translations inside the supercell, shape (cells, dim)."""
+        """Primitive translations inside the supercell, 0 first.
+
+        Shape (cells, dim), in effective Bohr radii.
+        """
         return _inner_points(np.array(self.index)) @ self.primitive.matrix
 
     def momenta(self) -> np.ndarray:
-        """The momenta of the supercell's Bloch waves in the primitive cell's first Brillouin zone.
+        """Momenta of the supercell's Bloch waves in the primitive cell's first Brillouin zone.
 
-        Shape (cells, dim), sorted by length, then lexicographically. On the zone boundary one of the
-        equivalent momenta is returned.
+        Shape (cells, dim), in inverse effective Bohr radii, sorted by length, then lexicographically. On the zone
+        boundary one of the equivalent momenta is returned.
         """
         # In the supercell's reciprocal basis the primitive reciprocal vectors have the coefficients index^T.
         inner = _inner_points(np.array(self.index).T) @ self.lattice.reciprocal
@@ -81,9 +86,13 @@ class Supercell(eqx.Module):
         return folded[length_order(folded, scale)]
 
     def twisted_momenta(self, twist: Sequence[float] | np.ndarray) -> np.ndarray:
-        """`momenta` shifted by a twist: those of Bloch waves with ψ(r + A_i) = exp(iθ_i) ψ(r).
+        """Momenta of Bloch waves with twisted boundary conditions ψ(r + A_i) = exp(iθ_i) ψ(r).
 
-        `twist` holds the angles θ_i in radians. The shifted momenta are not folded back.
+        They are `momenta` plus Σ_i θ_i B_i / 2π, and are not folded back.
+
+        **Arguments:** `twist`, the angles θ_i in radians.
+
+        **Raises:** `ValueError` for another number of angles than dimensions.
         """
         angles = np.asarray(twist, dtype=np.float64)
         if angles.shape != (self.primitive.dim,):
@@ -105,11 +114,23 @@ def _inner_points(index: np.ndarray) -> np.ndarray:
 
 
 def supercell(primitive: Lattice, size: int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray) -> Supercell:
-    """A supercell of n x n (x n) cells, of n_1 x n_2 (x n_3) cells, or with a matrix of integers.
+    """Supercell of n x n (x n) cells, of n_1 x n_2 (x n_3) cells, or with a matrix of integers.
 
-    supercell(triangular(a), 3)                        # 3x3
-    supercell(triangular(a), (3, 6))                   # 3x6
-    supercell(triangular(a), ((1, 1), (-1, 2)))        # √3 x √3
+    **Arguments:** `primitive`, the lattice of the cells; `size`, n, or (n_1, n_2, ...), or the rows of integers of the
+    supercell vectors.
+
+    **Raises:** `ValueError` if the matrix is singular, not square, not whole or of another dimension.
+
+    **Example:**
+
+    ```python
+    from qernel.lattice import supercell, triangular
+
+    lattice = triangular(10.6)
+    assert supercell(lattice, 3).cells == 9
+    assert supercell(lattice, (3, 6)).cells == 18
+    assert supercell(lattice, ((1, 1), (-1, 2))).cells == 3  # √3 x √3
+    ```
     """
     array = np.asarray(size)
     if array.ndim == 0:
@@ -128,7 +149,10 @@ def is_commensurate(supercell_lattice: Lattice, primitive_lattice: Lattice) -> b
 
 
 def check_commensurate(supercell_lattice: Lattice, primitive_lattice: Lattice) -> None:
-    """Raises `ValueError` unless the supercell consists of whole primitive cells."""
+    """Refuse a supercell that does not consist of whole primitive cells.
+
+    **Raises:** `ValueError` that gives the supercell vectors in primitive ones.
+    """
     if supercell_lattice.dim != primitive_lattice.dim:
         raise ValueError(
             f"the supercell has {supercell_lattice.dim} dimensions, the primitive lattice {primitive_lattice.dim}"

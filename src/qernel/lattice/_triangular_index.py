@@ -2,14 +2,24 @@ import math
 
 
 def triangular_index(cells: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    r"""The supercell of `cells` primitive cells that keeps the symmetry of a triangular lattice,
+    r"""Supercell of `cells` primitive cells that keeps the symmetry of a triangular lattice,
 
     $$ A_1 = m\,a_1 + k\,a_2, \qquad A_2 = -k\,a_1 + (m + k)\,a_2, \qquad m^2 + mk + k^2 = \texttt{cells}, $$
 
-    $A_2$ being $A_1$ turned by 60°. Of several such cells the one with the smallest $k$. A plane wave of the zone
+    $A_2$ being $A_1$ turned by 60°. If there are several, that with the smallest $k$ is taken. A plane wave of the zone
     corner K is periodic in it if and only if 3 divides `cells`.
 
-    Raises `ValueError` if there is none; the message names the nearest numbers that have one.
+    **Returns:** the rows (m, k) and (-k, m + k), for [`supercell`][qernel.lattice.supercell].
+
+    **Raises:** `ValueError` if there is none; the message names the nearest numbers that have one.
+
+    **Example:**
+
+    ```python
+    from qernel.lattice import supercell, triangular, triangular_index
+
+    assert supercell(triangular(10.6), triangular_index(7)).cells == 7
+    ```
     """
     found = _indices(cells)
     if not found:

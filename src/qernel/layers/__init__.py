@@ -1,7 +1,8 @@
 """Neural-network layers, with no physics in them.
 
 Every layer takes one example, `(electrons, features)`; batching is `jax.vmap` outside. Layers compute at the
-dtype of their input, state the precision of their matrix products, and pass through a forward Laplacian.
+dtype of their input, state the precision of their matrix products, and pass through a forward Laplacian. Features have
+no unit; only [`PeriodicEmbedding`][qernel.layers.PeriodicEmbedding] sees positions.
 """
 
 from ._attention import GroupedQueryAttention as GroupedQueryAttention

@@ -24,9 +24,15 @@ class GroupedQueryAttention(eqx.Module):
 
     `key_value_heads == query_heads` is multi-head attention, `key_value_heads == 1` multi-query attention.
     Without a bias the layer commutes with permutations of the electrons; with a bias, if the bias is permuted
-    along. `pair_bias` is any smooth function of pairs (of distances, say): it is added to the logits.
+    along. `pair_bias` $b$ is any smooth function of pairs (of distances, say): it is added to the logits.
 
-    `scale` multiplies the initial output weights.
+    **Arguments:**
+
+    - `features`: width of the input and of the output.
+    - `query_heads`, `key_value_heads`: H and K.
+    - `head_size`: D, the width of one head.
+    - `scale`: factor of the initial output weights; 0 makes a residual branch start as zero.
+    - `key`, `dtype`, `precision`: see [`Linear`][qernel.layers.Linear].
 
     **Shapes:** `x (electrons, features)`, `pair_bias (query_heads, electrons, electrons)` or None ->
     `(electrons, features)`.
@@ -36,6 +42,18 @@ class GroupedQueryAttention(eqx.Module):
 
     **Source:** grouped-query attention arXiv:2305.13245, multi-query attention arXiv:1911.02150, for
     wavefunctions arXiv:2604.26018.
+
+    **Example:**
+
+    ```python
+    import jax
+    from qernel.layers import GroupedQueryAttention
+
+    key, key_x = jax.random.split(jax.random.key(0))
+    layer = GroupedQueryAttention(16, query_heads=4, key_value_heads=2, head_size=8, key=key)
+    x = jax.random.normal(key_x, (6, 16), "float32")
+    assert layer(x).shape == (6, 16)
+    ```
     """
 
     weight_in: Float[Array, "features projected"]
@@ -123,13 +141,13 @@ class GroupedQueryAttention(eqx.Module):
             return jnp.einsum(f"{order[:3]}d,kgdf->if", mixed, weight_out, precision=products)
 
     def propagate(self, x: Jet, pair_bias: PairJet | None = None) -> Jet:
-        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        """Apply the layer to a [`Jet`][qernel.propagation.Jet], features with their first and second derivatives."""
         check_width("GroupedQueryAttention", "features", x.value, self.features)
         n, kv, size = x.value.shape[0], self.key_value_heads, self.head_size
         projected = linear(x, self.weight_in, precision=self.precision)
 
         def heads(start, count):
-            """Some of the projections as (key/value heads, the electrons of each query head, ..., size)."""
+            """Take some of the projections, as (key/value heads, the electrons of each query head, ..., size)."""
 
             def split(part):
                 part = part[..., start * size : (start + count) * size]
@@ -139,6 +157,7 @@ class GroupedQueryAttention(eqx.Module):
 
             return split(projected.value), split(projected.jacobian), split(projected.laplacian)
 
+        # keys are divided and not logits, which are more: electrons squared
         queries, keys = heads(0, self.query_heads), heads(self.query_heads, kv)
         keys = jax.tree.map(lambda part: part / math.sqrt(size), keys)
         method = attend_own if x.own else attend

@@ -13,7 +13,7 @@ Rows = tuple[Float[Array, "kv _ size"], Float[Array, "kv _ _ size"], Float[Array
 
 
 def attend(queries: Rows, keys: Rows, values: Rows, bias: PairJet | None, precision: str) -> Rows:
-    r"""$o_i = \sum_j p_{ij} v_j$ with $p = \mathrm{softmax}_j(q_i\cdot k_j + b_{ij})$ and all derivatives:
+    r"""Attend, $o_i = \sum_j p_{ij} v_j$ with $p = \mathrm{softmax}_j(q_i\cdot k_j + b_{ij})$ and all derivatives:
 
     $$ \partial_k o_i = \sum_j \partial_k p_{ij}\,v_j + p_{ij}\,\partial_k v_j, \qquad
        \nabla^2 o_i = \sum_j \nabla^2 p_{ij}\,v_j + p_{ij}\nabla^2 v_j + 2\sum_k \partial_k p_{ij}\,\partial_k v_j . $$
@@ -49,10 +49,10 @@ def attend(queries: Rows, keys: Rows, values: Rows, bias: PairJet | None, precis
 
 
 def attend_own(queries: Rows, keys: Rows, values: Rows, bias: PairJet | None, precision: str) -> Rows:
-    r"""The same where row i of every input depends on electron i alone, so that `coordinates` are its own.
+    r"""Attend where row i of every input depends on electron i alone, so that `coordinates` are its own.
 
-    A logit then moves with two electrons only. With $B_{ij} = \partial_j\ell_{ij}$, $R_{im} = p_{im}B_{im}$ and
-    $A_{ij} = \partial_i\ell_{ij} - \langle\partial_i\ell_{ij}\rangle_p$, in each direction,
+    The result depends on all electrons, but a logit on two of them only. With $B_{ij} = \partial_j\ell_{ij}$,
+    $R_{im} = p_{im}B_{im}$ and $A_{ij} = \partial_i\ell_{ij} - \langle\partial_i\ell_{ij}\rangle_p$, in each direction,
 
     $$ \partial_m \log p_{ij} = \delta_{mi} A_{ij} + \delta_{mj} B_{ij} - R_{im} , $$
 
@@ -64,7 +64,7 @@ def attend_own(queries: Rows, keys: Rows, values: Rows, bias: PairJet | None, pr
     n = k.shape[1]
     group = rows // n
     turned = lambda part: jnp.swapaxes(part, 1, 2)
-    # 1, rows, 1, electrons: is the row that of the electron?
+    # (1, rows, 1, electrons): one where the row is that of the electron, zero elsewhere
     same = jnp.tile(jnp.eye(n, dtype=q.dtype), (group, 1))[None, :, None, :]
 
     logits = mm(q, turned(k))
@@ -81,7 +81,7 @@ def attend_own(queries: Rows, keys: Rows, values: Rows, bias: PairJet | None, pr
     weights = p[:, :, None]
     left = left - jnp.sum(weights * left, axis=-1, keepdims=True)
     moved = weights * right
-    # heads, rows, dim, 1: the same of the row's own electron
+    # (heads, rows, dim, 1): R_ii
     mine = jnp.sum(same * moved, axis=-1, keepdims=True)
     # The sum over coordinates of the squared derivative of log p, collected by the electron that moves.
     square = left**2 + right**2 + 2 * same * left * right - 2 * left * mine - 2 * right * moved
@@ -90,9 +90,9 @@ def attend_own(queries: Rows, keys: Rows, values: Rows, bias: PairJet | None, pr
     p2 = p * (curvature - jnp.sum(p * curvature, axis=-1, keepdims=True))
 
     o = mm(p, v)
-    # heads, rows, dim, size: what the row's own electron moves by its query
+    # (heads, rows, dim, size): how the output changes as the row's own electron moves its query
     query = mm((weights * left).reshape(heads, rows * dim, n), v).reshape(heads, rows, dim, size)
-    # heads, group, rows, electrons, dim, size
+    # (heads, group, rows, electrons, dim, size), electrons those that move
     split = lambda part: part.reshape(heads, group, n, *part.shape[2:])
     by_key = jnp.swapaxes(split(moved), 3, 4)[..., None] * (v[:, None, None, :, None] - split(o)[:, :, :, None, None])
     by_value = split(p)[..., None, None] * v1[:, None, None]

@@ -12,14 +12,28 @@ class PeriodicEmbedding(eqx.Module):
     r"""Plane-wave features of each position, $[\cos(G_1\cdot r), \ldots, \cos(G_n\cdot r), \sin(G_1\cdot r),
     \ldots, \sin(G_n\cdot r)]$.
 
-    Periodic under every translation $T$ with $G_j \cdot T \in 2\pi\mathbb Z$, and smooth. The vectors are
-    rows, in the inverse of the length unit of `r`; they are constants, not parameters. Give one of each pair
-    $\pm G$: the other adds nothing.
+    Periodic under every translation $T$ with $G_j \cdot T \in 2\pi\mathbb Z$, and smooth.
+
+    **Arguments:**
+
+    - `reciprocal_vectors`: the vectors $G_j$ as rows, in the inverse of the length unit of the positions; constants,
+      not parameters. Give one of each pair $\pm G$ ([`shells`][qernel.lattice.shells] does): the other adds nothing.
 
     **Shapes:** `(..., dim) -> (..., 2 n)`; `features` is `2 n`.
 
     **Raises:** `ValueError` if there is no vector, the vectors are not a finite `(n, dim)` array, or the
     positions have another dimension.
+
+    **Example:**
+
+    ```python
+    import jax.numpy as jnp
+    from qernel.lattice import shells, triangular
+    from qernel.layers import PeriodicEmbedding
+
+    embedding = PeriodicEmbedding(shells(triangular(1.0), 1))
+    assert embedding(jnp.zeros((6, 2))).shape == (6, embedding.features) == (6, 6)
+    ```
     """
 
     reciprocal_vectors: tuple[tuple[float, ...], ...] = eqx.field(static=True)
@@ -35,10 +49,12 @@ class PeriodicEmbedding(eqx.Module):
 
     @property
     def dim(self) -> int:
+        """Number of coordinates of a position."""
         return len(self.reciprocal_vectors[0])
 
     @property
     def features(self) -> int:
+        """Number of features of a position, two for each vector."""
         return 2 * len(self.reciprocal_vectors)
 
     def __call__(self, r: Float[Array, "*electrons dim"]) -> Float[Array, "*electrons features"]:

@@ -29,8 +29,18 @@ class MixtureOfExperts(eqx.Module):
     the forward pass, the Jacobian and the Laplacian: the cost does not depend on how many others there are.
     Otherwise experts that are switched off are multiplied by zero.
 
-    `router` defaults to `ElectronRouter`, `gate` to `Softmax`. The initial output weights make the output
-    for equal gates as large as that of one expert; `scale` multiplies them.
+    **Arguments:**
+
+    - `features`: width of the input and of the output.
+    - `hidden`: width of one expert.
+    - `experts`: their number $E$.
+    - `router`: an [`AbstractRouter`][qernel.layers.AbstractRouter], by default
+      [`ElectronRouter`][qernel.layers.ElectronRouter].
+    - `gate`: an [`AbstractGate`][qernel.layers.AbstractGate], by default [`Softmax`][qernel.layers.Softmax].
+    - `activation`: σ, twice differentiable; one function object for the whole program.
+    - `scale`: factor of the initial output weights, which make the output for equal gates as large as that of one
+      expert; 0 makes a residual branch start as zero.
+    - `key`, `dtype`, `precision`: see [`Linear`][qernel.layers.Linear].
 
     **Shapes:** `x (electrons, features)`, `condition (condition_size,)` or None -> `(electrons, features)`.
 
@@ -38,6 +48,19 @@ class MixtureOfExperts(eqx.Module):
     or the router needs a condition and none is given.
 
     **Source:** arXiv:2604.26018 (for wavefunctions), arXiv:2101.03961, arXiv:2412.14711.
+
+    **Example:**
+
+    ```python
+    import jax
+    from qernel.layers import ConditionRouter, MixtureOfExperts, Spline
+
+    key_mixture, key_router, key_x = jax.random.split(jax.random.key(0), 3)
+    router = ConditionRouter(4, experts=8, key=key_router)
+    layer = MixtureOfExperts(16, 32, 8, router=router, gate=Spline(k=3), key=key_mixture)
+    x = jax.random.normal(key_x, (6, 16), "float32")
+    assert layer(x, x[0, :4]).shape == (6, 16)
+    ```
     """
 
     router: AbstractRouter
@@ -75,6 +98,7 @@ class MixtureOfExperts(eqx.Module):
         if router.experts != experts:
             raise ValueError(f"{owner}: the router scores {router.experts} experts, the mixture has {experts}.")
         width = experts * hidden
+        # equal gates average E independent outputs, which divides their variance by E
         deviation_out = scale * math.sqrt(experts / hidden)
         self.router = router
         self.gate = Softmax() if gate is None else gate
@@ -91,7 +115,7 @@ class MixtureOfExperts(eqx.Module):
     def gates(
         self, x: Float[Array, "electrons features"], condition: Float[Array, " condition"] | None = None
     ) -> Float[Array, "electrons experts"]:
-        """The weight of each expert for each electron, for statistics and the balancing loss."""
+        """Weight of each expert for each electron, for [`load_balance`][qernel.layers.load_balance] and the loss."""
         gates = self._gates(x, condition).astype(x.dtype)
         return jnp.broadcast_to(gates, (x.shape[0], self.experts))
 
@@ -114,7 +138,7 @@ class MixtureOfExperts(eqx.Module):
             return jnp.matmul(hidden, weight_out, precision=product_precision(self.precision)) + shift
 
     def propagate(self, x: Jet, condition: Float[Array, " condition"] | None = None) -> Jet:
-        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        """Apply the layer to a [`Jet`][qernel.propagation.Jet], features with their first and second derivatives."""
         check_width("MixtureOfExperts", "features", x.value, self.features)
         logits = propagate(self.router, x, condition)
         if not isinstance(logits, Jet):
@@ -131,7 +155,7 @@ class MixtureOfExperts(eqx.Module):
         return add(mixed, linear(gates, self.bias_out, precision=self.precision))
 
     def _in_use(self, gates):
-        """Gates and weights of the experts in use, where they are known before the electrons are."""
+        """Select the gates and weights of the experts in use, if these are the same for all electrons."""
         whole = gates, self.weight_in, self.bias_in, self.weight_out, self.bias_out
         if gates.ndim > 1 or not isinstance(self.gate, SparseGate) or self.gate.in_use >= self.experts:
             return whole
@@ -139,6 +163,7 @@ class MixtureOfExperts(eqx.Module):
 
         def of_experts(weights, axis):
             split = weights.reshape(*weights.shape[:axis], self.experts, -1, *weights.shape[axis + 1 :])
+            # every index is in range: the default mode would test each and fill with NaN
             taken = jnp.take(split, index, axis=axis, mode="clip")
             return taken.reshape(*weights.shape[:axis], -1, *weights.shape[axis + 1 :])
 

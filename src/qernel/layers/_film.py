@@ -20,6 +20,12 @@ class FiLM(eqx.Module):
     depend on the condition alone: with the condition outside the `vmap` over walkers they are computed once
     per Hamiltonian, and cost nothing in a Laplacian.
 
+    **Arguments:**
+
+    - `condition_size`: width of the condition $c$.
+    - `features`: width of the input and of the output.
+    - `key`, `dtype`, `precision`: see [`Linear`][qernel.layers.Linear].
+
     **Shapes:** `x (..., features)`, `condition (condition_size,)` -> `(..., features)`.
 
     **Raises:** `ValueError` for sizes that are not positive integers or inputs of another width.
@@ -54,7 +60,7 @@ class FiLM(eqx.Module):
     def modulation(
         self, condition: Float[Array, " condition"]
     ) -> tuple[Float[Array, " features"], Float[Array, " features"]]:
-        r"""The scale $1 + \gamma(c)$ and the shift $\beta(c)$."""
+        r"""Scale $1 + \gamma(c)$ and shift $\beta(c)$ of each feature."""
         check_width("FiLM", "a condition", condition, self.condition_size)
         weight = self.weight.astype(condition.dtype)
         both = jnp.matmul(condition, weight, precision=product_precision(self.precision))
@@ -70,6 +76,6 @@ class FiLM(eqx.Module):
             return x * along_last(scale, x) + along_last(shift, x)
 
     def propagate(self, x: Jet, condition: Float[Array, " condition"]) -> Jet:
-        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        """Apply the layer to a [`Jet`][qernel.propagation.Jet], features with their first and second derivatives."""
         check_width("FiLM", "features", x.value, self.features)
         return scale_and_shift(x, *self.modulation(condition))

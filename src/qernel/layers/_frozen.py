@@ -8,7 +8,7 @@ from jaxtyping import PyTree
 class Frozen(eqx.Module):
     """A module whose arrays are constants: used as it is, never trained.
 
-    `Frozen(module)(...)` calls the module; [`trainable`][qernel.layers.trainable] leaves its arrays out, so
+    `Frozen(module)(...)` calls the `module`; [`trainable`][qernel.layers.trainable] leaves its arrays out, so
     that no score, gradient or optimiser state is spent on them.
     """
 
@@ -21,9 +21,22 @@ class Frozen(eqx.Module):
 
 
 def trainable(model: PyTree) -> PyTree[bool]:
-    """True for every array of `model` that is trained: the real floating ones that are not `Frozen`.
+    """Mark the arrays of `model` that are trained: the floating ones that are not `Frozen`.
 
-    The result has the shape of `model` and is made for `equinox.partition(model, trainable(model))`.
+    **Returns:** a pytree of the structure of `model`, `True` where trained, made for `equinox.partition`.
+
+    **Example:**
+
+    ```python
+    import equinox as eqx
+    import jax
+    from qernel.layers import Frozen, Linear, trainable
+
+    key_a, key_b = jax.random.split(jax.random.key(0))
+    model = Linear(2, 3, key=key_a), Frozen(Linear(3, 3, key=key_b))
+    trained, fixed = eqx.partition(model, trainable(model))
+    assert len(jax.tree.leaves(trained)) == 2
+    ```
     """
 
     def mark(node):

@@ -23,7 +23,7 @@ class AbstractGate(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, logits: Float[Array, "*electrons experts"]) -> Float[Array, "*electrons experts"]:
-        """The weights of the experts, same shape as the logits."""
+        """Weights of the experts, an array of the shape of the logits."""
 
 
 @runtime_checkable
@@ -31,7 +31,9 @@ class SparseGate(Protocol):
     """A gate of which at most `in_use` weights are not zero: the other experts need not be worked out."""
 
     @property
-    def in_use(self) -> int: ...
+    def in_use(self) -> int:
+        """Largest number of weights that are not zero."""
+        ...
 
 
 class Softmax(AbstractGate):
@@ -45,7 +47,7 @@ class Softmax(AbstractGate):
             return jax.nn.softmax(logits, axis=-1)
 
     def propagate(self, logits: Jet) -> Jet:
-        """The gate with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        """Apply the gate to a [`Jet`][qernel.propagation.Jet], logits with their first and second derivatives."""
         return softmax(logits)
 
 
@@ -58,8 +60,10 @@ class SquaredReLU(AbstractGate):
     energy steps but misses no delta function. If every expert is off the gates are all zero
     ($\epsilon > 0$: never 0/0), and their sum is otherwise between 0 and 1.
 
-    The offset $b$ has most experts on at the start: with logits of unit variance and $b = 1$, 84 %. With
-    $b = 1$ and $\epsilon = 1/2$ the sum of four gates is then about 0.9.
+    **Arguments:**
+
+    - `offset`: $b$, which has most experts on at the start: with logits of unit variance and $b = 1$, 84 %.
+    - `epsilon`: $\epsilon$; with $b = 1$ and $\epsilon = 1/2$ the sum of four gates is at the start about 0.9.
 
     **Shapes:** `(..., experts) -> (..., experts)`.
 
@@ -81,7 +85,7 @@ class SquaredReLU(AbstractGate):
             return active / (jnp.sum(active, axis=-1, keepdims=True) + self.epsilon)
 
     def propagate(self, logits: Jet) -> Jet:
-        """The gate with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        """Apply the gate to a [`Jet`][qernel.propagation.Jet], logits with their first and second derivatives."""
         active = elementwise(lambda x: jnp.square(jnp.maximum(x + self.offset, 0)), logits)
         return multiply(active, elementwise(lambda x: 1 / (x + self.epsilon), sum_features(active)))
 
@@ -95,6 +99,10 @@ class Spline(AbstractGate):
     with the centred cardinal B-spline of order k, which has $k - 2$ continuous derivatives and vanishes for
     $|x| \ge k/2$. Weights come and go one after the other as p moves, and with them experts, smoothly. Routed by the
     condition, as the one mixture of a Hamiltonian that changes along the family, the others cost nothing.
+
+    **Arguments:**
+
+    - `k`: order of the spline and number of experts in use. The default 3 is the lowest without kinks.
 
     **Shapes:** `(..., experts) -> (..., experts)`, sums to 1, at most `k` entries not zero.
 
@@ -112,7 +120,7 @@ class Spline(AbstractGate):
 
     @property
     def in_use(self) -> int:
-        """How many weights are not zero at most."""
+        """Largest number of weights that are not zero, `k`."""
         return self.k
 
     def __call__(self, logits: Float[Array, "*electrons experts"]) -> Float[Array, "*electrons experts"]:
@@ -141,6 +149,10 @@ class TopK(AbstractGate):
 
     Ties go to the expert that comes first.
 
+    **Arguments:**
+
+    - `k`: number of experts in use.
+
     **Shapes:** `(..., experts) -> (..., experts)`, sums to 1, `k` entries not zero.
 
     **Warns:** `UserWarning` at construction, for the reason above.
@@ -163,7 +175,7 @@ class TopK(AbstractGate):
 
     @property
     def in_use(self) -> int:
-        """How many weights are not zero at most."""
+        """Largest number of weights that are not zero, `k`."""
         return self.k
 
     def __call__(self, logits: Float[Array, "*electrons experts"]) -> Float[Array, "*electrons experts"]:

@@ -16,11 +16,18 @@ from ._start import constant, normal
 class Linear(eqx.Module):
     r"""An affine map of the last axis, $y = x W + b$.
 
-    The weight has shape `(in_size, out_size)`; it starts from a normal distribution of standard deviation
-    `scale / sqrt(in_size)` (LeCun), the bias from zero. `scale=0` starts from the zero map.
+    Like every layer here, it computes at the dtype of its input, whatever the dtype of its parameters.
 
-    As every layer here, it computes at the dtype of its input, whatever the dtype of its parameters, and
-    states the precision of its matrix products (`"highest"`: true float32 on a GPU, not TF32).
+    **Arguments:**
+
+    - `in_size`, `out_size`: the weight $W$ has shape `(in_size, out_size)`.
+    - `bias`: whether there is a $b$.
+    - `scale`: $W$ starts from a normal distribution of standard deviation `scale / sqrt(in_size)` (LeCun), $b$ from
+      zero; `scale=0` starts from the zero map.
+    - `key`: seeds the initial weights.
+    - `dtype`: of the parameters.
+    - `precision`: of the matrix products, a [`Products`][qernel.precision.Products]; `"highest"` is true float32 on a
+      GPU, not TF32.
 
     **Shapes:** `(..., in_size) -> (..., out_size)`.
 
@@ -63,6 +70,6 @@ class Linear(eqx.Module):
             return y if self.bias is None else y + along_last(self.bias, y)
 
     def propagate(self, x: Jet) -> Jet:
-        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        """Apply the layer to a [`Jet`][qernel.propagation.Jet], features with their first and second derivatives."""
         check_width("Linear", "an input", x.value, self.in_size)
         return linear(x, self.weight, self.bias, precision=self.precision)

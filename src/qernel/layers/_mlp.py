@@ -14,16 +14,19 @@ from ._linear import Linear
 class MLP(eqx.Module):
     r"""A multilayer perceptron, $y = W_L\,\sigma(\cdots\sigma(x W_1 + b_1)\cdots) + b_L$.
 
-    `sizes` lists the widths from input to output: `(2, 32, 32, 1)` has two hidden layers of 32. The
-    activation follows every layer but the last; `activate_last=True` puts it there too. It must be twice
-    differentiable for a wavefunction (tanh, silu, gelu; not relu: its kinks are missed by the local energy),
-    and one function object for the whole program: a new lambda each time compiles anew.
+    **Arguments:**
 
-    `last_scale` multiplies the initial weights of the last layer; 0 makes a residual branch start as zero.
+    - `sizes`: the widths from input to output; `(2, 32, 32, 1)` has two hidden layers of 32.
+    - `activation`: σ, after every layer but the last. It must be twice differentiable for a wavefunction (tanh, silu,
+      gelu; not relu: its kinks are missed by the local energy), and one function object for the whole program: a new
+      lambda each time compiles anew.
+    - `activate_last`: whether it follows the last layer, too.
+    - `last_scale`: factor of the initial weights of the last layer; 0 makes a residual branch start as zero.
+    - `key`, `dtype`, `precision`: see [`Linear`][qernel.layers.Linear].
 
     **Shapes:** `(..., sizes[0]) -> (..., sizes[-1])`.
 
-    **Raises:** `ValueError` for fewer than two sizes, and what `Linear` raises.
+    **Raises:** `ValueError` for fewer than two sizes, and where [`Linear`][qernel.layers.Linear] does.
     """
 
     layers: tuple[Linear, ...]
@@ -54,10 +57,12 @@ class MLP(eqx.Module):
 
     @property
     def in_size(self) -> int:
+        """Width of the input."""
         return self.layers[0].in_size
 
     @property
     def out_size(self) -> int:
+        """Width of the output."""
         return self.layers[-1].out_size
 
     def __call__(self, x: Float[Array, "*batch in_size"]) -> Float[Array, "*batch out_size"]:
@@ -68,7 +73,7 @@ class MLP(eqx.Module):
             return self.activation(x) if self.activate_last else x
 
     def propagate(self, x: Jet) -> Jet:
-        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        """Apply the layer to a [`Jet`][qernel.propagation.Jet], features with their first and second derivatives."""
         for layer in self.layers[:-1]:
             x = elementwise(self.activation, layer.propagate(x))
         x = self.layers[-1].propagate(x)

@@ -15,7 +15,14 @@ class RMSNorm(eqx.Module):
 
     $$y_f = g_f\, x_f \Big/ \sqrt{\tfrac1F \sum_{f'} x_{f'}^2 + \epsilon} ,$$
 
-    with a trainable gain $g$ that starts at one. $\epsilon > 0$ keeps it smooth at $x = 0$.
+    with a trainable gain $g$ that starts at one.
+
+    **Arguments:**
+
+    - `features`: F, the width of the input and of the output.
+    - `epsilon`: ε, which keeps the layer smooth at $x = 0$. The default is small against
+      the square of features of order one, and large against its rounding in float32.
+    - `dtype`: of the parameters.
 
     **Shapes:** `(..., features) -> (..., features)`.
 
@@ -40,7 +47,7 @@ class RMSNorm(eqx.Module):
             return _unit(x, self.epsilon) * along_last(self.gain, x)
 
     def propagate(self, x: Jet) -> Jet:
-        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        """Apply the layer to a [`Jet`][qernel.propagation.Jet], features with their first and second derivatives."""
         check_width("RMSNorm", "features", x.value, self.features)
         return scale_and_shift(_unit_jet(x, self.epsilon), self.gain, jnp.zeros_like(self.gain))
 
@@ -51,7 +58,15 @@ class LayerNorm(eqx.Module):
     $$y_f = g_f\, \frac{x_f - \bar x}{\sqrt{\tfrac1F \sum_{f'} (x_{f'} - \bar x)^2 + \epsilon}} + b_f ,
     \qquad \bar x = \tfrac1F \sum_f x_f ,$$
 
-    with trainable gain $g$ (starts at one) and bias $b$ (starts at zero). `RMSNorm` has fewer operations.
+    with trainable gain $g$ (starts at one) and bias $b$ (starts at zero). [`RMSNorm`][qernel.layers.RMSNorm] has fewer
+    operations.
+
+    **Arguments:**
+
+    - `features`: F, the width of the input and of the output.
+    - `epsilon`: ε, which keeps the layer smooth where all features are equal. The default is small against
+      the square of features of order one, and large against its rounding in float32.
+    - `dtype`: of the parameters.
 
     **Shapes:** `(..., features) -> (..., features)`.
 
@@ -79,7 +94,7 @@ class LayerNorm(eqx.Module):
             return _unit(centred, self.epsilon) * along_last(self.gain, x) + along_last(self.bias, x)
 
     def propagate(self, x: Jet) -> Jet:
-        """The layer with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        """Apply the layer to a [`Jet`][qernel.propagation.Jet], features with their first and second derivatives."""
         check_width("LayerNorm", "features", x.value, self.features)
         centred = jax.tree.map(lambda part: part - jnp.mean(part, axis=-1, keepdims=True), x)
         return scale_and_shift(_unit_jet(centred, self.epsilon), self.gain, self.bias)
@@ -96,11 +111,11 @@ def _unit(x: Float[Array, "*batch features"], epsilon: float) -> Float[Array, "*
 
 
 def _unit_jet(x: Jet, epsilon: float) -> Jet:
-    r"""$u = s x$ with $s = (m + \epsilon)^{-1/2}$ and the mean square m of each row."""
+    r"""Normalise each row of a jet: $u = s x$ with $s = (m + \epsilon)^{-1/2}$ and its mean square m."""
     size = x.value.shape[-1]
     row = lambda part: jnp.sum(part, axis=-1, keepdims=True) / size
     s = jax.lax.rsqrt(row(x.value**2) + epsilon)
-    # electrons, coordinates, 1
+    # (electrons, coordinates, 1)
     dot = lambda a, b: jnp.matmul(a, b[..., None], precision="highest") / size
     slope = -(s**3)[:, None] * dot(x.jacobian, x.value)
     curvature = -(s**3) * row(jnp.sum(x.jacobian**2, axis=1) + x.value * x.laplacian)

@@ -20,6 +20,8 @@ class AbstractRouter(eqx.Module):
 
     The routers here all take `features`, `condition_size`, `experts`, `key` and `dtype` as keywords, needed
     or not, so that a wavefunction can build any of them alike.
+
+    `experts` is the number of experts that are scored.
     """
 
     experts: eqx.AbstractVar[int]
@@ -28,13 +30,23 @@ class AbstractRouter(eqx.Module):
     def __call__(
         self, x: Float[Array, "electrons features"], condition: Float[Array, " condition"] | None
     ) -> Float[Array, "*electrons experts"]:
-        """The logits of the experts, higher for an expert that should contribute more."""
+        """Logits of the experts, higher for an expert that should contribute more."""
 
 
 class ElectronRouter(AbstractRouter):
     r"""Routes each electron by its features, $\ell_i = x_i W + b$. The condition is not used.
 
+    **Arguments:**
+
+    - `features`: width of the electrons' features.
+    - `experts`: number of experts.
+    - `condition_size`: not used.
+    - `scale`: factor of the initial weights, whose logits for features of unit variance have unit variance.
+    - `key`, `dtype`, `precision`: see [`Linear`][qernel.layers.Linear].
+
     **Shapes:** `x (electrons, features)` -> `(electrons, experts)`.
+
+    **Raises:** `ValueError` where [`Linear`][qernel.layers.Linear] does.
     """
 
     linear: Linear
@@ -62,7 +74,7 @@ class ElectronRouter(AbstractRouter):
             return self.linear(x)
 
     def propagate(self, x: Jet, condition: Float[Array, " condition"] | None) -> Jet:
-        """The router with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        """Apply the router to a [`Jet`][qernel.propagation.Jet], features with their first and second derivatives."""
         return self.linear.propagate(x)
 
 
@@ -72,9 +84,17 @@ class ConditionRouter(AbstractRouter):
     Nothing depends on the electrons, so that the gates are computed once per Hamiltonian, cost nothing in a
     Laplacian, and cannot harm smoothness in the positions.
 
+    **Arguments:**
+
+    - `condition_size`: width of the condition.
+    - `experts`: number of experts.
+    - `features`: not used.
+    - `scale`: factor of the initial weights, whose logits for a condition of unit variance have unit variance.
+    - `key`, `dtype`, `precision`: see [`Linear`][qernel.layers.Linear].
+
     **Shapes:** `condition (condition_size,)` -> `(experts,)`.
 
-    **Raises:** `ValueError` if no condition is given.
+    **Raises:** `ValueError` if no condition is given, and where [`Linear`][qernel.layers.Linear] does.
     """
 
     linear: Linear
@@ -105,16 +125,24 @@ class ConditionRouter(AbstractRouter):
             return self.linear(condition)
 
     def propagate(self, x: Jet, condition: Float[Array, " condition"] | None) -> Float[Array, " experts"]:
-        """The logits: there is nothing to differentiate."""
+        """Apply the router; its logits depend on no position and have no derivatives."""
         return self(x.value, condition)
 
 
 class JointRouter(AbstractRouter):
     r"""Routes by both, $\ell_i = x_i W^x + c W^c + b$: a condition shifts the choice of every electron.
 
+    **Arguments:**
+
+    - `features`: width of the electrons' features.
+    - `condition_size`: width of the condition.
+    - `experts`: number of experts.
+    - `scale`: factor of the initial weights, whose logits for inputs of unit variance have unit variance.
+    - `key`, `dtype`, `precision`: see [`Linear`][qernel.layers.Linear].
+
     **Shapes:** `x (electrons, features)`, `condition (condition_size,)` -> `(electrons, experts)`.
 
-    **Raises:** `ValueError` if no condition is given.
+    **Raises:** `ValueError` if no condition is given, and where [`Linear`][qernel.layers.Linear] does.
     """
 
     electron: Linear
@@ -149,6 +177,6 @@ class JointRouter(AbstractRouter):
             return self.electron(x) + along_last(self.condition(condition), x)
 
     def propagate(self, x: Jet, condition: Float[Array, " condition"] | None) -> Jet:
-        """The router with derivatives: see [`Jet`][qernel.propagation.Jet]."""
+        """Apply the router to a [`Jet`][qernel.propagation.Jet], features with their first and second derivatives."""
         logits = self.electron.propagate(x)
         return eqx.tree_at(lambda jet: jet.value, logits, self(x.value, condition))

@@ -6,11 +6,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 
 def normal(key: PRNGKeyArray, shape: tuple[int, ...], deviation: float, dtype: np.dtype) -> Float[Array, "..."]:
-    """Normal numbers for initial weights, seeded by `key`.
+    """Draw normal numbers of standard `deviation` for initial weights, seeded by `key`.
 
-    Drawn by NumPy in float64 and then rounded: `jax.random` compiles a program per shape, which is most of
+    They come from NumPy in float64 and are then rounded: `jax.random` compiles a program per shape, which is most of
     the time of building a network, and float32 and float64 networks of one key agree up to rounding. Under
-    `jit`, `vmap` or `eval_shape` the same numbers come from a callback.
+    `jit`, `vmap` or `eval_shape` the numbers come from a callback.
     """
 
     def draw(seed):
@@ -24,5 +24,5 @@ def normal(key: PRNGKeyArray, shape: tuple[int, ...], deviation: float, dtype: n
 
 
 def constant(value: float, shape: tuple[int, ...], dtype: np.dtype) -> Float[Array, "..."]:
-    """An array of equal numbers, without compiling a program for its shape."""
+    """Make an array of equal numbers, without compiling a program for its shape."""
     return jnp.array(np.full(shape, value, dtype))

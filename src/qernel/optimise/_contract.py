@@ -15,10 +15,14 @@ class OuterProducts(Protocol):
     $O_{k,mn} = \mathrm{rows}_{knm}$."""
 
     @property
-    def rows(self) -> Float[Array, "hamiltonians walkers parts terms m"]: ...
+    def rows(self) -> Float[Array, "hamiltonians walkers parts terms m"]:
+        """Factors of the leading axis."""
+        ...
 
     @property
-    def columns(self) -> Float[Array, "hamiltonians walkers parts terms n"] | None: ...
+    def columns(self) -> Float[Array, "hamiltonians walkers parts terms n"] | None:
+        """Factors of all other axes, or None."""
+        ...
 
 
 Products = tuple[
@@ -29,52 +33,72 @@ Products = tuple[
 
 @runtime_checkable
 class Gram(Protocol):
-    r"""$\bar O\bar O^T$, rows in the order (part, Hamiltonian, walker), the walkers that count (the rows of others are
-    zero), and the two linear maps of O."""
+    r"""Gram matrix $\bar O\bar O^T$ of the scores of all walkers, and the two linear maps of O."""
 
     @property
-    def matrix(self) -> Float[Array, "rows rows"]: ...
+    def matrix(self) -> Float[Array, "rows rows"]:
+        """Products of the centred scores, rows in the order (part, Hamiltonian, walker)."""
+        ...
 
     @property
-    def valid(self) -> Bool[Array, "hamiltonians walkers"]: ...
+    def valid(self) -> Bool[Array, "hamiltonians walkers"]:
+        """Mask of the walkers that count; the rows of the others are zero."""
+        ...
 
     @property
-    def forward(self) -> Callable[[PyTree], Float[Array, "hamiltonians walkers parts"]]: ...
+    def forward(self) -> Callable[[PyTree], Float[Array, "hamiltonians walkers parts"]]:
+        """Linear map O before centring."""
+        ...
 
     @property
-    def transpose(self) -> Callable[[Float[Array, "hamiltonians walkers parts"]], PyTree]: ...
+    def transpose(self) -> Callable[[Float[Array, "hamiltonians walkers parts"]], PyTree]:
+        """Transpose of `forward`."""
+        ...
 
 
 @runtime_checkable
 class LogPsiDerivatives(Protocol):
-    """What an optimiser may ask of a wavefunction; [`LogDerivatives`][qernel.gradient.LogDerivatives] is one.
+    r"""Derivatives of log ψ that an optimiser may ask for, each of which it pays for only if it does.
 
-    `trained` are the trained parameters. Of the matrix O of derivatives of log ψ at every walker, centred per
-    Hamiltonian: `gram(mask)` gives $O O^T$, the walkers that count, and the two linear maps of the matrix before
-    centring, from `trained` to `(hamiltonians, walkers, parts)` and back; `products(valid)` these maps alone, by passes
-    of the network; `finite(mask)` only the walkers that count; `outer_products(stride)` the scores of every `stride`-th
-    walker, one entry for each leaf of `trained`. `gradient(residuals)` is the energy gradient.
+    They are rows of the matrix $O = \partial\log\psi/\partial\theta$, one for each walker and part (log-modulus, and
+    phase of a complex ψ); `trained` are the parameters θ. [`LogDerivatives`][qernel.gradient.LogDerivatives] has them.
     """
 
     trained: PyTree
 
-    def gram(self, mask: Bool[Array, "hamiltonians walkers"]) -> Gram: ...
+    def gram(self, mask: Bool[Array, "hamiltonians walkers"]) -> Gram:
+        r"""Gram matrix $\bar O\bar O^T$, centred per Hamiltonian over the walkers of `mask` with finite scores."""
+        ...
 
-    def finite(self, mask: Bool[Array, "hamiltonians walkers"]) -> Bool[Array, "hamiltonians walkers"]: ...
+    def finite(self, mask: Bool[Array, "hamiltonians walkers"]) -> Bool[Array, "hamiltonians walkers"]:
+        """Mask of the walkers of `mask` with finite scores."""
+        ...
 
-    def products(self, valid: Bool[Array, "hamiltonians walkers"]) -> Products: ...
+    def products(self, valid: Bool[Array, "hamiltonians walkers"]) -> Products:
+        """Linear map O, from `trained` to `(hamiltonians, walkers, parts)`, and its transpose."""
+        ...
 
-    def outer_products(self, stride: int) -> Sequence[OuterProducts]: ...
+    def outer_products(self, stride: int) -> Sequence[OuterProducts]:
+        """Scores of every `stride`-th walker, one entry for each leaf of `trained`."""
+        ...
 
-    def gradient(self, residuals: Inexact[Array, "hamiltonians walkers"]) -> PyTree: ...
+    def gradient(self, residuals: Inexact[Array, "hamiltonians walkers"]) -> PyTree:
+        r"""Energy gradient $2\,\mathrm{Re}\,\langle (E_\mathrm{loc}-\bar E)^* O\rangle$ from the centred residuals."""
+        ...
 
 
 class Update(eqx.Module):
-    r"""What an optimiser returns: new `trained` parameters, its new `state`, and facts about the step.
+    r"""Result of one step of an optimiser.
 
-    `step_norm` is $\|\delta\theta\|$, `distance` the change $\sqrt{\langle|\delta\log\psi|^2\rangle}$ of the
-    wavefunction (NaN where it is not known), `shrink` the factor applied by the trust region, `fallback` whether
-    the linear solver had to do with less than it promises (`Cholesky`: eigenvalues were used).
+    **Fields:**
+
+    - `trained`: the new parameters.
+    - `state`: the optimiser's new state.
+    - `step_norm`: $\|\delta\theta\|$.
+    - `distance`: the change $\sqrt{\langle|\delta\log\psi|^2\rangle}$ of the wavefunction, NaN where it is not known.
+    - `shrink`: the factor applied by the trust region.
+    - `fallback`: whether the linear solver had to do with less than it promises
+      ([`Cholesky`][qernel.optimise.Cholesky]: eigenvalues were used).
     """
 
     trained: PyTree
@@ -100,4 +124,8 @@ class AbstractOptimiser(eqx.Module):
         mask: Bool[Array, "hamiltonians walkers"],
         state: Any,
     ) -> Update:
-        """One step from the log-derivatives and the centred, clipped local energies."""
+        """Take one step.
+
+        **Arguments:** `derivatives` of log ψ; `residuals`, the centred, clipped local energies in effective Hartree;
+        `mask`, the walkers whose local energy is finite; `state`, from `init` or the last step.
+        """

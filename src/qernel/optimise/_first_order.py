@@ -11,8 +11,24 @@ from ._contract import AbstractOptimiser, LogPsiDerivatives, Update
 
 
 class FirstOrder(AbstractOptimiser):
-    """Feeds the energy gradient of all Hamiltonians to any optax transformation, for instance
-    `FirstOrder(optax.adam(1e-3))`. Cheap steps; stochastic reconfiguration needs far fewer."""
+    """Feeds the energy gradient of all Hamiltonians to any optax transformation.
+
+    Its steps are cheap; stochastic reconfiguration needs far fewer. The gradient is in effective Hartree: steps of
+    plain gradient descent, unlike those of Adam, depend on the unit of energy.
+
+    **Arguments:**
+
+    - `transformation`: an `optax.GradientTransformation`.
+
+    **Example:**
+
+    ```python
+    import optax
+    from qernel.optimise import FirstOrder
+
+    optimiser = FirstOrder(optax.adam(1e-3))
+    ```
+    """
 
     transformation: optax.GradientTransformation = eqx.field(static=True)
 

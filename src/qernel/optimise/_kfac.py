@@ -18,8 +18,14 @@ from ._shapes import Shapes
 
 
 class KFACState(eqx.Module):
-    """Metrics of the trained arrays and last direction (before the learning rate), of arrays of one shape stacked;
-    and the step number."""
+    """Memory of [`KFAC`][qernel.optimise.KFAC].
+
+    **Fields:**
+
+    - `metrics`: those of the trained arrays, arrays of one shape stacked.
+    - `direction`: the last one, before the learning rate, stacked likewise.
+    - `step`: number of steps taken.
+    """
 
     metrics: list[KroneckerMetric]
     direction: list[Float[Array, "..."]]
@@ -44,8 +50,11 @@ class KFAC(AbstractOptimiser):
     account of how different arrays act together. `momentum` μ averages directions; SPRING's is of another kind. Until
     step $\mu/(1-\mu)$ the average is a plain mean of all directions, and that of the metric likewise.
 
+    **Arguments:**
+
     - `learning_rate`: η in inverse effective Hartree, a number or a schedule of the step.
     - `damping`: ε, relative to the mean eigenvalue of F.
+    - `momentum`: μ.
     - `trust_region`: largest allowed $\eta\,\|O\delta\|$, the root-mean-square change of log ψ in one step at the
       walkers of the `sample`; s shrinks the step.
     - `balance`: weights $1/\sigma_h$ of the Hamiltonians, as for stochastic reconfiguration.
@@ -56,6 +65,14 @@ class KFAC(AbstractOptimiser):
     **Raises:** `ValueError` for numbers out of range.
 
     **Source:** arXiv:1503.05671; eigenvalues arXiv:1806.03884; for wavefunctions arXiv:1909.02487.
+
+    **Example:**
+
+    ```python
+    from qernel.optimise import KFAC
+
+    optimiser = KFAC(learning_rate=lambda step: 0.3 / (1 + step / 1000), trust_region=0.1)
+    ```
     """
 
     learning_rate: float | Callable = eqx.field(static=True, default=0.3)
@@ -63,6 +80,8 @@ class KFAC(AbstractOptimiser):
     momentum: float = eqx.field(static=True, default=0.9)
     trust_region: float = eqx.field(static=True, default=0.3)
     balance: bool = eqx.field(static=True, default=True)
+    # The metric is that of the last 1 / (1 - 0.95) = 20 steps, of 16 walkers each: hundreds of each Hamiltonian. Its
+    # eigenvectors change slowly, and cost more than the rest of a step.
     memory: float = eqx.field(static=True, default=0.95)
     refresh: int = eqx.field(static=True, default=50)
     sample: int = eqx.field(static=True, default=16)
@@ -112,6 +131,7 @@ class KFAC(AbstractOptimiser):
         slope, structure = jax.tree.flatten(transpose((targets * share).astype(scores[0].rows.dtype)))
 
         damping = self.damping * trace / sum(metric.variance.size for metric in metrics)
+        # Where nothing was measured, no division by zero.
         damping = damping + jnp.finfo(damping.dtype).tiny
         natural = shapes.map(lambda metric, leaf: metric.solve(leaf, damping), metrics, slope)
         keep = _decay(self.momentum, state.step, damping.dtype)
@@ -135,7 +155,7 @@ class KFAC(AbstractOptimiser):
         )
 
     def _metrics(self, state, shapes, scores, weights, seen):
-        """The metrics of all arrays after what the scores of this step tell."""
+        """Update the metrics of all arrays with the scores of this step."""
         dtype = state.metrics[0].variance.dtype
         keep, shares = _decay(self.memory, state.step, dtype), _shares(weights, seen, dtype)
         scores = jax.tree.map(lambda x: jnp.where(seen[..., None, None, None], x, 0), scores)
@@ -166,7 +186,7 @@ def _shares(weights, seen, dtype):
 
 
 def _finite(scores):
-    """The walkers whose scores, and the squares of their factors, are all finite."""
+    """Mask of the walkers whose scores, and the squares of their factors, are all finite."""
     finite = jnp.asarray(True)
     for factor in jax.tree.leaves(scores):
         finite = finite & jnp.isfinite(jnp.sum(factor**2, axis=(-3, -2, -1)))
@@ -174,7 +194,7 @@ def _finite(scores):
 
 
 def _change(direction, scores):
-    """O δ of one array, at the walkers of the sample: (hamiltonians, walkers, parts)."""
+    """Change O δ by one array, at the walkers of the sample: (hamiltonians, walkers, parts)."""
     matrix = direction.reshape(scores.rows.shape[-1], -1)
     if scores.columns is None:
         return jnp.sum(scores.rows * matrix.T[None, None, None], axis=(-2, -1))

@@ -21,9 +21,13 @@ SEPARATION = 1e-4
 class KroneckerMetric(eqx.Module):
     r"""Metric $U\,\mathrm{diag}(v)\,U^T$, $U = U_m \otimes U_n$, of an array whose leading axis is m and all others n.
 
-    `rows` and `columns` are the second moments of the two factors of its scores, `row_basis` $U_m$ and `column_basis`
-    $U_n$ their eigenvectors when these were last computed, `variance` v that of the scores in this basis. An axis of
-    length one, or longer than 1024, has neither moments nor a basis.
+    **Fields:**
+
+    - `rows`, `columns`: second moments of the two factors of the scores.
+    - `row_basis`, `column_basis`: $U_m$ and $U_n$, their eigenvectors when these were last computed.
+    - `variance`: v, that of the scores in this basis.
+
+    An axis of length one, or longer than 1024, has neither moments nor a basis.
     """
 
     rows: Float[Array | np.ndarray, "m m"] | None
@@ -34,14 +38,14 @@ class KroneckerMetric(eqx.Module):
 
     @staticmethod
     def empty(array: Float[Array, "..."]) -> "KroneckerMetric":
-        """That of an array before anything was measured, in NumPy's arrays."""
+        """Metric of an array before anything was measured, in NumPy's arrays (JAX's would compile for each shape)."""
         shape = jax.eval_shape(_matrix, array).shape
         moments = [np.zeros((size, size), array.dtype) if 1 < size <= LONGEST else None for size in shape]
         bases = [None if moment is None else np.eye(len(moment), dtype=array.dtype) for moment in moments]
         return KroneckerMetric(moments[0], moments[1], bases[0], bases[1], np.zeros(shape, array.dtype))
 
     def solve(self, slope: Float[Array, "*shape"], damping: Float[Array, ""]) -> Float[Array, "*shape"]:
-        """The inverse of the metric plus `damping`, times an array of slopes."""
+        r"""Multiply an array of slopes by $(U\,\mathrm{diag}(v)\,U^T + \epsilon)^{-1}$, ε the `damping`."""
         inside = _in_basis(_in_basis(_matrix(slope), self.row_basis, -2), self.column_basis, -1)
         inside = inside / (self.variance + damping.astype(slope.dtype))
         bases = [None if basis is None else basis.T for basis in (self.row_basis, self.column_basis)]
@@ -50,7 +54,10 @@ class KroneckerMetric(eqx.Module):
     def with_moments(
         self, scores: OuterProducts, shares: Float[Array, "hamiltonians walkers"], keep: Float[Array, ""]
     ) -> "KroneckerMetric":
-        """Moments that are `keep` times the last and (1 - keep) times new ones; walkers count by their `shares`."""
+        """Replace the moments by `keep` times the last and (1 - keep) times those of new scores.
+
+        **Arguments:** `scores`, zero where a walker does not count; `shares`, weights of the walkers, of sum one.
+        """
 
         def moment(last, factor, axes):
             if last is None:
@@ -71,7 +78,11 @@ class KroneckerMetric(eqx.Module):
         shares: Float[Array, "hamiltonians walkers"],
         keep: Float[Array, ""],
     ) -> "KroneckerMetric":
-        """The variance after new scores, centred per Hamiltonian over the walkers `seen` (of others they are zero)."""
+        """Replace the variance by `keep` times the last and (1 - keep) times that of new scores.
+
+        **Arguments:** `scores`, to be centred per Hamiltonian over the walkers `seen`, zero at the others; `shares`,
+        weights of the walkers, of sum one.
+        """
         rows = _in_basis(scores.rows, self.row_basis, -1)
         if scores.columns is None:
             values = jnp.swapaxes(_in_basis(rows, self.column_basis, -2), -1, -2)
@@ -88,7 +99,7 @@ class KroneckerMetric(eqx.Module):
 
 
 def refreshed(metrics: list[KroneckerMetric]) -> list[KroneckerMetric]:
-    """The metrics, in stacks, in the eigenvectors of their moments."""
+    """Turn metrics, in stacks, into the eigenvectors of their moments."""
     moments = [moment for metric in metrics for moment in (metric.rows, metric.columns)]
     sizes = defaultdict(list)
     for number, moment in enumerate(moments):
@@ -133,7 +144,7 @@ def _overlap(old, new):
 
 
 def _in_basis(values, basis, axis):
-    """The last axis but one, or the last, in a basis; without one as it is."""
+    """Turn the last axis but one, or the last, into a basis; without one leave it."""
     if basis is None:
         return values
     if axis == -2:

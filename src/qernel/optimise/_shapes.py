@@ -12,23 +12,24 @@ from jaxtyping import Array, Float
 
 
 class Shapes(eqx.Module):
-    """The positions, in a list of arrays, of those of each shape."""
+    """Groups of the arrays of a list that have one shape and dtype, by their positions in the list."""
 
     positions: list[list[int]] = eqx.field(static=True)
 
     @staticmethod
     def of(arrays: Sequence[Float[Array, "..."]]) -> "Shapes":
+        """Group arrays."""
         positions = defaultdict(list)
         for number, array in enumerate(arrays):
             positions[array.shape, array.dtype].append(number)
         return Shapes(list(positions.values()))
 
     def stacked(self, entries: Sequence) -> list:
-        """The entries at the positions of each shape, stacked."""
+        """Stack the entries at the positions of each shape."""
         return [_stack(self._at(numbers, entries)) for numbers in self.positions]
 
     def map(self, function: Callable[..., Any], stacked: Sequence, entries: Sequence) -> list:
-        """Stacks of `function(one of a stack, its entry)`; entries may differ in form where the arrays do not."""
+        """Stack `function(one of a stack, its entry)`; entries may differ in form where the arrays do not."""
         results = []
         for numbers, stack in zip(self.positions, stacked, strict=True):
             own = self._at(numbers, entries)
@@ -41,7 +42,7 @@ class Shapes(eqx.Module):
         return results
 
     def split(self, stacked: Sequence[Float[Array, "..."]]) -> list:
-        """The entries, in their order, from what `stacked` returns."""
+        """Undo `stacked`: the entries in their order."""
         entries: dict[int, Any] = {}
         for numbers, arrays in zip(self.positions, stacked, strict=True):
             entries |= zip(numbers, arrays, strict=True)

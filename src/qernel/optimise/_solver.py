@@ -1,4 +1,4 @@
-"""The linear system of stochastic reconfiguration: its matrix factorised, or products with it alone."""
+"""Linear system of stochastic reconfiguration, solved by factorising its matrix or by products with it alone."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -13,11 +13,14 @@ from ._contract import LogPsiDerivatives, Products
 
 
 class System(NamedTuple):
-    r"""The equations $(A + \epsilon)\,x = b$.
+    r"""Linear equations $(A + \epsilon)\,x = b$, one for each row (part, Hamiltonian, walker).
+
+    **Fields:**
 
     - `product`: x -> A x, by O and its transpose.
     - `weights`: $w$ of the rows, zero where a walker does not count, with $A = w\,G\,w$ for the Gram matrix G.
-    - `right`: b; `damping`: ε relative to the mean diagonal of A over the rows that count.
+    - `right`: b.
+    - `damping`: ε relative to the mean diagonal of A over the rows that count.
     """
 
     product: Callable[[Float[Array, " rows"]], Float[Array, " rows"]]
@@ -27,7 +30,14 @@ class System(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """Solution x, the product A x, and whether the method had to do with less than it promises."""
+    """Solution of a [`System`][qernel.optimise.System].
+
+    **Fields:**
+
+    - `x`: the solution.
+    - `product`: A x.
+    - `fallback`: whether the method had to do with less than it promises.
+    """
 
     x: Float[Array, " rows"]
     product: Float[Array, " rows"]
@@ -41,8 +51,11 @@ class AbstractSolver(eqx.Module):
     def prepare(
         self, derivatives: LogPsiDerivatives, mask: Bool[Array, "hamiltonians walkers"]
     ) -> tuple[Any, Bool[Array, "hamiltonians walkers"], Products]:
-        """What `solve` needs of the derivatives, the walkers that count (in `mask`, with finite derivatives), and the
-        linear maps of O and its transpose."""
+        """Collect what `solve` needs of the derivatives.
+
+        **Returns:** it, the walkers that count (in `mask`, with finite derivatives), and the linear maps of O and its
+        transpose.
+        """
 
     @abstractmethod
     def solve(self, prepared: Any, system: System) -> Solution:
@@ -50,7 +63,7 @@ class AbstractSolver(eqx.Module):
 
 
 class Cholesky(AbstractSolver):
-    """The matrix is built from blocks of the derivatives and factorised, in float64 where it is enabled.
+    """Builds the matrix from blocks of the derivatives and factorises it, in float64 where that is enabled.
 
     Exact: fastest up to a few thousand rows (walkers × Hamiltonians × parts), then limited by their square. Where the
     factorisation fails the eigenvalues are used, none smaller than the damping: `fallback`.
@@ -65,6 +78,7 @@ class Cholesky(AbstractSolver):
     def solve(self, prepared: Any, system: System) -> Solution:
         weights = system.weights.astype(prepared.dtype)
         gram = prepared * weights[:, None] * weights[None, :]
+        # The smallest number keeps a matrix of zeros, of equal walkers, from being singular.
         shift = system.damping * jnp.trace(gram) / _in_use(weights) + jnp.finfo(gram.dtype).tiny
         damped = gram + shift * jnp.eye(gram.shape[0], dtype=gram.dtype)
         x, fallback = solve_positive(damped, system.right.astype(gram.dtype), shift)
@@ -72,12 +86,18 @@ class Cholesky(AbstractSolver):
 
 
 class ConjugateGradients(AbstractSolver):
-    """Products with the matrix alone: its memory is that of a few passes of the network, whatever the number of rows.
+    """Solves by products with the matrix alone, in the memory of a few passes of the network for any number of rows.
 
-    For many thousands of walkers, or where a pass costs less than the products of all scores. `iterations` bounds the
-    number of products, each of two passes; they end when the residual is `tolerance` times the right-hand side, and
-    if they do not get there the last iterate is taken: `fallback`. The mean diagonal, for the damping, is estimated by
-    one product with random signs drawn from `seed`.
+    For many thousands of walkers, or where a pass costs less than the products of all scores.
+
+    **Arguments:**
+
+    - `iterations`: largest number of products, each of two passes.
+    - `tolerance`: they end when the residual is so many times the right-hand side. If they do not get there the last
+      iterate is taken: `fallback`. The right-hand side has the noise of its samples, far larger than the default.
+    - `seed`: of the random signs that one product estimates the mean diagonal with, for the damping.
+
+    **Raises:** `ValueError` for numbers out of range.
     """
 
     iterations: int = eqx.field(static=True, default=200)
@@ -119,6 +139,8 @@ def solve_positive(
     matrix: Float[Array, "n n"], right: Float[Array, " n"], floor: Float[Array, ""]
 ) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
     """Solve with a symmetric positive matrix by Cholesky; where that fails, by eigenvalues no smaller than `floor`.
+
+    **Arguments:** `matrix`; `right`, the right-hand side; `floor`, positive.
 
     **Returns:** solution and whether the fallback was used.
     """

@@ -17,7 +17,13 @@ from ._solver import AbstractSolver, Cholesky, System
 
 
 class SpringState(eqx.Module):
-    """Last direction (before the learning rate) and step number."""
+    """Memory of [`StochasticReconfiguration`][qernel.optimise.StochasticReconfiguration].
+
+    **Fields:**
+
+    - `direction`: the last one, before the learning rate.
+    - `step`: number of steps taken.
+    """
 
     direction: PyTree[Float[Array, "..."]]
     step: Int[Array, ""]
@@ -35,18 +41,34 @@ class StochasticReconfiguration(AbstractOptimiser):
     $\varepsilon_{hw} = \sqrt{a_h / n}\,(E_\mathrm{loc} - \bar E_h)$. With `momentum` μ = 0 this is minSR; with
     μ > 0 SPRING.
     The weights $a_h \propto 1/\sigma_h$ (mean one; σ the spread of the residuals) keep one hard Hamiltonian
-    from dominating; `balance=False` sets them to one.
+    from dominating.
+
+    **Arguments:**
 
     - `learning_rate`: η in inverse effective Hartree (imaginary time), a number or a schedule of the step.
     - `damping`: ε, relative to the mean diagonal of $O O^T$ over the walkers in use.
+    - `momentum`: μ, the share of the last direction that is kept.
     - `trust_region`: largest allowed $\eta\,\|O\delta\|$, the root-mean-square change of log ψ in one step; s
       shrinks the step.
+    - `balance`: False sets all weights $a_h$ to one.
     - `solver`: [`Cholesky`][qernel.optimise.Cholesky] or, for very many walkers,
       [`ConjugateGradients`][qernel.optimise.ConjugateGradients].
 
+    **Raises:** `ValueError` for numbers out of range.
+
     **Source:** minSR arXiv:2302.01941; SPRING arXiv:2401.10190.
+
+    **Example:**
+
+    ```python
+    from qernel.optimise import StochasticReconfiguration
+
+    optimiser = StochasticReconfiguration(learning_rate=lambda step: 0.2 / (1 + step / 200), momentum=0.95)
+    ```
     """
 
+    # The trust region is what bounds early steps: ψ may change by a third in one, where norm constraints of 1e-3 are
+    # usual and train far too slowly. The rate is an imaginary time, in the unit of the inverse energy.
     learning_rate: float | Callable = eqx.field(static=True, default=1.0)
     damping: float = eqx.field(static=True, default=1e-3)
     momentum: float = eqx.field(static=True, default=0.9)
@@ -80,11 +102,11 @@ class StochasticReconfiguration(AbstractOptimiser):
         scale, targets = self._targets(residuals, valid, parts=known.shape[-1])
 
         def rows(values):
-            """The rows of the system from values (hamiltonians, walkers, parts): centred, weighted."""
+            """Make rows of the system of values (hamiltonians, walkers, parts): centred, weighted."""
             return jnp.moveaxis(centred(values, valid) * scale, -1, 0).reshape(-1)
 
         def parameters(rows):
-            """The transpose of the system, from rows to changes of the parameters."""
+            """Transpose `rows` after O: from rows of the system to changes of the parameters."""
             weighted = jnp.moveaxis(rows.reshape(-1, *mask.shape), 0, -1) * scale
             return transpose(centred(weighted, valid).astype(known.dtype))
 
@@ -113,7 +135,7 @@ class StochasticReconfiguration(AbstractOptimiser):
         )
 
     def _targets(self, residuals, valid, parts):
-        r"""$\sqrt{a_h / n}$ of each Hamiltonian, and the centred residuals as (hamiltonians, walkers, parts)."""
+        r"""Factors $\sqrt{a_h / n}$ of each Hamiltonian, and centred residuals as (hamiltonians, walkers, parts)."""
         stacked = [residuals.real, residuals.imag] if parts == 2 else [residuals.real]
         targets = centred(jnp.stack(stacked, axis=-1), valid)
         count = jnp.maximum(jnp.sum(valid, axis=1), 1).astype(targets.dtype)[:, None, None]

@@ -11,10 +11,13 @@ from ._jet import Jet
 
 
 def generic(function: Callable[..., Array], *jets: Jet) -> Jet | Array:
-    """Any function of features `(electrons, features)`, by folx's general forward Laplacian.
+    """Propagate jets through any function of features `(electrons, features)`, by folx's general forward Laplacian.
+
+    **Arguments:** `function`, made of ordinary JAX operations; `jets`, one for each of its arguments.
 
     **Returns:** a jet, or the plain value if it does not depend on the jets.
     """
+    # Imported here: most wavefunctions do without.
     import folx
     from folx.api import FwdJacobian, FwdLaplArray
 
@@ -31,7 +34,11 @@ def generic(function: Callable[..., Array], *jets: Jet) -> Jet | Array:
 
 
 def propagate(module: Callable[..., Any], x: Jet, *arguments: Any) -> Any:
-    """`module(features, *arguments)` of a jet: by its own method `propagate` if it has one, else by folx."""
+    """Apply `module(features, *arguments)` to a jet: by its own method `propagate` if it has one, else by
+    [`generic`][qernel.propagation.generic].
+
+    **Returns:** a jet, or the plain value if it does not depend on the jet.
+    """
     if hasattr(module, "propagate"):
         return module.propagate(x, *arguments)
     return generic(lambda value: module(value, *arguments), x)

@@ -1,4 +1,4 @@
-"""What is propagated: the features of every electron with their first and second derivatives."""
+"""Features of every electron with their first and second derivatives."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,25 @@ class Jet(eqx.Module):
     The electrons lead, and the coordinates lie beside the features: so a linear layer is one matrix product over
     electrons and coordinates, and a contraction over coordinates and features needs no transposition.
 
+    **Fields:**
+
+    - `value`: $f_{ia}$.
+    - `jacobian`: $\partial_k f_{ia}$, in the inverse unit of the positions.
+    - `laplacian`: $\sum_k \partial_k^2 f_{ia}$, over the coordinates of all electrons.
+    - `own`: whether row i depends on electron i alone.
+
     **Source:** forward Laplacian, arXiv:2307.08214.
+
+    **Example:**
+
+    ```python
+    import jax.numpy as jnp
+    from qernel.propagation import elementwise, own_jet
+
+    r = jnp.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
+    jet = elementwise(jnp.sin, own_jet(lambda r: r**2, r))
+    assert jet.jacobian.shape == (3, 2, 2) and jet.dense().jacobian.shape == (3, 6, 2)
+    ```
     """
 
     value: Inexact[Array, "electrons features"]
@@ -29,11 +47,11 @@ class Jet(eqx.Module):
     own: bool = eqx.field(static=True, default=False)
 
     def dense(self) -> "Jet":
-        """The same with the Jacobian in the coordinates of all electrons."""
+        """Expand the Jacobian to the coordinates of all electrons, `own=False`."""
         if not self.own:
             return self
         n, dim, features = self.jacobian.shape
-        # electrons, electrons, 1, 1: zero but for the own coordinates
+        # (electrons, electrons, 1, 1): zero but for the own coordinates
         own = jnp.eye(n, dtype=self.jacobian.dtype)[:, :, None, None]
         return Jet(self.value, (own * self.jacobian[:, None]).reshape(n, n * dim, features), self.laplacian)
 
@@ -42,7 +60,12 @@ def own_jet(
     function: Callable[[Float[Array, "electrons dim"]], Inexact[Array, "electrons features"]],
     r: Float[Array, "electrons dim"],
 ) -> Jet:
-    """The jet of a function of the positions whose row i depends on the position of electron i alone."""
+    """Differentiate a function of the positions whose row i depends on the position of electron i alone.
+
+    **Arguments:** `function`, from positions to features; `r`, positions.
+
+    **Returns:** a jet with `own=True`, at the cost of one second derivative for each dimension of space.
+    """
     value, slopes, laplacian = function(r), [], 0
     for axis in jnp.eye(r.shape[1], dtype=r.dtype):
         # Every electron moves along the axis at once: no row sees another one move.

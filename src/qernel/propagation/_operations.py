@@ -1,4 +1,4 @@
-"""How jets pass through the operations that layers are made of."""
+"""Jets through the operations that layers are made of: the product and chain rules to second order."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,11 @@ def linear(
     *,
     precision: str = "highest",
 ) -> Jet:
-    r"""$f W + b$: three products with one matrix."""
+    r"""Multiply by a matrix, $f W + b$: three products, of the value, the Jacobian and the Laplacian.
+
+    **Arguments:** `weight` W and `bias` b, constants; `precision`, that of the products, a
+    [`Products`][qernel.precision.Products].
+    """
     weight = weight.astype(x.value.dtype)
     products = product_precision(precision)
     value, jacobian, laplacian = (
@@ -30,13 +34,13 @@ def linear(
 
 
 def scale_and_shift(x: Jet, scale: Float[Array, " features"], shift: Float[Array, " features"]) -> Jet:
-    """Each feature scaled and shifted by constants."""
+    r"""Scale and shift each feature by constants, $s_a f_{ia} + t_a$."""
     scale, shift = (part.astype(x.value.dtype)[None] for part in (scale, shift))
     return Jet(x.value * scale + shift, x.jacobian * scale[None], x.laplacian * scale, x.own)
 
 
 def constant_features(x: Jet, features: Float[Array, "electrons constants"]) -> Jet:
-    """Features that do not depend on the positions, after those of `x`."""
+    """Append features that do not depend on the positions to those of `x`."""
     n, coordinates, _ = x.jacobian.shape
     zeros = jnp.zeros_like(features)
     return Jet(
@@ -48,14 +52,17 @@ def constant_features(x: Jet, features: Float[Array, "electrons constants"]) -> 
 
 
 def add(a: Jet, b: Jet) -> Jet:
-    """The sum of two jets."""
+    """Add two jets; the sum is `own` if both are."""
     if a.own != b.own:
         a, b = a.dense(), b.dense()
     return Jet(a.value + b.value, a.jacobian + b.jacobian, a.laplacian + b.laplacian, a.own)
 
 
 def multiply(a: Jet, b: Jet) -> Jet:
-    r"""The product, $\nabla^2(fg) = g\nabla^2 f + f\nabla^2 g + 2\nabla f\cdot\nabla g$; one feature goes with all."""
+    r"""Multiply two jets, $\nabla^2(fg) = g\nabla^2 f + f\nabla^2 g + 2\nabla f\cdot\nabla g$.
+
+    Features are multiplied one by one; a jet of one feature multiplies all of the other.
+    """
     if a.own != b.own:
         a, b = a.dense(), b.dense()
     return Jet(
@@ -67,7 +74,7 @@ def multiply(a: Jet, b: Jet) -> Jet:
 
 
 def elementwise(function: Callable[[Array], Array], x: Jet) -> Jet:
-    r"""A scalar function of every feature, with $\nabla^2 g(f) = g'\nabla^2 f + g''|\nabla f|^2$."""
+    r"""Apply a scalar function to every feature, with $\nabla^2 g(f) = g'\nabla^2 f + g''|\nabla f|^2$."""
     ones = jnp.ones_like(x.value)
     value = function(x.value)
     first, second = jax.jvp(lambda v: jax.jvp(function, (v,), (ones,))[1], (x.value,), (ones,))
@@ -80,13 +87,13 @@ def elementwise(function: Callable[[Array], Array], x: Jet) -> Jet:
 
 
 def sum_features(x: Jet) -> Jet:
-    """The sum over features, as one feature."""
+    """Sum over features, as one feature."""
     total = lambda part: jnp.sum(part, axis=-1, keepdims=True)
     return Jet(total(x.value), total(x.jacobian), total(x.laplacian), x.own)
 
 
 def softmax(x: Jet) -> Jet:
-    r"""$p = \mathrm{softmax}(f)$ over features: with $c_k = \partial_k f - \langle\partial_k f\rangle_p$,
+    r"""Softmax over features, $p = \mathrm{softmax}(f)$: with $c_k = \partial_k f - \langle\partial_k f\rangle_p$,
 
     $$ \partial_k p = p\,c_k, \qquad
        \nabla^2 p = p\,\bigl(s - \langle s\rangle_p\bigr), \qquad s = \nabla^2 f + \textstyle\sum_k c_k^2 . $$

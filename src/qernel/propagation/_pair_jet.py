@@ -1,4 +1,4 @@
-"""What is propagated of a function of two electrons."""
+"""Functions of two electrons with their first and second derivatives."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,8 +8,12 @@ from jaxtyping import Array, Float
 class PairJet(eqx.Module):
     r"""Functions $b_{hij}(r_i, r_j)$ of pairs of electrons with their derivatives.
 
-    `left` is the derivative in the coordinates of electron i, `right` in those of electron j (if i = j their sum is the
-    derivative); `laplacian` is the whole one, over the coordinates of all electrons.
+    **Fields:**
+
+    - `value`: $b_{hij}$.
+    - `left`, `right`: the derivatives in the coordinates of electron i and of electron j, in the inverse unit of the
+      positions; if i = j their sum is the derivative.
+    - `laplacian`: the whole one, over the coordinates of all electrons.
     """
 
     value: Float[Array, "heads electrons electrons"]
@@ -18,7 +22,7 @@ class PairJet(eqx.Module):
     laplacian: Float[Array, "heads electrons electrons"]
 
     def jacobian(self) -> Float[Array, "heads electrons coordinates electrons"]:
-        """The derivative in the coordinates of all electrons, beside the second electron."""
+        """Expand the derivatives to the coordinates of all electrons, an axis before that of the second electron."""
         heads, n, dim, _ = self.left.shape
         eye = jnp.eye(n, dtype=self.left.dtype)
         dense = (
