@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+
 class AbstractPotential(eqx.Module):
     """A potential energy: one term of a Hamiltonian.
 
