@@ -3,17 +3,19 @@ r"""Spin-polarised fermions with harmonic interaction in a harmonic trap: everyt
     $$ H = \sum_i \Bigl[\frac{p_i^2}{2} + \frac12\sum_a \omega_a^2 x_{ia}^2\Bigr] + \frac\kappa2 \sum_{i<j} r_{ij}^2 $$
 
 separates into the centre of mass R, of frequencies $\omega_a$, and relative motion, of frequencies $\Omega_a$ with
-$\Omega_a^2 = \omega_a^2 + N\kappa$. For a filling of levels $(n_x, n_y, \ldots)$ that holds with a level all those below it
+$\Omega_a^2 = \omega_a^2 + N\kappa$. For a filling of levels $(n_x, n_y, \ldots)$ that holds with a level all those below
+it
 
     $$ \psi = \det\bigl[\textstyle\prod_a x_{ia}^{n_{ja}}\bigr]\;
        \exp\Bigl(-\frac12\sum_a\bigl[\Omega_a \textstyle\sum_i (x_{ia} - R_a)^2 + N\omega_a R_a^2\bigr]\Bigr) $$
 
 is an eigenstate: the determinant does not change when all electrons move alike, and is homogeneous in the coordinates
 along each axis. So $\Omega_a\sum_i (x_{ia} - R_a)^2$ has a Gamma distribution of shape
-$Q_a = \sum_\mathrm{levels} n_a + (N - 1)/2$, independently for each axis, and $N\omega_a R_a^2$ one of shape 1/2. All that
-follows is means and variances of these.
+$Q_a = \sum_\mathrm{levels} n_a + (N - 1)/2$, independently for each axis, and $N\omega_a R_a^2$ one of shape 1/2. All
+that follows is means and variances of these.
 
-Every function is vectorised: `frequencies` $(\ldots, \mathrm{dim})$ and `kappa` $(\ldots)$ are broadcast against each other.
+Every function is vectorised: `frequencies` $(\ldots, \mathrm{dim})$ and `kappa` $(\ldots)$ are broadcast against each
+other.
 
 **Source:** Moshinsky, Am. J. Phys. 36, 52 (1968); Johnson and Payne, Phys. Rev. Lett. 67, 1157 (1991).
 """
@@ -70,15 +72,15 @@ def relative_frequencies(electrons: int, frequencies: Numbers, kappa: Numbers) -
 
 
 def filling_energy(filling: Filling, frequencies: Numbers, kappa: Numbers) -> Float[np.ndarray, "*points"]:
-    r"""Energy in effective Hartree of N spin-polarised fermions with interaction $\frac\kappa2\sum_{i<j} r_{ij}^2$ in a trap,
+    r"""Energy in effective Hartree of spin-polarised fermions in a trap that interact by $\frac\kappa2 r_{ij}^2$,
 
     $$ E = \sum_a \Omega_a Q_a + \frac{\omega_a}2, \qquad \Omega_a = \sqrt{\omega_a^2 + N\kappa}, \qquad
        Q_a = \sum_\mathrm{levels} n_a + \frac{N - 1}2 , $$
 
     that of the relative motion and of the centre of mass along each axis.
 
-    **Arguments:** `filling`, quantum numbers of the filled levels, one tuple for each electron; it must hold with a level
-    all those below it, as every filling of the lowest levels does.
+    **Arguments:** `filling`, quantum numbers of the filled levels, one tuple for each electron; it must hold with a
+    level all those below it, as every filling of the lowest levels does.
 
     **Raises:** `ValueError` for another filling, and what
     [`relative_frequencies`][qernel.exact.relative_frequencies] raises.
@@ -215,8 +217,8 @@ def ground_energy(electrons: int, frequencies: Numbers, kappa: Numbers) -> Float
 def ground_fillings(electrons: int, frequencies: Numbers, kappa: Numbers) -> tuple[tuple[tuple[int, ...], ...], ...]:
     """The fillings that are the ground state anywhere in a set of points, in the order in which the points come.
 
-    These are the phases that compete over a family. Of degenerate levels those with more quanta along the first axis are
-    taken, as in [`harmonic_levels`][qernel.orbitals.harmonic_levels].
+    These are the phases that compete over a family. Of degenerate levels those with more quanta along the first axis
+    are taken, as in [`harmonic_levels`][qernel.orbitals.harmonic_levels].
 
     **Raises:** what [`relative_frequencies`][qernel.exact.relative_frequencies] raises.
     """

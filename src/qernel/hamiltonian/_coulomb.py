@@ -4,8 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..parameters import ParameterFunction, as_scalar
-from ._potential import AbstractPotential
+from ._potential import AbstractPotential, ParameterFunction, as_scalar
 
 
 class Coulomb(AbstractPotential):

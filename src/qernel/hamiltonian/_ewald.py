@@ -10,9 +10,8 @@ from jax.scipy.special import erfc
 from jaxtyping import Array, Float, PyTree
 
 from ..lattice import Lattice
-from ..parameters import ParameterFunction, as_scalar
 from ._ewald_split import background, choose_split, madelung
-from ._potential import AbstractPotential
+from ._potential import AbstractPotential, ParameterFunction, as_scalar
 
 
 class Ewald(AbstractPotential):

@@ -1,8 +1,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..parameters import ParameterFunction, as_scalar
-from ._potential import AbstractPotential
+from ._potential import AbstractPotential, ParameterFunction, as_scalar
 
 
 class HarmonicPair(AbstractPotential):
@@ -15,7 +14,8 @@ class HarmonicPair(AbstractPotential):
 
     **Arguments:**
 
-    - `strength`: κ in effective Hartree per squared Bohr radius, a number or a function of the Hamiltonian's parameters.
+    - `strength`: κ in effective Hartree per squared Bohr radius, a number or a function of the Hamiltonian's
+      parameters.
 
     **Source:** Moshinsky, Am. J. Phys. 36, 52 (1968); N particles: Johnson and Payne, Phys. Rev. Lett. 67, 1157 (1991).
     """

@@ -6,6 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+# Every potential that follows the parameters imports these from here.
+from ..parameters import ParameterFunction as ParameterFunction
+from ..parameters import as_scalar as as_scalar
+
 
 class AbstractPotential(eqx.Module):
     """A potential energy: one term of a Hamiltonian.
