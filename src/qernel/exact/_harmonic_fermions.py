@@ -3,8 +3,8 @@ r"""Spin-polarised fermions with harmonic interaction in a harmonic trap: everyt
     $$ H = \sum_i \Bigl[\frac{p_i^2}{2} + \frac12\sum_a \omega_a^2 x_{ia}^2\Bigr] + \frac\kappa2 \sum_{i<j} r_{ij}^2 $$
 
 separates into the centre of mass R, of frequencies $\omega_a$, and relative motion, of frequencies $\Omega_a$ with
-$\Omega_a^2 = \omega_a^2 + N\kappa$. For a filling of levels $(n_x, n_y, \ldots)$ that holds with a level all those below
-it
+$\Omega_a^2 = \omega_a^2 + N\kappa$. For a filling of levels $(n_x, n_y, \ldots)$ that holds with a level all those
+below it
 
     $$ \psi = \det\bigl[\textstyle\prod_a x_{ia}^{n_{ja}}\bigr]\;
        \exp\Bigl(-\frac12\sum_a\bigl[\Omega_a \textstyle\sum_i (x_{ia} - R_a)^2 + N\omega_a R_a^2\bigr]\Bigr) $$
