@@ -17,7 +17,7 @@ from rich.console import Console
 from qernel.ansatz import SlaterDeterminant, log_density
 from qernel.cli._commands import configuration_of
 from qernel.cli._training import restore
-from qernel.orbitals import plane_wave_orbitals
+from qernel.orbitals import SpinBlocks, plane_wave_orbitals
 from qernel.presets import build, preset
 from qernel.sampling import BlockWalk, Sampler, efficiency, langevin, random_walk
 from qernel.training import RunDirectory, move_walkers, train_step
@@ -110,7 +110,9 @@ def main():
     places = ", ".join(f"{depth:g}" for depth in depths)
     title = f"{n} electrons, {type(problem.ansatz).__name__} {phase} at {places} meV"
     compare(title, log_density(state.ansatz), family, jnp.asarray(start), steps, network)
-    slater = SlaterDeterminant(plane_wave_orbitals(family.hamiltonian.cell, n), n)
+    electrons = family.hamiltonian.electrons
+    spins = [plane_wave_orbitals(family.hamiltonian.cell, count) for count in electrons if count]
+    slater = SlaterDeterminant(spins[0] if len(spins) == 1 else SpinBlocks(*spins), electrons)
     plain = problem.family_at(depths)
     determinant = [
         ("random walk, all", random_walk, 20, 0.5),

@@ -36,7 +36,7 @@ class TwoPhases(eqx.Module):
         orbitals = jnp.stack([orbital(r, parameters) for orbital in self.references], axis=1)
         matrices = jnp.swapaxes(orbitals * factors, 0, 1)
         log_magnitude, phase = log_sum_determinants(matrices, jnp.ones(len(matrices), r.dtype))
-        return LogPsi(log_magnitude + self.cusp(r), phase, real=True)
+        return LogPsi(log_magnitude + self.cusp(r, parameters), phase, real=True)
         # --8<-- [end:ansatz]
 
 
@@ -55,7 +55,7 @@ def two_phases(family, width=32):
         attention=GroupedQueryAttention(width, query_heads=4, key_value_heads=2, head_size=8, key=keys[2]),
         dressing=Linear(width, len(orbitals) * sum(electrons), key=keys[3], scale=0.1),
         references=tuple(Frozen(phi) for phi in orbitals),
-        cusp=CuspJastrow(electrons, 2.0, squared_distance=PeriodicDistance(cell)),
+        cusp=CuspJastrow(electrons, 2.0, family.hamiltonian.cusp, squared_distance=PeriodicDistance(cell)),
     )
     # --8<-- [end:build]
 

@@ -23,6 +23,6 @@ class Faster(eqx.Module):
         h = elementwise(jnp.tanh, a.lift.propagate(own_jet(a.embedding, r)))
         h = add(h, a.attention.propagate(a.film.propagate(h, condition)))
         weights = jnp.ones(len(a.references), r.dtype)
-        jastrows = [a.cusp.derivatives(r)]
+        jastrows = [a.cusp.derivatives(r, parameters)]
         return dressed_derivatives(a.dressing.propagate(h), a.references, weights, r, parameters, jastrows=jastrows)
         # --8<-- [end:derivatives]

@@ -8,7 +8,7 @@ import numpy as np
 from qernel.ansatz import Qernel, qernel
 from qernel.hamiltonian import Family, moire_family
 from qernel.lattice import PeriodicDistance
-from qernel.orbitals import ExpandedOrbitals, PlaneWaves
+from qernel.orbitals import AbstractOrbitals, ExpandedOrbitals, PlaneWaves, SpinBlocks
 from qernel.units import Material
 
 MATERIAL = Material()
@@ -24,14 +24,14 @@ def small_family(electrons=(3, 0), depths=(0.0, 10.0, 30.0)) -> Family:
     return moire_family(MATERIAL, 3, electrons, np.array(depths))
 
 
-def plane_waves(family: Family, count: int) -> ExpandedOrbitals:
-    """The `count` lowest plane waves for up electrons, and again for down ones."""
+def plane_waves(family: Family, count: int | None = None) -> AbstractOrbitals:
+    """The lowest plane waves for the electrons of each spin; of one spin, `count` of them."""
     waves = PlaneWaves(family.hamiltonian.cell, 1.0)
+    lowest = lambda n: ExpandedOrbitals(waves, np.eye(waves.size)[:, :n])
     up, down = family.hamiltonian.electrons
-    table = np.zeros((waves.size, up + down))
-    table[np.arange(up), np.arange(up)] = 1
-    table[np.arange(down), up + np.arange(down)] = 1
-    return ExpandedOrbitals(waves, table[:, :count])
+    if count is not None or not up or not down:
+        return lowest(count or up + down)
+    return SpinBlocks(lowest(up), lowest(down))
 
 
 def small_qernel(family: Family, *, complex=False, dtype=jnp.float64, seed=0, **options) -> Qernel:
@@ -42,8 +42,9 @@ def small_qernel(family: Family, *, complex=False, dtype=jnp.float64, seed=0, **
         family.parameters,
         family.hamiltonian.electrons,
         waves,
-        (plane_waves(family, family.hamiltonian.n_electrons),),
+        (plane_waves(family),),
         key=jax.random.key(seed),
+        cusp_strength=family.hamiltonian.cusp,
         squared_distance=PeriodicDistance(cell),
         pair_waves=waves,
         complex=complex,

@@ -159,6 +159,7 @@ def test_reference_orbitals_are_not_trained():
 def build(**changes):
     family = small_family()
     settings = dict(references=(plane_waves(family, 3),), width=8, key=jax.random.key(0), determinants=2)
+    settings.update(cusp_strength=family.hamiltonian.cusp)
     settings.update(changes)
     return qernel(family.parameters, (3, 0), np.eye(2), **settings)
 

@@ -134,7 +134,7 @@ def test_what_cannot_compete():
     with pytest.raises(ValueError, match="two or more sets"):
         CompetingPhases(small_qernel(family))
     with pytest.raises(ValueError, match="SlaterDeterminant has no sets"):
-        CompetingPhases(SlaterDeterminant(plane_waves(family, 3), 3))
+        CompetingPhases(SlaterDeterminant(plane_waves(family, 3), (3, 0)))
     with pytest.raises(ValueError, match="no phase 2"):
         competing()[0].phase(2)
 

@@ -311,12 +311,12 @@ def test_a_slater_determinant_is_one():
     orbitals = plane_wave_orbitals(family.hamiltonian.cell, 3)
     r = random_positions(family, 1)[0, 0]
     parameters = jax.tree.map(lambda x: x[0], family.parameters)
-    found = SlaterDeterminant(orbitals, 3)(r, parameters)
+    found = SlaterDeterminant(orbitals, (3, 0))(r, parameters)
     sign, log = np.linalg.slogdet(np.asarray(orbitals(r, parameters)))
     assert found.real and float(found.log_magnitude) == pytest.approx(log, abs=1e-12)
     assert np.cos(found.phase) == pytest.approx(sign)
     with pytest.raises(ValueError, match="4 electrons need as many orbitals"):
-        SlaterDeterminant(orbitals, 4)
+        SlaterDeterminant(orbitals, (4, 0))
 
 
 # ------------------------------------------------------------------------------------- the command

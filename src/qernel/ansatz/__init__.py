@@ -13,20 +13,8 @@ from ._dressed import dressed_derivatives as dressed_derivatives
 from ._phases import CompetingPhases as CompetingPhases
 from ._phases import OnePhase as OnePhase
 from ._projected import MomentumProjected as MomentumProjected
-from ._qernel import (
-    PairBias as PairBias,
-)
-from ._qernel import (
-    Qernel as Qernel,
-)
-from ._qernel import (
-    QernelBlock as QernelBlock,
-)
-from ._qernel import (
-    coulomb_strength as coulomb_strength,
-)
-from ._qernel import (
-    qernel as qernel,
-)
+from ._qernel import Qernel as Qernel
+from ._qernel import QernelBlock as QernelBlock
+from ._qernel import qernel as qernel
 from ._slater import SlaterDeterminant as SlaterDeterminant
 from ._unconditioned import Unconditioned as Unconditioned

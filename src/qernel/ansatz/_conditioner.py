@@ -30,6 +30,11 @@ class Conditioner(eqx.Module):
     dtype: np.dtype = eqx.field(static=True)
 
     def __init__(self, family_parameters: Any, size: int, *, key: PRNGKeyArray, dtype: DTypeLike = jnp.float32):
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(family_parameters)]
+        if not shapes or any(not shape or shape[0] != shapes[0][0] or not shape[0] for shape in shapes):
+            raise ValueError(
+                f"the parameters of a family need one leading axis of at least one Hamiltonian, got the shapes {shapes}"
+            )
         grid = np.asarray(jax.vmap(_flatten)(family_parameters), np.float64)
         low, high = grid.min(axis=0), grid.max(axis=0)
         self.varying = tuple(np.flatnonzero(high > low).tolist())

@@ -23,7 +23,6 @@ def dressed_derivatives(
     r: Float[Array, "electrons dim"],
     parameters: Any,
     *,
-    complex: bool = False,
     jastrows: Iterable[JastrowDerivatives] = (),
     wide: Callable[[Array], Array] = lambda array: array,
 ) -> Derivatives:
@@ -31,21 +30,38 @@ def dressed_derivatives(
 
     $$ \psi(r) = e^{J(r)} \sum_d w_d \det\bigl[\phi^d_j(r_i)\,(1 + f^d_{ij}(r))\bigr] . $$
 
+    It is complex where the dressing or the orbitals are.
+
     **Arguments:** `dressing`, the jet of f as (electrons, parts × determinants × orbitals), where `parts` are the real
-    and, for a `complex` one, the imaginary part; `references`, functions `(r, parameters)` whose row i depends on
+    and, for a complex one, the imaginary part; `references`, functions `(r, parameters)` whose row i depends on
     electron i alone, each for an equal share of the determinants, one after the other; `weights` of the determinants;
     `jastrows`, what `derivatives` of Jastrow factors return; `wide`, casts to the precision of the determinants, that
     of the result.
+
+    **Raises:** `ValueError` if the determinants cannot be shared among the references, or the dressing has another
+    size.
     """
+    _check_parts(dressing, len(references), len(weights), len(r))
     matrices, jacobian, laplacian = _matrices(dressing, references, len(weights), r, parameters)
-    matrices = jax.lax.complex(matrices[0], matrices[1]) if complex else matrices[0]
+    is_complex = len(matrices) == 2
+    matrices = jax.lax.complex(matrices[0], matrices[1]) if is_complex else matrices[0]
     found = log_sum_determinants_laplacian(*map(wide, (matrices, jacobian, laplacian, weights)))
     log_magnitude, phase, gradient, curvature = found
     gradient = gradient.reshape(r.shape)
     for value, slope, second in jastrows:
         log_magnitude = log_magnitude + value.astype(log_magnitude.dtype)
         gradient, curvature = gradient + slope.astype(gradient.dtype), curvature + second.astype(curvature.dtype)
-    return Derivatives(LogPsi(log_magnitude, phase, real=not complex), gradient, curvature)
+    return Derivatives(LogPsi(log_magnitude, phase, real=not is_complex), gradient, curvature)
+
+
+def _check_parts(dressing, references, determinants, n):
+    if not references or not determinants or determinants % references:
+        raise ValueError(f"{determinants} determinants cannot be shared among {references} sets of reference orbitals")
+    if (size := dressing.value.shape[-1]) not in (determinants * n, 2 * determinants * n):
+        raise ValueError(
+            f"the dressing of {determinants} determinants of {n} orbitals has {determinants * n} features for each "
+            f"electron, twice as many if it is complex, got {size}"
+        )
 
 
 def _matrices(dressing, references, determinants, r, parameters):
@@ -74,6 +90,8 @@ def _matrices(dressing, references, determinants, r, parameters):
         products.append((phi * f, jacobian, laplacian))
     if len(products) == 1:
         return products[0]
+    if len(f) == 1:
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *products)
     # (φ' + iφ'')(f' + if'')
     return jax.tree.map(lambda a, b: jnp.stack([a[0] - b[1], a[1] + b[0]]), *products)
 

@@ -10,6 +10,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
+from qernel.hamiltonian import without_phase
 from qernel.layers import (
     AbstractGate,
     AbstractRouter,
@@ -19,6 +20,7 @@ from qernel.layers import (
     JointRouter,
     Linear,
     MixtureOfExperts,
+    PairBias,
     PeriodicEmbedding,
     RMSNorm,
     Softmax,
@@ -26,7 +28,9 @@ from qernel.layers import (
 from qernel.orbitals import (
     AbstractOrbitals,
     CuspJastrow,
+    CuspStrength,
     PairJastrow,
+    check_spins,
     log_sum_determinants,
 )
 from qernel.precision import precision as precision_of
@@ -90,35 +94,6 @@ def _modulated(film: FiLM | None, x: Array, condition: Array) -> Array:
     return x if film is None else film(x, condition)
 
 
-class PairBias(eqx.Module):
-    r"""Attention logits that know the distance: $b_{hij} = \sum_G A_{hG}\cos G\cdot r_{ij} + B_{hG}\sin G\cdot r_{ij}$.
-
-    Smooth and periodic; one linear map a block, starting at zero.
-    """
-
-    weights: Float[Array, "heads waves2"]
-
-    def __call__(self, waves: Float[Array, "electrons waves2"]) -> Float[Array, "heads electrons electrons"]:
-        """Bias of every pair from the features $[\\cos G\\cdot r_i, \\sin G\\cdot r_i]$."""
-        return self._product(waves, waves)
-
-    def propagate(self, waves: Jet) -> PairJet:
-        r"""The bias with derivatives; it depends on $r_i - r_j$ alone, so that $\partial_j b = -\partial_i b$."""
-        n, dim, features = waves.jacobian.shape
-        slope = self._product(waves.jacobian.reshape(n * dim, features), waves.value).reshape(-1, n, dim, n)
-        # The Laplacian in one of the electrons is as large as that in the other; b_ii is constant.
-        others = 1 - jnp.eye(n, dtype=slope.dtype)[None]
-        curvature = 2 * others * self._product(waves.value, waves.laplacian)
-        return PairJet(self(waves.value), slope, -slope, curvature)
-
-    def _product(self, left: Float[Array, "left waves2"], right: Float[Array, "right waves2"]) -> Array:
-        """cos(a-b) = cos a cos b + sin a sin b and sin(a-b) = sin a cos b - cos a sin b, as one product a head."""
-        cos, sin = jnp.split(left[None], 2, axis=-1)
-        even, odd = jnp.split(self.weights.astype(left.dtype)[:, None], 2, axis=-1)
-        rotated = jnp.concatenate([even * cos + odd * sin, even * sin - odd * cos], axis=-1)
-        return jnp.matmul(rotated, right.T, precision="highest")
-
-
 class Qernel(eqx.Module):
     r"""One wavefunction for a family of Hamiltonians,
 
@@ -172,7 +147,7 @@ class Qernel(eqx.Module):
         """Logarithm J of the Jastrow factor."""
         total = jnp.zeros((), r.dtype)
         if self.cusp is not None:
-            total = total + self.cusp(r, coulomb_strength(parameters, r.dtype))
+            total = total + self.cusp(r, parameters)
         if self.pair is not None:
             total = total + self.pair(r, condition)
         return total
@@ -182,19 +157,21 @@ class Qernel(eqx.Module):
         condition = self.conditioner(parameters).astype(r.dtype)
         jastrows = []
         if self.cusp is not None:
-            jastrows.append(self.cusp.derivatives(r, coulomb_strength(parameters, r.dtype)))
+            jastrows.append(self.cusp.derivatives(r, parameters))
         if self.pair is not None:
             jastrows.append(self.pair.derivatives(r, condition))
-        return dressed_derivatives(
+        found = dressed_derivatives(
             self.dressing.propagate(self._feature_jet(r, condition).dense()),
             self.references,
             self.weights(condition),
             r,
             parameters,
-            complex=self.complex,
             jastrows=jastrows,
             wide=precision_of(self.precision).wide,
         )
+        if not (found.log_psi.real or self.complex):
+            raise ValueError(_COMPLEX_REFERENCES)
+        return found
 
     def _feature_jet(self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]) -> Jet:
         """What `features` computes, with derivatives."""
@@ -259,39 +236,57 @@ class Qernel(eqx.Module):
             factor = 1 + outputs[:, 0]
         repeats = self.determinants // len(self.references)
         orbitals = jnp.stack([orbital(r, parameters) for orbital in self.references], axis=1)
+        if jnp.iscomplexobj(orbitals) and not self.complex:
+            raise ValueError(_COMPLEX_REFERENCES)
         orbitals = jnp.repeat(orbitals, repeats, axis=1).astype(factor.dtype)
         return jnp.swapaxes(orbitals * factor, 0, 1)
 
 
-def coulomb_strength(parameters: Any, dtype: DTypeLike) -> Float[Array, ""]:
-    r"""Slope of the Coulomb cusp relative to the reference material: mass × scale / dielectric constant.
-
-    Parameter pytrees without these names have strength one.
-    """
-    strength = jnp.ones((), dtype)
-    for name, power in (("mass", 1), ("scale", 1), ("dielectric", -1)):
-        if hasattr(parameters, name):
-            strength = strength * getattr(parameters, name).astype(dtype) ** power
-    return strength
-
-
-def _check_sizes(electrons, determinants, references, width, query_heads, key_value_heads):
-    if min(electrons) < 0 or sum(electrons) < 1:
-        raise ValueError(f"electrons must be (n_up, n_down) with at least one electron, got {electrons}")
-    if determinants < 1 or determinants % len(references):
+def _check_sizes(electrons, references, layers, initial_weights, **sizes):
+    if not references:
         raise ValueError(
-            f"{determinants} determinants cannot be shared evenly among {len(references)} sets of reference orbitals"
+            "the determinants need at least one set of reference orbitals: plane_wave_orbitals(cell, n), say"
         )
     for reference in references:
-        if reference.orbitals < sum(electrons):
+        check_spins(reference, electrons)
+        if reference.orbitals != sum(electrons):
             raise ValueError(
                 f"{sum(electrons)} electrons need as many orbitals, the reference has {reference.orbitals}"
             )
-    if width < 1 or query_heads % key_value_heads:
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
+    if layers < 0:
+        raise ValueError(f"layers must not be negative, got {layers}")
+    determinants, query_heads = sizes["determinants"], sizes["query_heads"]
+    if determinants % len(references):
         raise ValueError(
-            f"width must be positive and key_value_heads must divide query_heads, got {width}, "
-            f"{key_value_heads} and {query_heads}"
+            f"{determinants} determinants cannot be shared evenly among {len(references)} sets of reference orbitals"
         )
+    if query_heads % sizes["key_value_heads"]:
+        raise ValueError(f"key_value_heads must divide query_heads, got {sizes['key_value_heads']} and {query_heads}")
+    if initial_weights is not None and (len(initial_weights) != determinants or not any(initial_weights)):
+        raise ValueError(
+            f"{determinants} determinants need as many initial_weights, not all of them zero, got {initial_weights}"
+        )
+
+
+_COMPLEX_REFERENCES = (
+    "the reference orbitals are complex, as those of a twist are, so the wavefunction is: complex=True"
+)
+
+
+def _check_real(references, family_parameters, electrons, dim):
+    """Raises `ValueError` if a reference is complex: its imaginary part would be lost."""
+
+    def of_one(leaf):
+        return jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf))
+
+    parameters = jax.tree.map(of_one, without_phase(family_parameters))
+    r = jax.ShapeDtypeStruct((sum(electrons), dim), jnp.result_type(float))
+    for reference in references:
+        if jnp.issubdtype(eqx.filter_eval_shape(reference, r, parameters).dtype, jnp.complexfloating):
+            raise ValueError(_COMPLEX_REFERENCES)
 
 
 def qernel(
@@ -301,6 +296,7 @@ def qernel(
     references: tuple[AbstractOrbitals, ...],
     *,
     key: PRNGKeyArray,
+    cusp_strength: CuspStrength | None,
     squared_distance: eqx.Module | None = None,
     cusp_range: float | None = 2.0,
     pair_waves: np.ndarray | None = None,
@@ -329,7 +325,11 @@ def qernel(
     - `family_parameters`: parameters of the family, with a leading axis (sets the range of the conditioning).
     - `electrons`: (n_up, n_down).
     - `waves`: vectors G of the periodic features cos G·r, sin G·r, inverse length.
-    - `references`: one or more sets of reference orbitals; the determinants are shared evenly among them.
+    - `references`: one or more sets of reference orbitals, as many as electrons; the determinants are shared evenly
+      among the sets. For electrons of both spins [`SpinBlocks`][qernel.orbitals.SpinBlocks].
+    - `cusp_strength`: strength of the repulsion over the kinetic prefactor, a function of the parameters, which is
+      never trained: [`Hamiltonian.cusp`][qernel.hamiltonian.Hamiltonian.cusp] of the family. None for a Hamiltonian
+      without Coulomb repulsion (its `cusp` is None): there is no cusp factor then.
     - `squared_distance`: periodic squared distance for the cusp; open boundaries without one.
     - `cusp_range`: starting range of the cusp factor in the unit of length; None for no cusp.
     - `pair_waves`: vectors G of the smooth pair factor; None for none.
@@ -346,19 +346,34 @@ def qernel(
     - `precision`: how the products and determinants of a float32 wavefunction are worked out, `fast` or `mixed`; see
       [`precision`][qernel.precision.precision]. With float64 parameters all is `double`.
 
-    **Raises:** `ValueError` for sizes that do not fit together, fewer orbitals than electrons, or `double` precision of
-    parameters that are not float64.
+    **Raises:** `ValueError` for sizes that do not fit together, another number of orbitals than of electrons, complex
+    references of a wavefunction that is not, or `double` precision of parameters that are not float64.
     """
     policy = precision_of(precision)
     if policy.network == "float64" and jnp.dtype(dtype) != np.float64:
         raise ValueError(f"{precision} precision is that of float64 parameters, got {jnp.dtype(dtype)}")
     products = policy.products
-    _check_sizes(electrons, determinants, references, width, query_heads, key_value_heads)
-    head_size = head_size or max(width // query_heads, 1)
+    _check_sizes(
+        electrons,
+        references,
+        layers,
+        initial_weights,
+        width=width,
+        query_heads=query_heads,
+        key_value_heads=key_value_heads,
+        head_size=head_size,
+        experts=experts,
+        expert_width=expert_width,
+        determinants=determinants,
+        condition_size=condition_size,
+    )
+    head_size = max(width // query_heads, 1) if head_size is None else head_size
     keys = iter(jax.random.split(key, 6 + 5 * layers))
     conditioner = Conditioner(family_parameters, condition_size, key=next(keys), dtype=dtype)
     size = conditioner.size
     embedding = PeriodicEmbedding(waves)
+    if not complex:
+        _check_real(references, family_parameters, electrons, embedding.dim)
     inputs = 2 * len(waves) + (1 if electrons[1] else 0)
 
     def modulation() -> FiLM | None:
@@ -377,7 +392,7 @@ def qernel(
             modulation(),
             MixtureOfExperts(
                 width,
-                expert_width or width,
+                width if expert_width is None else expert_width,
                 experts,
                 router=router(features=width, condition_size=size, experts=experts, key=next(keys), dtype=dtype),
                 gate=Softmax() if gate is None else gate,
@@ -398,10 +413,10 @@ def qernel(
         dressing=Linear(width, outputs, key=next(keys), scale=dressing_scale, dtype=dtype, precision=products),
         references=tuple(Frozen(reference) for reference in references),
         weight_head=Linear(size, determinants, key=next(keys), scale=0.0, dtype=dtype),
-        initial_weights=initial_weights or (1.0,) * determinants,
+        initial_weights=(1.0,) * determinants if initial_weights is None else tuple(initial_weights),
         cusp=None
-        if cusp_range is None
-        else CuspJastrow(electrons, cusp_range, squared_distance=squared_distance, dtype=dtype),
+        if cusp_range is None or cusp_strength is None
+        else CuspJastrow(electrons, cusp_range, cusp_strength, squared_distance=squared_distance, dtype=dtype),
         pair=None if pair_waves is None else PairJastrow(electrons, pair_waves, size, key=next(keys), dtype=dtype),
         electrons=electrons,
         determinants=determinants,

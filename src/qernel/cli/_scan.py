@@ -154,11 +154,11 @@ def _trial_states(problem: Problem, state: TrainingState) -> dict[str, SlaterDet
     network = state.ansatz.network if isinstance(state.ansatz, CompetingPhases) else state.ansatz
     if not isinstance(network, Qernel):
         return {}
-    config, electrons = problem.config, problem.electrons
+    config = problem.config
     names = config.ansatz.references
     states = dict(zip(names, (reference.module for reference in network.references), strict=True))
     if "gaussians" not in states:
         with jax.enable_x64(True):
             sites = crystal_sites(problem.family.hamiltonian, problem.family.select(-1))
             states["gaussians"] = reference_orbitals("gaussians", config, problem.material, sites)
-    return {name: SlaterDeterminant(orbitals, electrons) for name, orbitals in states.items()}
+    return {name: SlaterDeterminant(orbitals, config.system.electrons) for name, orbitals in states.items()}

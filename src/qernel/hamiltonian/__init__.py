@@ -2,6 +2,9 @@
 
 from ._coulomb import Coulomb as Coulomb
 from ._coulomb import Nuclei as Nuclei
+from ._coulomb_divergence import AbstractCoulomb as AbstractCoulomb
+from ._coulomb_divergence import CoulombDivergence as CoulombDivergence
+from ._cusp import Cusp as Cusp
 from ._ewald import Ewald as Ewald
 from ._family import Family as Family
 from ._hamiltonian import Hamiltonian as Hamiltonian

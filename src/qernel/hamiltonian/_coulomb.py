@@ -4,10 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from ._coulomb_divergence import AbstractCoulomb, CoulombDivergence
 from ._potential import AbstractPotential, ParameterFunction, as_scalar
 
 
-class Coulomb(AbstractPotential):
+class Coulomb(AbstractCoulomb):
     """Coulomb repulsion with open boundaries, V = strength Σ_{i<j} 1/r_ij.
 
     **Arguments:**
@@ -16,6 +17,10 @@ class Coulomb(AbstractPotential):
     """
 
     strength: float | ParameterFunction = 1.0
+
+    @property
+    def divergence(self) -> CoulombDivergence:
+        return CoulombDivergence(self.strength)
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
         first, second = np.triu_indices(r.shape[0], 1)

@@ -10,11 +10,12 @@ from jax.scipy.special import erfc
 from jaxtyping import Array, Float, PyTree
 
 from ..lattice import Lattice
+from ._coulomb_divergence import AbstractCoulomb, CoulombDivergence
 from ._ewald_split import background, choose_split, madelung
-from ._potential import AbstractPotential, ParameterFunction, as_scalar
+from ._potential import ParameterFunction, as_scalar
 
 
-class Ewald(AbstractPotential):
+class Ewald(AbstractCoulomb):
     """Coulomb interaction of point charges in a periodic cell with a neutralising background (Ewald sum).
 
     With ψ the zero-average periodic potential of a unit charge and ξ = lim_{r→0} ψ(r) - 1/r its self-image
@@ -84,6 +85,10 @@ class Ewald(AbstractPotential):
         self._images = tuple(tuple(float(x) for x in t) for t in split.images)
         self._nearest_only = split.nearest_only
         self._half_sum = float(np.sum(split.plus + split.minus))
+
+    @property
+    def divergence(self) -> CoulombDivergence:
+        return CoulombDivergence(self.strength, self.charges)
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
         charges = self._charges(r.shape[0])

@@ -5,6 +5,8 @@ import jax
 from jaxtyping import Array, Float, PyTree
 
 from ..lattice import Lattice
+from ._coulomb_divergence import AbstractCoulomb
+from ._cusp import Cusp
 from ._in_phase import without_phase
 from ._kinetic import Kinetic
 from ._potential import AbstractPotential
@@ -58,6 +60,16 @@ class Hamiltonian(eqx.Module):
     def n_electrons(self) -> int:
         """Number of electrons."""
         return sum(self.electrons)
+
+    @property
+    def cusp(self) -> Cusp | None:
+        """The electron-electron cusps, a function of the parameters: what a wavefunction needs to know of them.
+
+        None where no potential is an [`AbstractCoulomb`][qernel.hamiltonian.AbstractCoulomb], and in one dimension,
+        where no wavefunction that is finite at contact balances 1/|x|.
+        """
+        found = tuple(v.divergence for v in self.potentials.values() if isinstance(v, AbstractCoulomb))
+        return Cusp(self.kinetic, found, self.n_electrons) if found and self.dim > 1 else None
 
     def potential_energies(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> dict[str, Float[Array, ""]]:
         """Potential energy of one configuration term by term: totals, not per electron, effective Hartree."""

@@ -20,6 +20,7 @@ from ._linear import Linear as Linear
 from ._mlp import MLP as MLP
 from ._norm import LayerNorm as LayerNorm
 from ._norm import RMSNorm as RMSNorm
+from ._pair_bias import PairBias as PairBias
 from ._router import AbstractRouter as AbstractRouter
 from ._router import ConditionRouter as ConditionRouter
 from ._router import ElectronRouter as ElectronRouter

@@ -7,6 +7,7 @@ from ._harmonic_levels import harmonic_levels as harmonic_levels
 from ._harmonic_orbitals import HarmonicOrbitals as HarmonicOrbitals
 from ._interpolated import InterpolatedOrbitals as InterpolatedOrbitals
 from ._jastrow import CuspJastrow as CuspJastrow
+from ._jastrow import CuspStrength as CuspStrength
 from ._jastrow import PairJastrow as PairJastrow
 from ._jastrow import cusp_slope as cusp_slope
 from ._orbitals import AbstractOrbitals as AbstractOrbitals
@@ -15,3 +16,5 @@ from ._plane_waves import PlaneWaves as PlaneWaves
 from ._plane_waves import from_exponentials as from_exponentials
 from ._plane_waves import real_from_exponentials as real_from_exponentials
 from ._plane_waves import to_exponentials as to_exponentials
+from ._spin_blocks import SpinBlocks as SpinBlocks
+from ._spin_blocks import check_spins as check_spins

@@ -96,7 +96,14 @@ def log_sum_determinants(
     the electrons' positions (only on the parameters of the network and of the Hamiltonian).
 
     **Returns:** log-modulus and phase; for real input the phase is 0 or π and has zero derivative.
+
+    **Raises:** `ValueError` for no matrix, or another number of weights.
     """
+    if not len(matrices) or len(weights) != len(matrices):
+        raise ValueError(
+            "a sum of determinants needs at least one matrix, and one weight for each, got "
+            f"{len(matrices)} matrices and {len(weights)} weights"
+        )
     return _named_log_sum(matrices, weights)
 
 

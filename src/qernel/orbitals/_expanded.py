@@ -58,9 +58,10 @@ class ExpandedOrbitals(AbstractOrbitals):
         twist: Sequence[float] | None = None,
     ):
         table = jnp.asarray(coefficients)
-        if table.ndim != 2 or table.shape[0] != waves.size:
+        if table.ndim != 2 or table.shape[0] != waves.size or not table.shape[1]:
             raise ValueError(
-                f"coefficients need the shape (basis, orbitals) with {waves.size} basis functions, got {table.shape}"
+                f"coefficients need the shape (basis, orbitals) with {waves.size} basis functions and at least one "
+                f"orbital, got {table.shape}"
             )
         self.waves = waves
         self.coefficients = table

@@ -49,10 +49,10 @@ class InterpolatedOrbitals(AbstractOrbitals):
         s, table = np.asarray(nodes, dtype=np.float64), np.asarray(coefficients)
         if s.ndim != 1 or not len(s) or np.any(np.diff(s) <= 0):
             raise ValueError(f"the nodes of an interpolation must ascend, got {s.tolist()}")
-        if table.ndim != 3 or table.shape[:2] != (len(s), waves.size):
+        if table.ndim != 3 or table.shape[:2] != (len(s), waves.size) or not table.shape[2]:
             raise ValueError(
-                f"coefficients need the shape (nodes, basis, orbitals) with {len(s)} nodes and "
-                f"{waves.size} basis functions, got {table.shape}"
+                f"coefficients need the shape (nodes, basis, orbitals) with {len(s)} nodes, "
+                f"{waves.size} basis functions and at least one orbital, got {table.shape}"
             )
         self.waves = waves
         self.nodes = tuple(float(x) for x in s)

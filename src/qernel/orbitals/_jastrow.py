@@ -1,6 +1,7 @@
 """Jastrow factors: the electron-electron cusp and a smooth conditioned pair function."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,10 +10,13 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from qernel.layers import MLP, FiLM, Linear
+from qernel.layers import MLP, FiLM, Frozen, Linear
 
 from ._cos_sin import cos_sin
+from ._spin_blocks import check_electrons
 
+# From the Hamiltonian's parameters to the strength of each pair's cusp: one number, or one for each pair.
+CuspStrength = Callable[[Any], Float[Array, "electrons electrons"] | Float[Array, ""]]
 PairFunction = Callable[[Float[Array, "pairs dim"], Bool[ArrayLike, " pairs"]], Float[Array, " pairs"]]
 
 
@@ -38,17 +42,28 @@ def cusp_slope(dim: int, parallel: bool) -> float:
 class CuspJastrow(eqx.Module):
     r"""Satisfies the electron-electron cusp condition, with a trained range:
 
-    $$ J(r) = -\sum_{i<j} \Gamma_{ij}\, b\, e^{-d(r_i - r_j)/b}, \qquad \partial_d J|_{d=0} = \Gamma_{ij} , $$
+    $$ J(r;\lambda) = -\sum_{i<j} \gamma_{ij}(\lambda)\,\Gamma_{ij}\, b\, e^{-d(r_i - r_j)/b}, \qquad
+       \partial_d J|_{d=0} = \gamma_{ij}\,\Gamma_{ij} , $$
 
-    with the Kato slope Γ of [`cusp_slope`][qernel.orbitals.cusp_slope] times the strength of the repulsion, and a
-    squared distance $d^2$ that is smooth and periodic (`squared_distance`, for instance
-    [`PeriodicDistance`][qernel.lattice.PeriodicDistance]; open boundaries without one). The ranges $b > 0$ (parallel,
-    antiparallel; units of length) are trained.
+    with the Kato slope Γ of [`cusp_slope`][qernel.orbitals.cusp_slope] and the strength γ of the repulsion over the
+    prefactor of the kinetic energy. The ranges $b > 0$ (parallel, antiparallel) are trained.
+
+    **Arguments:**
+
+    - `electrons`: (n_up, n_down).
+    - `range_`: b at the start, in units of length.
+    - `strength`: γ as a function of the Hamiltonian's parameters:
+      [`Hamiltonian.cusp`][qernel.hamiltonian.Hamiltonian.cusp]. It is not trained.
+    - `squared_distance`: $d^2$, smooth and periodic, for instance
+      [`PeriodicDistance`][qernel.lattice.PeriodicDistance]; open boundaries without one.
+
+    **Raises:** `ValueError` for a range that is not positive, or no strength.
 
     **Source:** T. Kato, Commun. Pure Appl. Math. 10, 151 (1957).
     """
 
     log_range: Float[Array, "2"]
+    strength: Frozen
     squared_distance: eqx.Module | None
     electrons: tuple[int, int] = eqx.field(static=True)
 
@@ -56,31 +71,44 @@ class CuspJastrow(eqx.Module):
         self,
         electrons: tuple[int, int],
         range_: float,
+        strength: CuspStrength,
         *,
         squared_distance: eqx.Module | None = None,
         dtype: DTypeLike = jnp.float32,
     ):
-        if range_ <= 0:
+        check_electrons(electrons)
+        if not (np.isfinite(range_) and range_ > 0):
             raise ValueError(f"the range of a Jastrow factor must be positive, got {range_}")
+        if not callable(strength):
+            raise ValueError(
+                "the strength of a cusp is a function of the Hamiltonian's parameters, such as Hamiltonian.cusp (None "
+                f"there says that no electrons repel as 1/r: leave the factor out); got {strength!r}"
+            )
         self.log_range = jnp.full((2,), np.log(range_), dtype)
+        self.strength = Frozen(strength)
         self.squared_distance = squared_distance
         self.electrons = electrons
 
-    def __call__(self, r: Float[Array, "electrons dim"], strength: Float[Array, ""] | float = 1.0) -> Float[Array, ""]:
-        """Logarithm of the factor; `strength` scales the slopes (mass over dielectric constant)."""
-        return _pair_sum(self._of_pairs(strength), r, self.electrons)
+    def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> Float[Array, ""]:
+        """Logarithm of the factor at one configuration, for the parameters of one Hamiltonian."""
+        return _pair_sum(self._of_pairs(parameters), r, self.electrons)
 
     def derivatives(
-        self, r: Float[Array, "electrons dim"], strength: Float[Array, ""] | float = 1.0
+        self, r: Float[Array, "electrons dim"], parameters: Any
     ) -> tuple[Float[Array, ""], Float[Array, "electrons dim"], Float[Array, ""]]:
         """The logarithm with its gradient and Laplacian."""
-        return _pair_sum_derivatives(self._of_pairs(strength), r, self.electrons)
+        return _pair_sum_derivatives(self._of_pairs(parameters), r, self.electrons)
 
-    def _of_pairs(self, strength):
+    def _of_pairs(self, parameters):
+        strength = jnp.asarray(self.strength(parameters))
+        if strength.ndim:
+            first, second, _ = _pairs(self.electrons)
+            strength = strength[first, second]
+
         def of_pairs(displacement, parallel):
             dtype = displacement.dtype
             slopes = [cusp_slope(displacement.shape[1], one) for one in (True, False)]
-            slope = jnp.where(parallel, *(jnp.asarray(x, dtype) for x in slopes)) * strength
+            slope = jnp.where(parallel, *(jnp.asarray(x, dtype) for x in slopes)) * strength.astype(dtype)
             length = jnp.where(parallel, *jnp.exp(self.log_range.astype(dtype)))
             if self.squared_distance is None:
                 squared = jnp.sum(displacement**2, axis=-1)
@@ -119,6 +147,12 @@ class PairJastrow(eqx.Module):
         key: PRNGKeyArray,
         dtype: DTypeLike = jnp.float32,
     ):
+        check_electrons(electrons)
+        if np.ndim(waves) != 2 or 0 in np.shape(waves):
+            raise ValueError(
+                "a pair factor needs at least one wave, an array (waves, dim), got the shape "
+                f"{np.shape(waves)}: leave the factor out"
+            )
         keys = jax.random.split(key, 3)
         self.waves = tuple(tuple(map(float, wave)) for wave in waves)
         self.hidden = MLP((len(waves), width, width), key=keys[0], dtype=dtype)

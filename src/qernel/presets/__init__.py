@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ._problem import Problem as Problem
     from ._problem import build as build
     from ._references import reference_orbitals as reference_orbitals
-    from ._spin_blocks import SpinBlocks as SpinBlocks
 
 
 def __getattr__(name: str) -> Any:
@@ -34,8 +33,4 @@ def __getattr__(name: str) -> Any:
         from ._references import reference_orbitals
 
         return reference_orbitals
-    if name == "SpinBlocks":
-        from ._spin_blocks import SpinBlocks
-
-        return SpinBlocks
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

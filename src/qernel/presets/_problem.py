@@ -235,6 +235,7 @@ def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, k
         shells(cell, a.feature_shells),
         tuple(reference_orbitals(name, config, material, sites) for name in a.references),
         key=key,
+        cusp_strength=family.hamiltonian.cusp,
         squared_distance=PeriodicDistance(cell),
         cusp_range=2.0 if a.cusp else None,
         pair_waves=shells(cell, a.pair_shells) if a.pair_shells else None,

@@ -18,12 +18,11 @@ from qernel.mean_field import (
     plane_waves,
     potential_depth,
 )
-from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves
+from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves, SpinBlocks
 from qernel.precision import precision
 from qernel.units import Material
 
 from ._config import Config, SystemConfig
-from ._spin_blocks import SpinBlocks
 
 
 def family_of(system: SystemConfig, material: Material, depths_meV: tuple[float, ...]) -> Family:
