@@ -1,5 +1,8 @@
 """Fermions in an anisotropic harmonic trap: potentials, orbitals, closed forms, and a wavefunction that is exact."""
 
+import itertools
+import json
+import pathlib
 import warnings
 
 import folx
@@ -8,9 +11,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from qernel.exact import (
+    filling_boundary,
+    filling_energy,
+    filling_metric,
+    filling_slopes,
+    filling_susceptibility,
+    filling_terms,
+    filling_widths,
+    ground_energy,
+    ground_fillings,
+    relative_frequencies,
+)
 from qernel.hamiltonian import Harmonic, HarmonicPair
 from qernel.orbitals import HarmonicOrbitals, harmonic_levels
 from qernel.propagation import own_jet
+
+TABLE = json.loads((pathlib.Path(__file__).parent / "reference" / "harmonic_fermions.json").read_text())["values"]
+LIQUID, CHAIN = ((0, 0), (1, 0), (0, 1)), ((0, 0), (1, 0), (2, 0))
 
 
 def positions(electrons, dim, seed=0, dtype=jnp.float64):
@@ -44,8 +62,9 @@ def test_frequencies_that_do_not_fit_the_trap():
     with pytest.raises(ValueError, match="a number for each axis, got none"):
         Harmonic(())
     for wrong in ((1.0, 2.0, 3.0), lambda _: jnp.ones(3), lambda _: jnp.ones((1, 1))):
+        trap = Harmonic(wrong)
         with pytest.raises(ValueError, match="one number or 2, one for each axis, got the shape"):
-            jax.eval_shape(lambda r, h=Harmonic(wrong): h(r, None), positions(3, 2))
+            trap(positions(3, 2), None)
 
 
 @pytest.mark.parametrize("electrons", [1, 2, 5])
@@ -161,3 +180,162 @@ def test_orbitals_that_cannot_be():
         harmonic_levels((1.0, 0.0), 2)
     with pytest.raises(ValueError, match="number of orbitals must be positive"):
         harmonic_levels((1.0, 1.0), 0)
+
+
+# ------------------------------------------------------------------------------- the closed forms
+
+
+@pytest.mark.parametrize("row", TABLE["states"], ids=lambda row: f"{row['dim']}D-{row['electrons']}-{row['kappa']}")
+def test_energy_slope_and_susceptibility_of_the_table(row):
+    frequencies = np.full(row["dim"], row["omega"])
+    (filling,) = ground_fillings(row["electrons"], frequencies, row["kappa"])
+    assert set(filling) == set(harmonic_levels(frequencies, row["electrons"]))
+    arguments = filling, frequencies, row["kappa"]
+    np.testing.assert_allclose(filling_energy(*arguments), row["energy"], rtol=1e-13)
+    np.testing.assert_allclose(ground_energy(row["electrons"], *arguments[1:]), row["energy"], rtol=1e-13)
+    np.testing.assert_allclose(filling_slopes(*arguments).kappa, row["slope_kappa"], rtol=1e-10)
+    np.testing.assert_allclose(filling_metric(*arguments)[-1, -1], row["susceptibility_kappa"], rtol=1e-10)
+
+
+@pytest.mark.parametrize("row", TABLE["crossings"], ids=lambda row: str(row["kappa"]))
+def test_level_crossings_of_the_table(row):
+    frequencies, kappa = np.array([row["omega_x"], 1.0]), row["kappa"]
+    found = filling_boundary(LIQUID, CHAIN, frequencies, kappa)
+    np.testing.assert_allclose(found, np.sqrt(4 * row["omega_x"] ** 2 + 9 * kappa), rtol=1e-14)
+    np.testing.assert_allclose(found, row["omega_y"], atol=1.01 * row["error"])
+    there = np.array([row["omega_x"], float(found)])
+    for filling in (LIQUID, CHAIN):
+        np.testing.assert_allclose(filling_energy(filling, there, kappa), row["energy"], atol=3e-4)
+    sides = [there * [1, factor] for factor in (0.999, 1.001)]
+    assert [set(f) for f in ground_fillings(3, np.stack(sides), kappa)] == [set(LIQUID), set(CHAIN)]
+
+
+def test_six_electrons_change_twice():
+    """At Ω_y/Ω_x = 3/2 and 3, whatever κ."""
+    kappa, omega_x = np.array([0.0, 0.1, 0.3]), 1.0
+    omega_y = np.linspace(1.05, 4.0, 60)
+    points = np.stack([np.full(60, omega_x), omega_y], axis=-1)
+    fillings = ground_fillings(6, points[:, None], kappa)
+    assert len(fillings) == 3
+    for first, second, ratio in ((*fillings[:2], 1.5), (*fillings[1:], 3.0)):
+        found = filling_boundary(first, second, np.array([omega_x, 1.0]), kappa)
+        relative = relative_frequencies(6, np.stack([np.full(3, omega_x), found], axis=-1), kappa)
+        np.testing.assert_allclose(relative[:, 1] / relative[:, 0], ratio, rtol=1e-12)
+        # Along the other axis the line is the same.
+        turned = filling_boundary(first, second, np.stack([np.full(3, omega_x), found], axis=-1), kappa, axis=0)
+        np.testing.assert_allclose(turned, omega_x, rtol=1e-12)
+    lowest = np.min([filling_energy(f, points[:, None], kappa) for f in fillings], axis=0)
+    np.testing.assert_allclose(ground_energy(6, points[:, None], kappa), lowest, rtol=1e-13)
+
+
+def test_a_boundary_that_is_nowhere():
+    plane, line = ((0, 0), (1, 0)), ((0, 0), (0, 1))
+    np.testing.assert_allclose(filling_boundary(plane, line, (1.3, 1.0), 0.2), 1.3)
+    one = ((0, 0, 0), (1, 0, 0)), ((0, 0, 0), (0, 1, 0))
+    assert np.isnan(filling_boundary(*one, (1.0, 1.0, 1.0), 0.1))
+    # Ω_y = Ω_x / 2, unless N κ alone is stiffer than that.
+    found = filling_boundary(LIQUID, ((0, 0), (0, 1), (0, 2)), (0.1, 1.0), np.array([0.0, 1.0, 2.0]))
+    np.testing.assert_allclose(found, [0.05, np.nan, np.nan])
+
+
+def test_slopes_are_derivatives_and_terms_sum_to_the_energy():
+    frequencies, kappa, step = np.array([[1.0, 1.7], [0.6, 2.5]]), np.array([0.2, -0.05]), 1e-5
+    for filling in (LIQUID, CHAIN):
+        slopes = filling_slopes(filling, frequencies, kappa)
+        energy = lambda f, k, filling=filling: filling_energy(filling, f, k)
+        for axis, shift in enumerate(np.eye(2) * step):
+            difference = energy(frequencies + shift, kappa) - energy(frequencies - shift, kappa)
+            np.testing.assert_allclose(slopes.frequencies[:, axis], difference / (2 * step), rtol=1e-8)
+        difference = energy(frequencies, kappa + step) - energy(frequencies, kappa - step)
+        np.testing.assert_allclose(slopes.kappa, difference / (2 * step), rtol=1e-8)
+        terms = filling_terms(filling, frequencies, kappa)
+        np.testing.assert_allclose(sum(terms), energy(frequencies, kappa), rtol=1e-14)
+        # Hellmann and Feynman, and the virial theorem of quadratic potentials.
+        np.testing.assert_allclose(terms.interaction, kappa * slopes.kappa, rtol=1e-13)
+        np.testing.assert_allclose(terms.trap, 0.5 * np.sum(frequencies * slopes.frequencies, axis=1), rtol=1e-13)
+        np.testing.assert_allclose(terms.kinetic, terms.trap + terms.interaction, rtol=1e-13)
+
+
+def exact_psi(filling, r, frequencies, kappa):
+    """ψ of a filling in the orbitals of the bare trap, with the factor of all pairs, not normalised."""
+    n = r.shape[0]
+    orbitals = HarmonicOrbitals(filling, lambda p: p)(r, frequencies)
+    strengths = (jnp.sqrt(frequencies**2 + n * kappa) - frequencies) / n
+    first, second = np.triu_indices(n, 1)
+    pairs = jnp.sum((r[first] - r[second]) ** 2, axis=0)
+    return jnp.linalg.det(orbitals) * jnp.exp(-0.5 * jnp.sum(strengths * pairs))
+
+
+@pytest.mark.parametrize("filling", [LIQUID, CHAIN], ids=["liquid", "chain"])
+def test_metric_terms_and_widths_are_those_of_the_wavefunction(filling):
+    """Moments of |ψ|² of three electrons in two dimensions, exactly: a Gaussian quadrature in Jacobi's coordinates."""
+    frequencies, kappa, n = np.array([1.0, 1.8]), 0.25, 3
+    jacobi = np.linalg.qr(np.stack([np.ones(n), [1.0, -1.0, 0.0], [1.0, 1.0, -2.0]], axis=1))[0]
+    # |ψ|² and four more powers of the coordinates: polynomials of degree 10 or less in each.
+    nodes, weights = np.polynomial.hermite.hermgauss(6)
+    grid = np.stack(np.meshgrid(*[nodes] * 6, indexing="ij"), axis=-1).reshape(-1, n, 2)
+    volume = np.prod(np.stack(np.meshgrid(*[weights * np.exp(nodes**2)] * 6, indexing="ij")), axis=0).ravel()
+    widths = np.stack([frequencies, *[relative_frequencies(n, frequencies, kappa)] * 2])
+    r = jnp.asarray(np.einsum("ij,pjd->pid", jacobi, grid / np.sqrt(widths)))
+
+    @jax.jit
+    @jax.vmap
+    def value_and_slopes(r):
+        psi = lambda f, k: exact_psi(filling, r, f, k)
+        arguments = jnp.asarray(frequencies), jnp.asarray(kappa)
+        of_frequencies, of_kappa = jax.jacfwd(psi, argnums=(0, 1))(*arguments)
+        return psi(*arguments), jnp.concatenate([of_frequencies, of_kappa[None]])
+
+    psi, slopes = (np.asarray(x) for x in value_and_slopes(r))
+    volume = volume / np.sum(volume * psi**2)
+    mean = lambda values: np.tensordot(volume * psi**2, np.asarray(values), axes=1)
+    # Not the slopes of log ψ: some points of the grid lie on a node.
+    first = (volume * psi) @ slopes
+    expected = (slopes.T * volume) @ slopes - first[:, None] * first[None]
+    np.testing.assert_allclose(filling_metric(filling, frequencies, kappa), expected, atol=1e-10)
+    direction = np.array([0.3, -1.0, 0.5])
+    susceptibility = filling_susceptibility(filling, frequencies, kappa, direction)
+    np.testing.assert_allclose(susceptibility, direction @ expected @ direction, atol=1e-10)
+    np.testing.assert_allclose(filling_widths(filling, frequencies, kappa) ** 2, mean(np.mean(r**2, axis=1)))
+    terms = filling_terms(filling, frequencies, kappa)
+    trap, pair = Harmonic(frequencies), HarmonicPair(kappa)
+    np.testing.assert_allclose(terms.trap, mean(jax.vmap(lambda x: trap(x, None))(r)))
+    np.testing.assert_allclose(terms.interaction, mean(jax.vmap(lambda x: pair(x, None))(r)))
+
+
+def test_one_electron_does_not_interact():
+    arguments = ((0, 0),), (1.0, 3.0), -0.7
+    assert filling_energy(*arguments) == ground_energy(1, *arguments[1:]) == 2.0
+    assert filling_slopes(*arguments).kappa == 0 and filling_terms(*arguments).interaction == 0
+
+
+def test_what_no_trap_holds():
+    for arguments, message in (
+        ((LIQUID, (1.0, 2.0), -0.34), "must be larger than -omega²/N, here -0.333333"),
+        ((LIQUID, (1.0, 0.0), 0.1), "trap frequencies must be positive"),
+        ((LIQUID, 1.0, 0.1), "a last axis over 1, 2 or 3 dimensions"),
+        ((LIQUID, (1.0, 1.0, 1.0), 0.1), "need 3 quantum numbers"),
+        ((((0, 0), (2, 0)), (1.0, 1.0), 0.1), r"\(2, 0\) is filled and not all of those below"),
+        ((((0, 0), (1, -1)), (1.0, 1.0), 0.1), "not all of those below"),
+        ((((0, 0), (1, 0), (0, 0)), (1.0, 1.0), 0.1), "filled twice"),
+        (((), (1.0, 1.0), 0.1), "at least one electron"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            filling_energy(*arguments)
+    with pytest.raises(ValueError, match="fillings of 3 and 2 electrons do not compete"):
+        filling_boundary(LIQUID, LIQUID[:2], (1.0, 1.0), 0.0)
+    with pytest.raises(ValueError, match="a direction has 3 components"):
+        filling_susceptibility(LIQUID, (1.0, 1.0), 0.0, (1.0, 0.0))
+
+
+def test_ground_energies_are_the_lowest_of_all_fillings():
+    """Three electrons in three dimensions, over random traps: no filling of any levels lies lower."""
+    levels = [level for level in itertools.product(range(3), repeat=3) if sum(level) <= 2]
+    random = np.random.default_rng(3)
+    frequencies, kappa = random.uniform(0.5, 3, size=(20, 3)), random.uniform(0, 0.5, size=20)
+    relative = relative_frequencies(3, frequencies, kappa)
+    energies = [
+        np.sum(relative * (np.sum(chosen, axis=0) + 1) + frequencies / 2, axis=1)
+        for chosen in itertools.combinations(levels, 3)
+    ]
+    np.testing.assert_allclose(ground_energy(3, frequencies, kappa), np.min(energies, axis=0), rtol=1e-13)

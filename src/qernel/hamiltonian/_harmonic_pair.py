@@ -17,7 +17,8 @@ class HarmonicPair(AbstractPotential):
 
     **Arguments:**
 
-    - `strength`: κ in effective Hartree per squared Bohr radius, a number or a function of the Hamiltonian's parameters.
+    - `strength`: κ in effective Hartree per squared Bohr radius, a number or a function of the Hamiltonian's
+      parameters.
 
     **Source:** Moshinsky, Am. J. Phys. 36, 52 (1968); N particles: Johnson and Payne, Phys. Rev. Lett. 67, 1157 (1991).
     """

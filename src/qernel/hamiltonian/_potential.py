@@ -15,19 +15,18 @@ Boundary = Literal["open", "any"] | Lattice
 class AbstractPotential(eqx.Module):
     """A potential energy: one term of a Hamiltonian.
 
-    A potential of one's own is a subclass with a `boundary` and a `__call__`, or, if it acts on one electron at a
-    time, simply `Potential(function)`.
+    A potential of one's own is a subclass with a `__call__`, or, if it acts on one electron at a time, simply `Potential(function)`.
 
     **Fields:**
 
     - `boundary`: where the potential makes sense, which a `Hamiltonian` checks. `"open"`: with open boundaries only
       (a trap, a molecule, Coulomb repulsion without images). `"any"`: also in a cell of which it has the period, as one
       that is written with the cell's minimum image or [`PeriodicDistance`][qernel.lattice.PeriodicDistance]. A
-      `Lattice`: also in cells made of whole cells of this one.
-      `boundary = "open"` in the body of the class says it, or a property.
+      `Lattice`: also in cells made of whole cells of this one. "any" unless the class says otherwise:
+      `boundary = "open"` in its body, or a property.
     """
 
-    boundary: eqx.AbstractVar[Boundary]
+    boundary: ClassVar[Boundary] = "any"
 
     @abc.abstractmethod
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
@@ -55,7 +54,6 @@ class Potential(AbstractPotential):
       scalar in effective Hartree. In a periodic cell it must have the period of the cell.
     """
 
-    boundary: ClassVar[Boundary] = "any"
     function: Callable[[Float[Array, " dim"], PyTree], Float[Array, ""]]
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
