@@ -14,6 +14,10 @@ from ._axes import rows_of as rows_of
 from ._axes import single_axis as single_axis
 from ._evaluate import evaluate as evaluate
 from ._evaluation import Evaluation as Evaluation
+from ._known_values import KnownValues as KnownValues
+from ._known_values import add_known_values as add_known_values
+from ._known_values import known_at_rows as known_at_rows
+from ._known_values import known_values as known_values
 from ._phases import doubts_of as doubts_of
 from ._phases import ground_state as ground_state
 from ._phases import joined_phases as joined_phases

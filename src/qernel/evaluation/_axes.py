@@ -67,7 +67,7 @@ def labelled_rows(family: Family) -> tuple[dict[str, Any], dict[str, Any], str]:
     """
     varying = family.varying
     if not varying:
-        return {MEMBER: np.arange(family.size)}, {"rows": MEMBER, "coordinates": [], "axes": []}, MEMBER
+        return {MEMBER: np.arange(family.size)}, {"rows": MEMBER, "coordinate_names": [], "axes": []}, MEMBER
     rows = varying[0].dimension if len(varying) == 1 else MEMBER
     labels: dict[str, Any] = {}
     for coordinate, values in zip(family.coordinates, family.points.T, strict=True):
@@ -76,7 +76,7 @@ def labelled_rows(family: Family) -> tuple[dict[str, Any], dict[str, Any], str]:
         if coordinate.dimension == rows:
             labels[rows] = entry
     names = [coordinate.name for coordinate in family.coordinates]
-    return labels, {"rows": rows, "coordinates": names, "axes": [c.name for c in varying]}, rows
+    return labels, {"rows": rows, "coordinate_names": names, "axes": [c.name for c in varying]}, rows
 
 
 def attributes_of(coordinate: Coordinate) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def axes_of(dataset: "xarray.Dataset") -> tuple[Axis, ...]:
 
 def coordinates_of(dataset: "xarray.Dataset") -> tuple[Axis, ...]:
     """All coordinates of a table's family, whether they vary or not."""
-    return tuple(axis_named(dataset, name) for name in np.atleast_1d(dataset.attrs["coordinates"]).tolist())
+    return tuple(axis_named(dataset, name) for name in np.atleast_1d(dataset.attrs["coordinate_names"]).tolist())
 
 
 def axis_named(dataset: "xarray.Dataset", name: str) -> Axis:
@@ -147,7 +147,7 @@ def row_text(dataset: "xarray.Dataset", row: int) -> str:
 
 def indexed(dataset: "xarray.Dataset") -> "xarray.Dataset":
     """The table with an index of points, where its rows lie in a plane (or space) of coordinates."""
-    names = np.atleast_1d(dataset.attrs.get("coordinates", [])).tolist()
+    names = np.atleast_1d(dataset.attrs.get("coordinate_names", [])).tolist()
     if dataset.attrs.get("rows") != MEMBER or not names or isinstance(dataset.indexes.get(MEMBER), pandas.MultiIndex):
         return dataset
     points = list(zip(*(dataset[name].values.tolist() for name in names), strict=True))

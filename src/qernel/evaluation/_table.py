@@ -32,8 +32,10 @@ def columns(dataset: "xarray.Dataset") -> list[str]:
         names += [term, f"{term}_error"]
     orders = order_parameters_of(dataset)
     names += ["variance", "v_score", *(f"{name}{end}" for name in orders for end in ("", "_error")), *_AFTER]
+    # A signature is part of its order parameter.
+    shown = {*orders, *(str(dataset[name].attrs.get("signature", "")) for name in orders)}
     for name in np.atleast_1d(dataset.attrs.get("observables", [])).tolist():
-        names += [name, f"{name}_error"] * (name not in orders)
+        names += [name, f"{name}_error"] * (name not in shown)
     return names
 
 

@@ -82,6 +82,7 @@ def _settings(config: Config) -> Settings:
         patience=t.patience,
         competition=t.competition,
         margin=t.margin,
+        dtype=precision(t.precision).network,
         measured_walkers=e.walkers,
         measured_moves=e.moves,
         measured_rounds=e.rounds,

@@ -22,7 +22,7 @@ def sections(system: str) -> dict[str, type[BaseModel]]:
         for name, field in Config.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
     }
-    return {"system": system_section(system)} | found
+    return found | {"system": system_section(system)}
 
 
 def known_keys(system: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ class Settings:
     - `checkpoint_every` so many steps, the last `keep` of them stay; `patience`: failing steps in a row that are borne.
     - `competition`: the share of the steps after which phases retire that lie higher than the lowest one by more than
       `margin`, in the system's unit, per electron.
+    - `dtype` of the walkers, at which the wavefunction is worked out: float32 or float64.
     - `measured_walkers`, `measured_moves`, `measured_rounds`, `measured_burn_in`, `measured_chunk`: of the evaluation.
     """
 
@@ -37,6 +38,7 @@ class Settings:
     patience: int = 10
     competition: float = 0.3
     margin: float = 1.0
+    dtype: str = "float32"
     measured_walkers: int = 64
     measured_moves: int = 10
     measured_rounds: int = 40
@@ -111,7 +113,7 @@ class Problem:
         """
         members = self.members
         size, walkers, names = members.size, self.settings.walkers, self.names
-        dtype = self.method.dtype
+        dtype = jnp.dtype(self.settings.dtype)
         with jax.enable_x64(True):
             if solved:
                 key = self.key if self.walkers_key is None else self.walkers_key

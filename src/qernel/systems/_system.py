@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from qernel.evaluation import add_known_values
-from qernel.systems.moire import KnownValues
+from qernel.evaluation import KnownValues, add_known_values
 from qernel.hamiltonian import Family
 from qernel.observables import AbstractObservable
 from qernel.sampling import initial_positions

@@ -15,6 +15,7 @@ from ._mesh import shard_family as shard_family
 from ._mesh import shard_state as shard_state
 from ._mesh import shard_walkers as shard_walkers
 from ._phases import retire_phases as retire_phases
+from ._record import TrainingRecord as TrainingRecord
 from ._state import Method as Method
 from ._state import StepReport as StepReport
 from ._state import TrainingState as TrainingState

@@ -69,10 +69,9 @@ class MoireOrbitals:
                 if solve
                 else tuple(np.zeros((len(nodes), waves.size, n)) for n in electrons)
             )
-            of_spins = [InterpolatedOrbitals(waves, nodes, jnp.asarray(x, dtype), potential_depth) for x in tables]
-        if 0 in electrons:
-            return of_spins[0 if electrons[0] else 1]
-        return SpinBlocks(*of_spins)
+            occupied = [jnp.asarray(table, dtype) for table, n in zip(tables, electrons, strict=True) if n]
+            of_spins = [InterpolatedOrbitals(waves, nodes, table, potential_depth) for table in occupied]
+        return of_spins[0] if len(of_spins) == 1 else SpinBlocks(*of_spins)
 
 
 def orbital_nodes(low: float, high: float, spacing: float) -> tuple[float, ...]:
