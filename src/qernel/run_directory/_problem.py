@@ -140,9 +140,7 @@ class Problem:
         apart = np.linalg.norm((points[:, None] - trained[None, members]) / scale, axis=2)
         return members[np.argmin(apart, axis=1)]
 
-    def competes(
-        self, state: TrainingState, points: Float[np.ndarray, "points coordinates"], phase: str
-    ) -> np.ndarray:
+    def competes(self, state: TrainingState, points: Float[np.ndarray, "points coordinates"], phase: str) -> np.ndarray:
         """Where this phase is trained: along a line, between the nearest trained points on either side at which it is
         not; in a plane, where it is trained at one of the nearest points, four for every dimension."""
         family = self.system.family

@@ -158,9 +158,7 @@ class _Keeper:
         self._directory, self._problem = directory, problem
         settings, members = problem.settings, problem.members
         names = [coordinate.name for coordinate in members.coordinates]
-        self._checkpoints = CheckpointWriter(
-            directory.checkpoints, keep=settings.keep, identity=problem.identity
-        )
+        self._checkpoints = CheckpointWriter(directory.checkpoints, keep=settings.keep, identity=problem.identity)
         self._metrics = MetricsWriter(
             directory.metrics, names, members.points, scale=problem.scale, after_step=int(state.step)
         )
