@@ -16,3 +16,4 @@ from ._sampler import Sampler as Sampler
 from ._sampler import Walkers as Walkers
 from ._sampler import sampling_phase as sampling_phase
 from ._single_electron import single_electron as single_electron
+from ._starting_width import starting_width as starting_width
