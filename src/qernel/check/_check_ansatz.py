@@ -14,7 +14,7 @@ from qernel.gradient import local_energy
 from qernel.hamiltonian import Hamiltonian
 from qernel.laplacian import ForwardLaplacian, HessianTrace
 from qernel.observables import smooth_node_tails
-from qernel.sampling import Sampler
+from qernel.sampling import Sampler, starting_width
 
 from ._cusps import electron_cusps, nuclear_cusps
 from ._energies import energies
@@ -167,8 +167,8 @@ def _smoothness(ansatz, hamiltonian, parameters, r, key, phases):
 
         return jax.lax.scan(phase, (r[None], step_size), jnp.arange(2 * phases))[1]
 
-    width = 0.3 * float(jnp.std(r)) / hamiltonian.n_electrons ** (1 / hamiltonian.dim)
-    laplacian, kinetic = (np.asarray(x)[phases:] for x in run(r, jnp.full((1,), width), key))
+    width = jnp.asarray(starting_width(r[None]))
+    laplacian, kinetic = (np.asarray(x)[phases:] for x in run(r, width, key))
     real = eqx.filter_eval_shape(ansatz, r[0], parameters).real
     difference = laplacian - smooth_node_tails(kinetic.T, real).T
     mean = float(difference.mean())
