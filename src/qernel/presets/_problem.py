@@ -238,7 +238,7 @@ def _ansatz(config: Config, material: Material, family: Family, sites: Any, *, k
         cusp_strength=family.hamiltonian.cusp,
         squared_distance=PeriodicDistance(cell),
         cusp_range=2.0 if a.cusp else None,
-        pair_waves=shells(cell, a.pair_shells) if a.pair_shells else None,
+        pair=shells(cell, a.pair_shells) if a.pair_shells else None,
         width=a.width,
         layers=a.layers,
         query_heads=a.query_heads,

@@ -14,7 +14,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from qernel.ansatz import Qernel
 from qernel.compilation import compiled
 from qernel.lattice import Lattice
-from qernel.layers import trainable
+from qernel.layers import PeriodicEmbedding, trainable
 
 # The old pair function is kept within this share of its cell's radius, and goes over to a constant up to the radius.
 _WHOLE = 0.7
@@ -147,6 +147,8 @@ def _mean_of_orbitals(x: Array, old: Qernel, new: Qernel) -> Array:
 
 
 def _check(new: Qernel, old: Qernel) -> None:
+    if not all(isinstance(q.embedding, PeriodicEmbedding) for q in (new, old)):
+        raise ValueError("what is carried over is matched by the waves of two cells: both must be periodic")
     mine, theirs = new.conditioner, old.conditioner
     if mine.size != theirs.size:
         raise ValueError(
