@@ -106,8 +106,8 @@ class Qernel(eqx.Module):
     where the features $h_i$ of electron i come from an embedding of all positions, periodic in a cell or open, through
     blocks of FiLM-modulated grouped-query attention and mixture of experts, all conditioned on λ;
     $\phi^d_j(r;\lambda)$ are reference orbitals (plane waves, Bloch or Hartree-Fock orbitals of the same λ, levels of a
-    trap), dressed by the network's many-electron factor $1 + f$; and J satisfies the cusp conditions. Antisymmetric within each spin because
-    the network is permutation-equivariant.
+    trap), dressed by the network's many-electron factor $1 + f$; and J satisfies the cusp conditions. Antisymmetric
+    within each spin because the network is permutation-equivariant.
 
     Built by [`qernel.ansatz.qernel`][], which chooses sizes; every field may also be set by hand.
     Positions in effective Bohr radii (or the unit of the Hamiltonian).

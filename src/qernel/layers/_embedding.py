@@ -9,7 +9,9 @@ from qernel.propagation import Jet, PairJet
 
 
 class AbstractPairBias(eqx.Module):
-    """Attention logits of pairs of electrons, made of what an embedding knows of each."""
+    """Attention logits of pairs of electrons, made of what an embedding knows of each, linear in `weights`."""
+
+    weights: eqx.AbstractVar[Float[Array, "heads waves"]]
 
     @abc.abstractmethod
     def __call__(self, embedded: Float[Array, "electrons features"]) -> Float[Array, "heads electrons electrons"]:

@@ -16,8 +16,8 @@ class OpenPairBias(AbstractPairBias):
     $$ b_{hij} = \sum_{an} A_{han} \cos n\theta_a(x_i - x_j) + B_{han} \sin n\theta_a(x_i - x_j), \qquad
        \theta_a(x) = \arctan x_a , $$
 
-    with the coordinates x in units of a length that an [`OpenEmbedding`][qernel.layers.OpenEmbedding] has first among its
-    features. Smooth and bounded at every distance. One linear map a block.
+    with the coordinates x in units of a length that an [`OpenEmbedding`][qernel.layers.OpenEmbedding] has first among
+    its features. Smooth and bounded at every distance. One linear map a block.
 
     **Arguments:** `weights`, [A, B] side by side, n before a; zeros are a start without any bias. `dim` and `harmonics`
     are those of the embedding.
