@@ -45,7 +45,7 @@ def main(steps=100, walkers=64, phases=100, depths=(0.0, 0.1, 0.2), **sizes):
         key=jax.random.key(0),
         cusp_strength=family.hamiltonian.cusp,
         squared_distance=PeriodicDistance(cell),
-        pair_waves=waves,
+        pair=waves,
         **sizes,
     )
     method = Method(sampler=Sampler(wrap=cell.wrap))

@@ -49,7 +49,7 @@ def small_qernel(family: Family, *, complex=False, dtype=jnp.float64, seed=0, **
         key=jax.random.key(seed),
         cusp_strength=family.hamiltonian.cusp,
         squared_distance=PeriodicDistance(cell),
-        pair_waves=waves,
+        pair=waves,
         complex=complex,
         dressing_scale=0.5,
         dtype=dtype,

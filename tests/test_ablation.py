@@ -33,7 +33,8 @@ def log_psi_at(problem, depth, ansatz=None):
 def test_without_film_the_features_do_not_know_the_depth():
     def features(problem, value):
         ansatz = perturbed(problem)
-        return np.asarray(ansatz.features(problem.positions[0, 0], jnp.full((ansatz.conditioner.size,), value)))
+        condition = jnp.full((ansatz.conditioner.size,), value)
+        return np.asarray(ansatz.features(problem.positions[0, 0], problem.family.select(0), condition))
 
     # The other routers see λ by design.
     settings = ("ansatz.router=electron",)

@@ -31,6 +31,9 @@ from qernel.layers import (
     Linear,
     MLP,
     MixtureOfExperts,
+    OpenEmbedding,
+    OpenPairBias,
+    PairBias,
     PeriodicEmbedding,
     RMSNorm,
     Spline,
@@ -45,6 +48,15 @@ def film(dtype):
     layer = FiLM(CONDITION, FEATURES, dtype=dtype)
     weight = numbers(layer.weight.shape, dtype)
     return Conditioned(eqx.tree_at(lambda film: film.weight, layer, weight), condition(dtype))
+
+
+class SumOverHeads(eqx.Module):
+    """A pair bias as features of electrons, so that it can stand beside the layers: Σ_h b_hij over all electrons j."""
+
+    bias: PairBias
+
+    def __call__(self, x):
+        return jnp.sum(self.bias(x), axis=(0, 2))[:, None]
 
 
 def attention(key_value_heads, dtype):
@@ -62,6 +74,8 @@ LAYERS = {
     "attention-grouped": lambda dtype: attention(2, dtype),
     "attention-multi-query": lambda dtype: attention(1, dtype),
     "periodic-embedding": lambda dtype: PeriodicEmbedding(np.random.default_rng(0).normal(size=(3, FEATURES))),
+    "pair-bias": lambda dtype: SumOverHeads(PairBias(numbers((2, FEATURES), dtype))),
+    "open-embedding": lambda dtype: OpenEmbedding(FEATURES, np.linspace(0.5, 2, FEATURES), harmonics=3),
     "frozen": lambda dtype: Frozen(MLP((FEATURES, 9, 7), key=KEY, dtype=dtype)),
 }
 for _mixture in (
@@ -101,7 +115,9 @@ def test_the_table_holds_every_layer():
     tested = set().union(*(classes(build(name, jnp.float32)) for name in LAYERS))
     public = {getattr(layers, name) for name in dir(layers) if not name.startswith("_")}
     modules = {c for c in public if isinstance(c, type) and issubclass(c, eqx.Module)}
-    assert not {c.__name__ for c in modules - tested if not c.__name__.startswith("Abstract")}
+    # What is made of pairs has a test of its own.
+    missing = {c.__name__ for c in modules - tested if not c.__name__.startswith("Abstract")}
+    assert missing == {"PairBias", "OpenPairBias"}
 
 
 @every_layer
@@ -214,7 +230,65 @@ def test_attention_propagates_a_pair_bias():
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
+EMBEDDINGS = {
+    "periodic": PeriodicEmbedding(np.array([[1.0, 0.5], [-0.3, 2.0], [0.7, 0.0]])),
+    "open": OpenEmbedding(2, lambda parameters: parameters, harmonics=3),
+}
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_pair_bias_is_a_function_of_the_separation_with_all_its_derivatives(name):
+    embedding, lengths, r = EMBEDDINGS[name], jnp.asarray([0.6, 1.9]), numbers((4, 2))
+    start = embedding.pair_bias(3, jnp.float64)
+    assert isinstance(start, {"periodic": PairBias, "open": OpenPairBias}[name])
+    assert start.weights.dtype == jnp.float64 and not np.any(start.weights)
+    layer = eqx.tree_at(lambda bias: bias.weights, start, numbers(start.weights.shape))
+    bias = jax.jit(lambda r: layer(embedding(r, lengths)))
+    # Of a separation s: the features at s, without the coordinates themselves.
+    separations = (r[:, None] - r[None]).reshape(16, 2)
+    waves = embedding(separations, lengths)[:, -layer.weights.shape[1] :]
+    np.testing.assert_allclose(bias(r), (waves @ layer.weights.T).T.reshape(3, 4, 4), atol=1e-12)
+    first = jax.jit(jax.jacfwd(bias))(r)
+    second = jax.jit(jax.jacfwd(jax.jacfwd(bias)))(r).reshape(3, 4, 4, 8, 8)
+    found = jax.jit(lambda r: layer.propagate(own_jet(lambda x: embedding(x, lengths), r)))(r)
+    np.testing.assert_allclose(found.value, bias(r), atol=1e-13)
+    np.testing.assert_allclose(jnp.swapaxes(found.jacobian(), 2, 3), first.reshape(3, 4, 4, 8), atol=1e-12)
+    np.testing.assert_allclose(found.laplacian, jnp.trace(second, axis1=3, axis2=4), atol=1e-11)
+
+
 # ------------------------------------------------------------------------------------- one by one
+
+
+def test_open_embedding_is_bounded_but_for_the_coordinates():
+    """x, then cos nθ and sin nθ of θ = arctan x: at large distances ±x, and the ends of the circle."""
+    layer, lengths = OpenEmbedding(2, lambda p: p["lengths"], harmonics=2), jnp.asarray([2.0, 0.5], jnp.float32)
+    r = jnp.asarray([[2.0, 0.5], [-0.4, 1.3], [1e8, -1e8], [0.0, 0.0]])
+    x = np.asarray(r / lengths.astype(float)[None])
+    theta = np.arctan(x)
+    expected = [x, np.cos(theta), np.cos(2 * theta), np.sin(theta), np.sin(2 * theta)]
+    found = layer(r, {"lengths": lengths})
+    assert found.shape == (4, layer.features) and found.dtype == r.dtype
+    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), rtol=1e-12, atol=1e-7)
+    assert np.max(np.abs(found[:, 2:])) <= 1 + 1e-12
+    # In single precision too, where 1e20 squared overflows nothing that matters.
+    assert np.all(np.isfinite(layer(r.astype(jnp.float32) * 1e10, {"lengths": lengths})))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: OpenEmbedding(0, 1.0), "dim must be a positive integer"),
+        (lambda: OpenEmbedding(2, 1.0, harmonics=0), "harmonics must be a positive integer"),
+        (lambda: OpenEmbedding(2, -1.0), "length of the features must be positive"),
+        (lambda: OpenEmbedding(2, (1.0, 2.0, 3.0))(numbers((3, 2))), "one number or 2, one for each axis"),
+        (lambda: OpenEmbedding(2, 1.0)(numbers((3, 3))), "positions of size 2"),
+        (lambda: OpenPairBias(jnp.zeros((2, 3)), 2, 1), r"weights must be \(heads, 4\)"),
+        (lambda: OpenPairBias(jnp.zeros((2, 4)), 2, 1)(numbers((3, 4))), "features of size 6"),
+    ],
+)
+def test_open_layers_that_cannot_be(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
 
 
 def test_film_is_the_identity_at_the_start():
@@ -277,6 +351,18 @@ def test_attention_survives_large_logits():
     layer = attention(2, jnp.float64)
     bias = jnp.zeros((4, ELECTRONS, ELECTRONS)).at[:, 0, 0].set(5e3).at[:, 1, :].set(-5e3)
     assert jnp.isfinite(layer(100 * features(), bias)).all()
+
+
+def test_a_pair_bias_propagates():
+    """It knows that b_ij depends on r_i - r_j alone: every derivative against JAX's own."""
+    waves = PeriodicEmbedding(np.random.default_rng(0).normal(size=(4, 2)))
+    bias, r = PairBias(numbers((2, FEATURES))), numbers((3, 2))
+    after = lambda r: bias(waves(r))
+    found = bias.propagate(own_jet(waves, r))
+    first = jnp.moveaxis(jax.jacfwd(after)(r).reshape(2, 3, 3, 6), 3, 2)
+    second = jnp.trace(jax.jacfwd(jax.jacfwd(after))(r).reshape(2, 3, 3, 6, 6), axis1=3, axis2=4)
+    for a, b in zip((found.value, found.jacobian(), found.laplacian), (after(r), first, second), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
 def test_attention_permutes_with_its_pair_bias():
@@ -362,6 +448,9 @@ BAD = {
     "precision": (lambda: Linear(2, 3, key=KEY, precision="best"), "highest, high, default"),
     "embedding": (lambda: PeriodicEmbedding(np.zeros((0, 2))), r"\(n, dim\) array"),
     "embedding dim": (lambda: PeriodicEmbedding(np.eye(2))(jnp.zeros((4, 3))), "positions of size 2"),
+    "pair bias": (lambda: PairBias(jnp.zeros((2, 3))), r"\(heads, 2 waves\) with at least one"),
+    "pair bias of nothing": (lambda: PairBias(jnp.zeros((0, 4))), r"\(heads, 2 waves\) with at least one"),
+    "pair bias input": (lambda: PairBias(jnp.ones((2, 6)))(features()), "features of size 6"),
     "linear input": (lambda: Linear(2, 3, key=KEY)(jnp.zeros((4, 5))), "an input of size 2"),
     "film input": (lambda: FiLM(2, 3)(jnp.zeros((4, 3)), jnp.zeros(5)), "a condition of size 2"),
     "no condition": (lambda: mixture("joint", "softmax", jnp.float64).layer(features()), "needs a condition"),

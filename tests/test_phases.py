@@ -86,7 +86,8 @@ def test_a_phase_is_the_network_with_the_other_determinants_off(number, complex)
 def test_the_phase_conditions_the_network():
     ansatz, family = competing()
     network, r = ansatz.network, random_positions(family, 1)[0, 0]
-    here, there = (network.features(r, network.conditioner(family.select(row))) for row in (2, 3))
+    parameters = [family.select(row) for row in (2, 3)]
+    here, there = (network.features(r, p, network.conditioner(p)) for p in parameters)
     assert np.max(np.abs(here - there)) > 1e-3
 
 

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from rich.console import Console
 from tiny_problem import TINY, Small, small_problem, tiny_problem
@@ -17,6 +18,7 @@ from qernel.systems.moire import moire_family
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 from qernel.layers import trainable
 from qernel.mean_field import crystal_sites
+from qernel.optimise import FirstOrder
 from qernel.presets import build, preset
 from qernel.run_directory import (
     CheckpointWriter,
@@ -28,7 +30,7 @@ from qernel.run_directory import (
     read_metrics,
 )
 from qernel.check import check_laplacian
-from qernel.sampling import initial_positions
+from qernel.sampling import initial_positions, starting_width
 from qernel.training import TrainingFault, burn_in, compile_step, diagnose, make_mesh, train, train_step
 from qernel.systems.moire import Material
 
@@ -230,6 +232,59 @@ def test_walkers_with_open_boundaries_start_in_a_cloud_of_the_given_width(key):
     assert near.dtype == jnp.float32
     assert np.allclose(np.mean(near, axis=(0, 1)), nuclei, atol=0.05)
     assert np.allclose(np.std(near, axis=(0, 1)), 0.5, rtol=0.05)
+
+
+def spoilt(positions, where, value):
+    changed = np.array(positions)
+    changed[where] = value
+    return changed
+
+
+def test_walkers_from_which_no_walk_begins_are_refused(key):
+    _, method, state = small_problem()
+    good = np.asarray(state.positions)
+
+    def start(positions, **options):
+        return initial_state(state.ansatz, method, positions, key=key, **options)
+
+    def refused(message, positions, **options):
+        with pytest.raises(ValueError, match=message):
+            start(positions, **options)
+
+    refused("at least one of each", good[:, :0])
+    refused("floating-point numbers", np.round(good).astype(int))
+    refused("positions of 1 walkers are not finite, .* number 2 of Hamiltonian 1", spoilt(good, (1, 2), np.nan))
+    together = spoilt(good, 1, np.zeros(2))
+    refused("every walker of Hamiltonian 1 has two electrons at the same place", together)
+    refused("every walker of Hamiltonian 1", together, step_size=0.1)
+    refused("all walkers of Hamiltonian 0 are at one place", np.full((1, 4, 1, 2), 3.0))
+    for width in (0.0, -0.1, np.nan, np.inf, np.ones(3), np.array([0.1, 0.0])):
+        refused("step_size must be a positive number, or one for each of 2", good, step_size=width)
+    # One walker on a node is moved off it, equal walkers part, and one place is enough if the width is said.
+    assert np.all(start(spoilt(good, (0, 3), np.zeros(2))).step_size > 0)
+    assert np.all(start(np.repeat(good[:, :1], 8, axis=1)).step_size > 0)
+    assert start(np.full((1, 4, 1, 2), 3.0), step_size=0.1).step_size.tolist() == [0.1]
+    assert start(good, step_size=np.array([0.1, 0.2])).step_size.tolist() == [0.1, 0.2]
+
+
+def test_the_first_moves_are_in_proportion_to_each_cloud():
+    normal = np.random.default_rng(0).normal(size=(1, 2000, 4, 2))
+    # Wherever it is, and each of its own size.
+    clouds = np.concatenate([normal, 100.0 + 3.0 * normal])
+    assert np.allclose(starting_width(clouds), [0.15, 0.45], rtol=0.03)
+
+
+@pytest.mark.parametrize("optimiser", [FirstOrder(optax.sgd(0.01)), None], ids=["gradient", "reconfiguration"])
+def test_an_ansatz_of_numpy_and_weakly_typed_arrays_trains(optimiser):
+    family, method, state = small_problem(optimiser=optimiser)
+    weak = jnp.broadcast_to(jnp.asarray(0.3), state.ansatz.out.shape)
+    assert weak.weak_type
+    ansatz = Small(np.asarray(state.ansatz.mix), weak, state.ansatz.vectors)
+    start = initial_state(ansatz, method, state.positions, key=state.key)
+    new, report = train_step(start, family, method)
+    assert not bool(report.refused)
+    assert all(isinstance(leaf, jax.Array) and not leaf.weak_type for leaf in (new.ansatz.mix, new.ansatz.out))
+    assert not np.array_equal(new.ansatz.mix, ansatz.mix) and not np.array_equal(new.ansatz.out, weak)
 
 
 class Wrong(AbstractLaplacian):

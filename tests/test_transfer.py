@@ -53,9 +53,11 @@ def test_the_network_computes_the_same_features(small):
     transfer = carried(new, small, steps=2)
     assert transfer.network
     r, parameters = new.positions[0, 0], new.family.select(0)
-    features = [q.features(r, q.conditioner(parameters)) for q in (transfer.ansatz, small.ansatz)]
+    features = [q.features(r, parameters, q.conditioner(parameters)) for q in (transfer.ansatz, small.ansatz)]
     np.testing.assert_allclose(*features, rtol=0, atol=1e-12)
-    assert not np.allclose(new.ansatz.features(r, new.ansatz.conditioner(parameters)), features[1], atol=0.1)
+    assert not np.allclose(
+        new.ansatz.features(r, parameters, new.ansatz.conditioner(parameters)), features[1], atol=0.1
+    )
     conditions = [q.conditioner(parameters) for q in (transfer.ansatz, small.ansatz)]
     np.testing.assert_allclose(transfer.ansatz.weights(conditions[0]), small.ansatz.weights(conditions[1]))
 
@@ -70,8 +72,8 @@ def test_the_features_of_a_periodic_configuration_are_those_of_its_cell(small):
     shifts = jnp.asarray([i * cell[0] + j * cell[1] for i in range(2) for j in range(2)])
     r, parameters = small.positions[0, 0], small.family.select(0)
     copies = (r[None] + shifts[:, None]).reshape(-1, 2)
-    expected = old.features(r, old.conditioner(parameters))
-    found = transfer.ansatz.features(copies, transfer.ansatz.conditioner(parameters))
+    expected = old.features(r, parameters, old.conditioner(parameters))
+    found = transfer.ansatz.features(copies, parameters, transfer.ansatz.conditioner(parameters))
     np.testing.assert_allclose(found, jnp.tile(expected, (4, 1)), rtol=0, atol=1e-10)
 
 

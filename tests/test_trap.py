@@ -1,16 +1,22 @@
 """Fermions in an anisotropic harmonic trap: potentials, orbitals, closed forms, and a wavefunction that is exact."""
 
+import dataclasses
+import functools
 import itertools
 import json
 import pathlib
 import warnings
 
+import equinox as eqx
 import folx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from families import compiled_call
 
+from qernel.ansatz import AtParameters, CompetingPhases, qernel
+from qernel.check import check_ansatz, laplacian_difference
 from qernel.exact import (
     filling_boundary,
     filling_energy,
@@ -23,8 +29,11 @@ from qernel.exact import (
     ground_fillings,
     relative_frequencies,
 )
-from qernel.hamiltonian import Harmonic, HarmonicPair
-from qernel.orbitals import HarmonicOrbitals, harmonic_levels
+from qernel.gradient import local_energies
+from qernel.hamiltonian import Family, Hamiltonian, Harmonic, HarmonicPair, Kinetic, in_phases
+from qernel.laplacian import FolxLaplacian, ForwardLaplacian, HessianTrace
+from qernel.layers import OpenEmbedding, trainable
+from qernel.orbitals import HarmonicOrbitals, OpenPairJastrow, SpinBlocks, harmonic_levels
 from qernel.propagation import own_jet
 
 TABLE = json.loads((pathlib.Path(__file__).parent / "reference" / "harmonic_fermions.json").read_text())["values"]
@@ -339,3 +348,141 @@ def test_ground_energies_are_the_lowest_of_all_fillings():
         for chosen in itertools.combinations(levels, 3)
     ]
     np.testing.assert_allclose(ground_energy(3, frequencies, kappa), np.min(energies, axis=0), rtol=1e-13)
+
+
+# ------------------------------------------------------------------------------- the wavefunction
+
+# Dimensions, electrons, frequencies, κ: closed shells of the relative motion.
+STATES = {
+    "1D-4": (1, 4, (1.0,), 0.4),
+    "2D-3": (2, 3, (1.0, 1.6), 0.3),
+    "2D-3-chain": (2, 3, (1.0, 3.2), 0.3),
+    "2D-6": (2, 6, (1.0, 1.2), 0.1),
+    "2D-3-repulsive": (2, 3, (1.0, 1.6), -0.2),
+    "3D-4": (3, 4, (1.0, 1.3, 0.8), 0.2),
+}
+
+
+def trap_family(frequencies, kappa, electrons):
+    """A trap at the given points: frequencies (points, dim), κ (points,); `electrons`, their number or of each spin."""
+    electrons = electrons if isinstance(electrons, tuple) else (electrons, 0)
+    potentials = {"trap": Harmonic(lambda p: p["frequencies"]), "interaction": HarmonicPair(lambda p: p["kappa"])}
+    hamiltonian = Hamiltonian(Kinetic(), potentials, electrons, dim=np.shape(frequencies)[1])
+    return Family(hamiltonian, {"frequencies": jnp.asarray(frequencies), "kappa": jnp.asarray(kappa)})
+
+
+def oscillator_length(parameters):
+    return parameters["frequencies"] ** -0.5
+
+
+def of_trap(filling):
+    return HarmonicOrbitals(filling, lambda p: p["frequencies"])
+
+
+def trap_qernel(family, references, *, dtype=jnp.float64, seed=0, **options):
+    dim = family.hamiltonian.dim
+    settings = dict(width=8, layers=1, query_heads=2, key_value_heads=1, experts=2, condition_size=4)
+    return qernel(
+        family.parameters,
+        family.hamiltonian.electrons,
+        OpenEmbedding(dim, oscillator_length),
+        tuple(references),
+        key=jax.random.key(seed),
+        cusp_strength=None,
+        pair=functools.partial(OpenPairJastrow, dim=dim, length=oscillator_length),
+        dtype=dtype,
+        **{**settings, "determinants": len(references), **options},
+    )
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_the_exact_ground_state_is_in_the_class(name):
+    """With e^s = Ω/ω in the pair factor and no dressing: zero variance at the energy of the closed form."""
+    dim, electrons, frequencies, kappa = STATES[name]
+    family = trap_family(np.array([frequencies, frequencies]), np.full(2, kappa), electrons)
+    (filling,) = ground_fillings(electrons, frequencies, kappa)
+    exponents = np.log(relative_frequencies(electrons, frequencies, kappa) / frequencies)
+    ansatz = trap_qernel(family, [of_trap(filling)], layers=0, dressing_scale=0.0)
+    ansatz = eqx.tree_at(lambda a: a.pair.stiffness.bias, ansatz, jnp.asarray(exponents))
+    r = 0.7 * jnp.stack([positions(electrons, dim, seed) for seed in range(16)]).reshape(2, 8, electrons, dim)
+    for laplacian in (ForwardLaplacian(), HessianTrace()):
+        energies = compiled_call(local_energies, ansatz, family.hamiltonian, r, family.parameters, laplacian)
+        np.testing.assert_allclose(energies.total, ground_energy(electrons, frequencies, kappa), rtol=1e-10)
+    assert np.std(energies.kinetic) > 0.1
+
+
+def perturbed(ansatz, size=0.1):
+    """Away from the start, where FiLM is the identity and pair factors vanish."""
+    trained, static = eqx.partition(ansatz, trainable(ansatz))
+    move = lambda x: x + size * jnp.cos(jnp.arange(x.size)).reshape(x.shape).astype(x.dtype)
+    return eqx.combine(jax.tree.map(move, trained), static)
+
+
+@pytest.mark.parametrize("name", ["1D-4", "2D-3", "3D-4"])
+def test_both_ways_to_the_derivatives_agree(name):
+    dim, electrons, frequencies, kappa = STATES[name]
+    family = trap_family(np.array([frequencies, np.multiply(frequencies, 1.5)]), np.array([kappa, 0.0]), electrons)
+    (filling,) = ground_fillings(electrons, frequencies, kappa)
+    # The second block is compiled apart, in a scan.
+    ansatz = perturbed(trap_qernel(family, [of_trap(filling)], layers=2 if dim == 2 else 1))
+    r = jnp.stack([positions(electrons, dim, seed) for seed in range(3)])
+    assert laplacian_difference(ansatz, family.select(1), r) < 1e-10
+    if name == "1D-4":
+        # The general forward Laplacian finds its way through every new layer, too.
+        at = AtParameters(ansatz, family.select(1))
+        closed, general = (compiled_call(method, at, r[0]) for method in (ForwardLaplacian(), FolxLaplacian()))
+        np.testing.assert_allclose(closed.laplacian, general.laplacian, rtol=1e-10)
+        np.testing.assert_allclose(closed.gradient, general.gradient, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("complex", [False, True])
+def test_both_spins_and_complex_dressing(complex):
+    family = trap_family(np.array([[1.0, 1.6], [1.0, 3.2]]), np.array([0.3, 0.3]), (2, 1))
+    orbitals = SpinBlocks(of_trap(LIQUID[:2]), of_trap(LIQUID[:1]))
+    ansatz = perturbed(trap_qernel(family, [orbitals], complex=complex, layers=0))
+    r = jnp.stack([positions(3, 2, seed) for seed in range(3)])
+    assert laplacian_difference(ansatz, family.select(1), r) < 1e-10
+
+
+def test_competing_fillings_of_one_network():
+    """Parameters in a phase reach the embedding, the orbitals and the pair factor as plain ones."""
+    family = trap_family(np.array([[1.0, 1.6], [1.0, 3.2]]), np.array([0.3, 0.0]), 3)
+    lifted = dataclasses.replace(family, parameters=in_phases(family.parameters, 2))
+    ansatz = CompetingPhases(perturbed(trap_qernel(lifted, [of_trap(LIQUID), of_trap(CHAIN)], layers=0)))
+    r = jnp.stack([positions(3, 2, seed) for seed in range(2)])
+    assert laplacian_difference(ansatz, lifted.select(3), r) < 1e-10
+    one = compiled_call(ansatz, r[0], lifted.select(3))
+    assert np.isclose(one.log_magnitude, compiled_call(ansatz.phase(1), r[0], family.select(1)).log_magnitude)
+
+
+def test_an_open_wavefunction_keeps_the_contract(key):
+    family = trap_family(np.array([[1.0, 1.6], [1.0, 3.2]]), np.array([0.3, 0.0]), 3)
+    ansatz = perturbed(trap_qernel(family, [of_trap(LIQUID)]), 0.02)
+    report = check_ansatz(ansatz, family.hamiltonian, family.select(0), key=key, walkers=32)
+    assert report.ok, str(report)
+
+
+def test_far_away_the_wavefunction_decays_as_the_orbitals_do():
+    """A network that grew with the distance would beat the Gaussian of a soft trap."""
+    family = trap_family(np.array([[1.0, 1.6], [1.0, 3.2]]), np.array([0.3, 0.0]), 3)
+    ansatz = perturbed(trap_qernel(family, [of_trap(LIQUID)]))
+    stiffer = eqx.tree_at(lambda a: a.pair.stiffness.weight, ansatz, replace_fn=lambda x: 0 * x)
+    r, away = positions(3, 2), jnp.asarray([[1.0, -1.0], [1.0, -1.0], [1.0, -1.0]])
+    # All together, so that the pair factor says nothing: -½ Σ ω x², and logarithms.
+    values = [float(compiled_call(stiffer, r + d * away, family.select(0)).log_magnitude) for d in (10.0, 20.0)]
+    gaussian = -0.5 * 3 * 2.6 * (20.0**2 - 10.0**2)
+    assert abs(values[1] - values[0] - gaussian) < 0.05 * abs(gaussian)
+
+
+def test_pair_factors_that_cannot_be():
+    build = functools.partial(OpenPairJastrow, (3, 0), 4, key=jax.random.key(0))
+    for settings, message in (
+        (dict(dim=0, length=1.0), "at least one dimension"),
+        (dict(dim=2, length=0.0), "length of a pair factor must be positive"),
+        (dict(dim=2, length=1.0, harmonics=0), "one harmonic"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build(**settings)
+    factor = build(dim=2, length=(1.0, 2.0, 3.0))
+    with pytest.raises(ValueError, match="one number or 2, one for each axis"):
+        factor(positions(3, 2), None, jnp.zeros(4))

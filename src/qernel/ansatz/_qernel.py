@@ -1,5 +1,6 @@
 """The QERNEL wavefunction: conditioned grouped-query attention and experts, orbitals, determinants, Jastrow."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,9 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from qernel.hamiltonian import without_phase
 from qernel.layers import (
+    AbstractEmbedding,
     AbstractGate,
+    AbstractPairBias,
     AbstractRouter,
     FiLM,
     Frozen,
@@ -20,13 +23,13 @@ from qernel.layers import (
     JointRouter,
     Linear,
     MixtureOfExperts,
-    PairBias,
     PeriodicEmbedding,
     RMSNorm,
     Softmax,
 )
 from qernel.orbitals import (
     AbstractOrbitals,
+    AbstractPairFactor,
     CuspJastrow,
     CuspStrength,
     PairJastrow,
@@ -100,11 +103,11 @@ class Qernel(eqx.Module):
     $$ \psi(r;\lambda) = e^{J(r;\lambda)} \sum_d w_d(\lambda)\,
        \det\bigl[\phi^d_j(r_i;\lambda)\,\bigl(1 + f^d_j(h_i)\bigr)\bigr] , $$
 
-    where the features $h_i$ of electron i come from periodic features of all positions through blocks of
-    FiLM-modulated grouped-query attention and mixture of experts, all conditioned on λ; $\phi^d_j(r;\lambda)$ are
-    reference orbitals (plane waves, Bloch or Hartree-Fock orbitals of the same λ), dressed by the network's
-    many-electron factor $1 + f$; and J satisfies the cusp conditions. Antisymmetric within each spin because
-    the network is permutation-equivariant.
+    where the features $h_i$ of electron i come from an embedding of all positions, periodic in a cell or open, through
+    blocks of FiLM-modulated grouped-query attention and mixture of experts, all conditioned on λ;
+    $\phi^d_j(r;\lambda)$ are reference orbitals (plane waves, Bloch or Hartree-Fock orbitals of the same λ, levels of a
+    trap), dressed by the network's many-electron factor $1 + f$; and J satisfies the cusp conditions. Antisymmetric
+    within each spin because the network is permutation-equivariant.
 
     Built by [`qernel.ansatz.qernel`][], which chooses sizes; every field may also be set by hand.
     Positions in effective Bohr radii (or the unit of the Hamiltonian).
@@ -113,16 +116,16 @@ class Qernel(eqx.Module):
     """
 
     conditioner: Conditioner
-    embedding: PeriodicEmbedding
+    embedding: AbstractEmbedding
     lift: Linear
     blocks: tuple[QernelBlock, ...]
-    pair_biases: tuple[PairBias, ...]
+    pair_biases: tuple[AbstractPairBias, ...]
     dressing: Linear
     references: tuple[Frozen, ...]
     weight_head: Linear
     initial_weights: tuple[float, ...] = eqx.field(static=True)
     cusp: CuspJastrow | None
-    pair: PairJastrow | None
+    pair: AbstractPairFactor | None
     electrons: tuple[int, int] = eqx.field(static=True)
     determinants: int = eqx.field(static=True)
     complex: bool = eqx.field(static=True)
@@ -149,7 +152,7 @@ class Qernel(eqx.Module):
         if self.cusp is not None:
             total = total + self.cusp(r, parameters)
         if self.pair is not None:
-            total = total + self.pair(r, condition)
+            total = total + self.pair(r, without_phase(parameters), condition)
         return total
 
     def derivatives(self, r: Float[Array, "electrons dim"], parameters: Any) -> Derivatives:
@@ -159,9 +162,9 @@ class Qernel(eqx.Module):
         if self.cusp is not None:
             jastrows.append(self.cusp.derivatives(r, parameters))
         if self.pair is not None:
-            jastrows.append(self.pair.derivatives(r, condition))
+            jastrows.append(self.pair.derivatives(r, without_phase(parameters), condition))
         found = dressed_derivatives(
-            self.dressing.propagate(self._feature_jet(r, condition).dense()),
+            self.dressing.propagate(self._feature_jet(r, parameters, condition).dense()),
             self.references,
             self.weights(condition),
             r,
@@ -173,16 +176,19 @@ class Qernel(eqx.Module):
             raise ValueError(_COMPLEX_REFERENCES)
         return found
 
-    def _feature_jet(self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]) -> Jet:
+    def _feature_jet(
+        self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, " condition"]
+    ) -> Jet:
         """What `features` computes, with derivatives."""
-        waves = inputs = own_jet(self.embedding, r)
+        plain = without_phase(parameters)
+        embedded = inputs = own_jet(lambda x: self.embedding(x, plain), r)
         if self.electrons[1]:
             inputs = constant_features(inputs, self._spins(r.dtype))
         h = self.lift.propagate(inputs)
 
         def layer(h, modules):
             block, bias = modules
-            return block.propagate(h, condition, bias.propagate(waves)), None
+            return block.propagate(h, condition, bias.propagate(embedded)), None
 
         layers = list(zip(self.blocks, self.pair_biases, strict=True))
         if layers:
@@ -195,20 +201,20 @@ class Qernel(eqx.Module):
     def _spins(self, dtype: DTypeLike) -> Float[Array, "electrons 1"]:
         return jnp.asarray(np.repeat([1.0, -1.0], self.electrons)[:, None], dtype)
 
-    def _lifted(self, r: Float[Array, "electrons dim"]) -> tuple[Array, Array]:
-        """Periodic features, and the features before the first block."""
-        waves = inputs = self.embedding(r)
+    def _lifted(self, r: Float[Array, "electrons dim"], parameters: Any) -> tuple[Array, Array]:
+        """Embedded positions, and the features before the first block."""
+        embedded = inputs = self.embedding(r, without_phase(parameters))
         if self.electrons[1]:
             inputs = jnp.concatenate([inputs, self._spins(r.dtype)], axis=-1)
-        return waves, self.lift(inputs)
+        return embedded, self.lift(inputs)
 
     def features(
-        self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]
+        self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, " condition"]
     ) -> Float[Array, "electrons features"]:
         """Features of the electrons after the last block."""
-        waves, h = self._lifted(r)
+        embedded, h = self._lifted(r, parameters)
         for block, bias in zip(self.blocks, self.pair_biases, strict=True):
-            h = block(h, condition, bias(waves))
+            h = block(h, condition, bias(embedded))
         return h
 
     def expert_gates(
@@ -216,10 +222,10 @@ class Qernel(eqx.Module):
     ) -> Float[Array, "layers electrons experts"]:
         """Weight of each expert for each electron in every block."""
         condition = self.conditioner(parameters).astype(r.dtype)
-        waves, h = self._lifted(r)
+        embedded, h = self._lifted(r, parameters)
         gates = []
         for block, bias in zip(self.blocks, self.pair_biases, strict=True):
-            h, x = block.attended(h, condition, bias(waves))
+            h, x = block.attended(h, condition, bias(embedded))
             gates.append(block.experts.gates(x, condition))
             h = h + block.experts(x, condition)
         return jnp.stack(gates)
@@ -228,7 +234,7 @@ class Qernel(eqx.Module):
         self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, " condition"]
     ) -> Float[Array, "determinants electrons electrons"] | Complex[Array, "determinants electrons electrons"]:
         """The matrices whose determinants are summed."""
-        features = self.features(r, condition)
+        features = self.features(r, parameters, condition)
         outputs = self.dressing(features).reshape(len(features), -1, self.determinants, sum(self.electrons))
         if self.complex:
             factor = jax.lax.complex(1 + outputs[:, 0], outputs[:, 1])
@@ -292,14 +298,14 @@ def _check_real(references, family_parameters, electrons, dim):
 def qernel(
     family_parameters: Any,
     electrons: tuple[int, int],
-    waves: np.ndarray,
+    embedding: AbstractEmbedding | np.ndarray,
     references: tuple[AbstractOrbitals, ...],
     *,
     key: PRNGKeyArray,
     cusp_strength: CuspStrength | None,
     squared_distance: eqx.Module | None = None,
     cusp_range: float | None = 2.0,
-    pair_waves: np.ndarray | None = None,
+    pair: Callable[..., AbstractPairFactor] | np.ndarray | None = None,
     width: int = 32,
     layers: int = 2,
     query_heads: int = 4,
@@ -324,7 +330,8 @@ def qernel(
 
     - `family_parameters`: parameters of the family, with a leading axis (sets the range of the conditioning).
     - `electrons`: (n_up, n_down).
-    - `waves`: vectors G of the periodic features cos G·r, sin G·r, inverse length.
+    - `embedding`: of the positions: an [`OpenEmbedding`][qernel.layers.OpenEmbedding], say. An array in its place holds
+      the vectors G, inverse length, of a [`PeriodicEmbedding`][qernel.layers.PeriodicEmbedding].
     - `references`: one or more sets of reference orbitals, as many as electrons; the determinants are shared evenly
       among the sets. For electrons of both spins [`SpinBlocks`][qernel.orbitals.SpinBlocks].
     - `cusp_strength`: strength of the repulsion over the kinetic prefactor, a function of the parameters, which is
@@ -332,7 +339,10 @@ def qernel(
       without Coulomb repulsion (its `cusp` is None): there is no cusp factor then.
     - `squared_distance`: periodic squared distance for the cusp; open boundaries without one.
     - `cusp_range`: starting range of the cusp factor in the unit of length; None for no cusp.
-    - `pair_waves`: vectors G of the smooth pair factor; None for none.
+    - `pair`: the smooth pair factor; None for none. A function called with `electrons`, `condition_size`, `key` and
+      `dtype`, such as `functools.partial(OpenPairJastrow, dim=2, length=1.0)`; see
+      [`OpenPairJastrow`][qernel.orbitals.OpenPairJastrow]. An array in its place holds the vectors G of a
+      [`PairJastrow`][qernel.orbitals.PairJastrow].
     - `width`, `layers`, `query_heads`, `key_value_heads`, `head_size`, `experts`, `expert_width`, `determinants`,
       `condition_size`: sizes of the network.
     - `initial_weights`: starting weights of the determinants, equal by default.
@@ -371,10 +381,13 @@ def qernel(
     keys = iter(jax.random.split(key, 6 + 5 * layers))
     conditioner = Conditioner(family_parameters, condition_size, key=next(keys), dtype=dtype)
     size = conditioner.size
-    embedding = PeriodicEmbedding(waves)
+    if not isinstance(embedding, AbstractEmbedding):
+        embedding = PeriodicEmbedding(embedding)
+    if pair is not None and not callable(pair):
+        pair = functools.partial(PairJastrow, waves=pair)
     if not complex:
         _check_real(references, family_parameters, electrons, embedding.dim)
-    inputs = 2 * len(waves) + (1 if electrons[1] else 0)
+    inputs = embedding.features + (1 if electrons[1] else 0)
 
     def modulation() -> FiLM | None:
         # The key is drawn either way, so that all other layers start alike with and without FiLM.
@@ -409,7 +422,7 @@ def qernel(
         embedding=embedding,
         lift=Linear(inputs, width, key=next(keys), dtype=dtype, precision=products),
         blocks=tuple(block() for _ in range(layers)),
-        pair_biases=tuple(PairBias(jnp.zeros((query_heads, 2 * len(waves)), dtype)) for _ in range(layers)),
+        pair_biases=tuple(embedding.pair_bias(query_heads, dtype) for _ in range(layers)),
         dressing=Linear(width, outputs, key=next(keys), scale=dressing_scale, dtype=dtype, precision=products),
         references=tuple(Frozen(reference) for reference in references),
         weight_head=Linear(size, determinants, key=next(keys), scale=0.0, dtype=dtype),
@@ -417,7 +430,7 @@ def qernel(
         cusp=None
         if cusp_range is None or cusp_strength is None
         else CuspJastrow(electrons, cusp_range, cusp_strength, squared_distance=squared_distance, dtype=dtype),
-        pair=None if pair_waves is None else PairJastrow(electrons, pair_waves, size, key=next(keys), dtype=dtype),
+        pair=pair and pair(electrons=electrons, condition_size=size, key=next(keys), dtype=dtype),
         electrons=electrons,
         determinants=determinants,
         complex=complex,

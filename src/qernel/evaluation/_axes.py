@@ -140,9 +140,10 @@ def in_order(dataset: "xarray.Dataset") -> Int[np.ndarray, " rows"]:
 
 def row_text(dataset: "xarray.Dataset", row: int) -> str:
     """What a row is, for messages: `V₀ = 12.5 meV`, `ω_y = 1.9, κ = 0.27`."""
-    return ", ".join(
-        f"{axis.symbol} = {axis.value(positions_on(dataset, axis)[row])}" for axis in axes_of(dataset)
-    ) or f"Hamiltonian {row}"
+    return (
+        ", ".join(f"{axis.symbol} = {axis.value(positions_on(dataset, axis)[row])}" for axis in axes_of(dataset))
+        or f"Hamiltonian {row}"
+    )
 
 
 def indexed(dataset: "xarray.Dataset") -> "xarray.Dataset":

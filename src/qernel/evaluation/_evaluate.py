@@ -193,7 +193,9 @@ def _observed(chosen, samples, family, ansatz, units, key) -> tuple[dict[str, Me
                 new = observable.measure(member)
                 taken = (set(quantities) | _TAKEN | set(family.hamiltonian.potentials)) & set(new)
                 if taken:
-                    raise ValueError(f"two quantities are called {sorted(taken)[0]!r}: give the observable another name")
+                    raise ValueError(
+                        f"two quantities are called {sorted(taken)[0]!r}: give the observable another name"
+                    )
                 quantities |= new
             found.append(quantities)
     return tuple(found)

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     import xarray
 
 
-def add_density(
-    dataset: "xarray.Dataset", evaluation: Evaluation, family: Family, units: Units
-) -> "xarray.Dataset":
+def add_density(dataset: "xarray.Dataset", evaluation: Evaluation, family: Family, units: Units) -> "xarray.Dataset":
     """The density on fractional coordinates x, y (z), and the lattice vectors; none with open boundaries."""
     hamiltonian = family.hamiltonian
     cell = hamiltonian.cell

@@ -93,7 +93,10 @@ def _attributes(name: str, units: Units, slopes: dict[str, Coordinate]) -> dict[
     coordinate = slopes.get(name.removesuffix("_error"))
     if coordinate is not None:
         per = "" if coordinate.unit == "1" else f" {coordinate.unit}"
-        unit, text = f"{units.per_electron} per{per or ' unit'} of {coordinate.symbol}", f"expectation of dH/d{coordinate.symbol}"
+        unit, text = (
+            f"{units.per_electron} per{per or ' unit'} of {coordinate.symbol}",
+            f"expectation of dH/d{coordinate.symbol}",
+        )
     elif unit == "square":
         unit = f"{units.energy}^2 per electron^2"
     elif unit is None:
@@ -145,6 +148,7 @@ def _system(family: Family) -> dict[str, Any]:
         "electrons_down": hamiltonian.electrons[1],
         "dimensions": hamiltonian.dim,
         "potentials": list(hamiltonian.potentials),
+        "interactions": list(hamiltonian.interactions),
         "qernel_version": __version__,
     }
     if hamiltonian.supercell is not None:

@@ -85,7 +85,9 @@ class OpenDensity(AbstractObservable):
         found = walker_means(Partial(_in_box, np.array(self.extent), self.bins), _wide(measurement)).estimate()
         scale = 1 / (volume * units.bohr**dim)
         names = ("x", "y", "z")[:dim]
-        grids = {n: Grid((e[1:] + e[:-1]) / 2 * units.bohr, units.length, f"position {n}") for n, e in zip(names, edges)}
+        grids = {
+            n: Grid((e[1:] + e[:-1]) / 2 * units.bohr, units.length, f"position {n}") for n, e in zip(names, edges)
+        }
         text = "electron density on bins of a box"
         unit = f"electrons per {units.length}" + ("" if dim == 1 else f"^{dim}")
         density = Estimate(found.value * scale, found.error * scale)

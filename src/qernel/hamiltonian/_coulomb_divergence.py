@@ -1,5 +1,7 @@
 import abc
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +44,8 @@ class AbstractCoulomb(AbstractPotential):
     An interaction of one's own that does (screened at a distance, say) derives from this class: a wavefunction then
     learns its cusp from the Hamiltonian. One that stays finite at contact is an `AbstractPotential`.
     """
+
+    interaction: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod

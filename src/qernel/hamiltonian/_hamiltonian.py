@@ -68,6 +68,11 @@ class Hamiltonian(eqx.Module):
         return sum(self.electrons)
 
     @property
+    def interactions(self) -> tuple[str, ...]:
+        """Names of the potentials through which electrons act on one another."""
+        return tuple(name for name, potential in self.potentials.items() if potential.interaction)
+
+    @property
     def primitive(self) -> Lattice | None:
         """The lattice of the external potential, None if no potential has one."""
         found = [v.primitive for v in self.potentials.values() if isinstance(v, AbstractLatticePotential)]

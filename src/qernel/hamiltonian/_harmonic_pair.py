@@ -24,6 +24,7 @@ class HarmonicPair(AbstractPotential):
     """
 
     boundary: ClassVar[Boundary] = "open"
+    interaction: ClassVar[bool] = True
     strength: float | ParameterFunction
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:

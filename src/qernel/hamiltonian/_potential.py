@@ -24,9 +24,12 @@ class AbstractPotential(eqx.Module):
       that is written with the cell's minimum image or [`PeriodicDistance`][qernel.lattice.PeriodicDistance]. A
       `Lattice`: also in cells made of whole cells of this one. "any" unless the class says otherwise:
       `boundary = "open"` in its body, or a property.
+    - `interaction`: whether electrons act on one another through it, as results and verdicts have it: False unless the
+      class says `interaction = True`.
     """
 
     boundary: ClassVar[Boundary] = "any"
+    interaction: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:

@@ -1,0 +1,24 @@
+"""What a table of results says: limits, doubts, slopes, tangents, phases and the changes between them, in words."""
+
+from ._branch_crossing import BranchCrossing as BranchCrossing
+from ._branch_crossing import branch_crossing as branch_crossing
+from ._findings import Finding as Finding
+from ._findings import findings as findings
+from ._findings import kinetic_sigma as kinetic_sigma
+from ._findings import verdict as verdict
+from ._hellmann_feynman import SlopeCheck as SlopeCheck
+from ._hellmann_feynman import SlopeLine as SlopeLine
+from ._hellmann_feynman import slope_check as slope_check
+from ._hellmann_feynman import slope_lines as slope_lines
+from ._jump import Jump as Jump
+from ._jump import steepest_stretch as steepest_stretch
+from ._order import interaction_of as interaction_of
+from ._order import order_jump as order_jump
+from ._order import order_parameter as order_parameter
+from ._phase_boundary import PhaseBoundary as PhaseBoundary
+from ._phase_boundary import phase_boundary as phase_boundary
+from ._phase_crossing import competitors as competitors
+from ._phase_crossing import phase_crossing as phase_crossing
+from ._tangents import TangentCheck as TangentCheck
+from ._tangents import tangent_check as tangent_check
+from ._tangents import tangents_meet as tangents_meet

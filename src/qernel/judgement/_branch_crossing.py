@@ -6,6 +6,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from qernel.evaluation import axes_of, order_parameters_of
+
 if TYPE_CHECKING:
     import xarray
 
@@ -18,7 +20,8 @@ class BranchCrossing(eqx.Module):
     where the fit is worse than they allow.
 
     - `parameter`, `difference`, `difference_error`: D at the rows.
-    - `order_difference`, `order_difference_error`: of S(K) at the same rows.
+    - `order_difference`, `order_difference_error`: of the order parameter at the same rows, NaN without one; `smallest`,
+      the difference of it that tells two phases apart.
     - `location`, `error`: the root of D, NaN without one inside the rows; the error is statistical: a branch whose
       variational error is larger by δ than the other's shifts the root by δ/|kink|.
     - `kink`, `kink_error`: dD/dλ there.
@@ -33,12 +36,18 @@ class BranchCrossing(eqx.Module):
     error: float
     kink: float
     kink_error: float
+    slope_difference: Float[np.ndarray, " rows"]
+    slope_difference_error: Float[np.ndarray, " rows"]
+    smallest: float
 
     @property
     def distinct(self) -> np.ndarray:
-        """Rows where the branches are two different phases: S(K) differs by 0.2 or more, beyond five errors."""
+        """Rows where the branches are two different states: their order parameters differ by enough, beyond five errors,
+        or, without an order parameter, the slopes of their energies beyond five errors."""
+        if not np.isfinite(self.order_difference).any():
+            return np.abs(self.slope_difference) > 5 * self.slope_difference_error
         size = np.abs(self.order_difference)
-        return (size > 0.2) & (size > 5 * self.order_difference_error)
+        return (size > self.smallest) & (size > 5 * self.order_difference_error)
 
     @property
     def crosses(self) -> bool:
@@ -54,7 +63,7 @@ def branch_crossing(first: "xarray.Dataset", second: "xarray.Dataset") -> Branch
 
     Raises `ValueError` if they were not, or at fewer than three.
     """
-    axis = str(first.attrs["axis"])
+    axis = axes_of(first)[0].name
     x = np.asarray(first[axis].values, np.float64)
     if x.shape != second[axis].shape or not np.allclose(x, second[axis].values) or len(x) < 3:
         raise ValueError("two branches are compared at the same parameters, three or more of them")
@@ -67,7 +76,9 @@ def branch_crossing(first: "xarray.Dataset", second: "xarray.Dataset") -> Branch
 
     energy, energy_error = difference("energy")
     slope, slope_error = difference("slope")
-    structure, structure_error = difference("structure_factor_K")
+    name = next(iter(order_parameters_of(first)), None)
+    missing = np.full(len(x), np.nan)
+    ordered, ordered_error = (missing, missing) if name is None else difference(name)
     # Monte Carlo errors are themselves uncertain: none may dominate the fit.
     energy_error = np.maximum(energy_error, 0.2 * np.median(energy_error))
     slope_error = np.maximum(slope_error, 0.2 * np.median(slope_error))
@@ -90,12 +101,15 @@ def branch_crossing(first: "xarray.Dataset", second: "xarray.Dataset") -> Branch
         parameter=x,
         difference=energy,
         difference_error=energy_error,
-        order_difference=structure,
-        order_difference_error=structure_error,
+        order_difference=ordered,
+        order_difference_error=ordered_error,
         location=float(centre + scale * location),
         error=float(np.sqrt(row @ covariance @ row) / abs(kink)) if kink else float("nan"),
         kink=kink,
         kink_error=float(np.sqrt(row_slope @ covariance @ row_slope)),
+        slope_difference=slope,
+        slope_difference_error=slope_error,
+        smallest=0.0 if name is None else float(first[name].attrs["smallest"]),
     )
 
 

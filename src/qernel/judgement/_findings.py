@@ -4,14 +4,24 @@ from typing import TYPE_CHECKING
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from ._hellmann_feynman import slope_check
-from qernel.systems.moire import known_values
+from qernel.evaluation import (
+    axes_of,
+    doubts_of,
+    ground_state,
+    known_at_rows,
+    known_values,
+    points_of,
+    rows_of,
+    single_axis,
+    with_error,
+)
 from qernel.observables import LIMITS
+from qernel.training import TrainingRecord
+
+from ._hellmann_feynman import slope_lines
 from ._order import phase_sentences
-from qernel.evaluation import with_error
-from qernel.run_directory import TrainingRecord
 
 if TYPE_CHECKING:
     import xarray
@@ -35,34 +45,55 @@ def findings(dataset: "xarray.Dataset", training: TrainingRecord | None = None) 
 
     Sampling (R-hat, effective samples, drift), the two kinetic estimators, the V-score, the end of the
     training, the Hellmann-Feynman check, the distance to known energies, the phases and the transition
-    between them. Everything is read off the data set and the record of the training.
+    between them. Everything is read off the data set and the record of the training. Of several phases the lowest at
+    every row is judged.
     """
+    lowest = ground_state(dataset)
     return [
-        *_sampling(dataset),
-        *_kinetic(dataset),
-        *_quality(dataset),
-        *_end_of_training(dataset, training),
-        *_slopes(dataset),
-        *_known(dataset),
+        *_sampling(lowest),
+        *_kinetic(lowest),
+        *_quality(lowest),
+        *_end_of_training(lowest, training),
+        *_slopes(lowest),
+        *_known(lowest),
         *_phases(dataset),
     ]
 
 
 def verdict(dataset: "xarray.Dataset", training: TrainingRecord | None = None) -> list[str]:
-    """The sentences of [`findings`][qernel.observables.findings], and what to do next."""
+    """The sentences of [`findings`][qernel.judgement.findings], and what to do next."""
     found = findings(dataset, training)
     advice = dict.fromkeys(finding.advice for finding in found if finding.advice)
-    last = "; ".join(advice) or "nothing stands in the way of using these numbers"
+    last = "; ".join(advice) or f"no check found a reason not to use these numbers; {_unchecked(ground_state(dataset))}"
     return [*(finding.text for finding in found), f"Next: {last}."]
 
 
-def _labels(dataset: "xarray.Dataset", which: np.ndarray) -> str:
-    """The rows of a mask, as `7.5, 10 and 12.5 meV`."""
-    axis = str(dataset.attrs["axis"])
-    unit = dataset[axis].attrs.get("units", "1") if axis in dataset.coords else "1"
-    values = [f"{value:g}" for value in np.asarray(dataset[axis].values)[which]]
+def _unchecked(lowest: "xarray.Dataset") -> str:
+    """How far from the ground state energies may lie that pass every check."""
+    above = lowest["energy"].values - known_at_rows(lowest, "exact")
+    if not np.isfinite(above).any():
+        return "how far they lie above the ground state, no check can tell"
+    worst = int(np.nanargmax(above))
+    error = with_error(float(above[worst]), float(lowest["energy_error"].values[worst]))
+    return f"they lie up to {error} {_unit(lowest)} per electron above the exact ones where these are known"
+
+
+def _labels(dataset: "xarray.Dataset", which: Bool[np.ndarray, " rows"]) -> str:
+    """The rows of a mask, as `7.5, 10 and 12.5 meV`, or as points."""
+    axis = single_axis(dataset)
+    if axis is None:
+        values = (
+            [f"({', '.join(f'{x:g}' for x in point)})" for point in points_of(dataset)[which]]
+            if axes_of(dataset)
+            else []
+        )
+        values = values or [f"number {row}" for row in np.flatnonzero(which)]
+    else:
+        values = [f"{value:g}" for value in np.asarray(dataset[axis.name].values)[which]]
+    if len(values) > 6:
+        values = [*values[:5], f"{len(values) - 5} more"]
     text = values[0] if len(values) == 1 else f"{', '.join(values[:-1])} and {values[-1]}"
-    return text if unit == "1" else f"{text} {unit}"
+    return text if axis is None else f"{text}{axis.suffix}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -74,20 +105,20 @@ def _unit(dataset: "xarray.Dataset") -> str:
 
 
 def _sampling(dataset: "xarray.Dataset") -> list[Finding]:
-    rows = dataset["energy"].size
+    rows = dataset.sizes[rows_of(dataset)]
     errors = dataset["energy_error"].values
     low, high = (f"{bound:.2g}" for bound in (errors.min(), errors.max()))
     measured = Finding(
         "sampling",
         f"Measured {_count(rows, 'Hamiltonian')} with {dataset.attrs['walkers']} walkers and "
-        f"{dataset.attrs['phases']} phases each: errors of {low if low == high else f'{low} to {high}'} "
+        f"{dataset.attrs['rounds']} rounds each: errors of {low if low == high else f'{low} to {high}'} "
         f"{_unit(dataset)} per electron.",
     )
-    doubts = [line for line in str(dataset.attrs.get("doubts", "")).splitlines() if line]
+    doubts = doubts_of(dataset)
     if doubts:
         more = f"; and {len(doubts) - 4} more doubts" if len(doubts) > 4 else ""
         text = f"The sampling is not sound everywhere: {'; '.join(doubts[:4])}{more}."
-        advice = "evaluate again with more burn-in and more phases before trusting the doubtful rows"
+        advice = "evaluate again with more burn-in and more rounds before trusting the doubtful rows"
         return [measured, Finding("sampling", text, True, advice)]
     text = (
         f"The sampling is sound: R-hat at most {dataset['r_hat'].values.max():.3f}, at least "
@@ -147,11 +178,11 @@ def _end_of_training(dataset: "xarray.Dataset", training: TrainingRecord | None)
         text = "The training is too short to say whether its energies have settled."
         return [*found, Finding("training", text, True)]
     unit = _unit(dataset)
-    # Smaller than this, 0.02 meV at -50 meV per electron, is of no consequence.
+    # A change of the energy by a smaller share is of no consequence.
     noticeable = 4e-4 * np.abs(np.nanmedian(training.energy[-1]))
     falling = (change < -3 * error) & (change < -noticeable)
     if falling.any():
-        names = ", ".join(f"{value:g}" for value in training.label[falling])
+        names = "; ".join(label for label, falls in zip(training.labels, falling, strict=True) if falls)
         text = (
             f"The energies at {names} still fell by up to {-np.nanmin(change[falling]):.2g} {unit} per "
             "electron over the last fifth of the training."
@@ -161,46 +192,52 @@ def _end_of_training(dataset: "xarray.Dataset", training: TrainingRecord | None)
 
 
 def _slopes(dataset: "xarray.Dataset") -> list[Finding]:
-    check = slope_check(dataset)
-    if check is None:
+    lines = slope_lines(dataset)
+    if not lines:
         return []
-    wrong = ~check.agrees
-    if wrong.any():
-        places = ", ".join(f"{x:g}" for x in check.middle[wrong])
-        text = (
-            f"The slope of the energy and the expectation of dH/d({dataset.attrs['axis']}) differ around "
-            f"{places}: the wavefunction is not optimal there, or its phase changes."
+    wrong = [(line, ~line.check.agrees) for line in lines if not line.check.agrees.all()]
+    if wrong:
+        places = "; ".join(
+            f"{line.axis.symbol} = {', '.join(f'{x:g}' for x in line.check.middle[which])}{line.axis.suffix}{line.where}"
+            for line, which in wrong[:4]
         )
-        return [Finding("slopes", text, True, "where the slopes differ, train longer or put more depths between")]
-    text = f"The energy curve satisfies Hellmann-Feynman (largest difference {check.sigma.max():.1f} sigma)."
-    return [Finding("slopes", text)]
+        more = f" and on {len(wrong) - 4} more lines" if len(wrong) > 4 else ""
+        text = (
+            f"The slope of the energy and the expectation of dH/dλ differ around {places}{more}: the wavefunction is not "
+            "optimal there, or its phase changes."
+        )
+        return [Finding("slopes", text, True, "where the slopes differ, train longer or put more points between")]
+    largest = max(float(line.check.sigma.max()) for line in lines)
+    where = "" if len(lines) == 1 else f" on all {len(lines)} lines of points"
+    return [
+        Finding("slopes", f"The energies satisfy Hellmann-Feynman{where} (largest difference {largest:.1f} sigma).")
+    ]
 
 
 def _known(dataset: "xarray.Dataset") -> list[Finding]:
     known = known_values(dataset)
     if known is None:
         return []
-    depths = dataset["depth_meV"].values
     energy, sigma = dataset["energy"].values, dataset["energy_error"].values
-    exact, uncertainty = known.exact_at(depths)
-    mean_field = known.hartree_fock_at(depths)
-    found = []
-    here = np.isfinite(exact)
+    columns = ("exact", "exact_error", "mean_field")
+    exact, uncertainty, mean_field = (known_at_rows(dataset, name) for name in columns)
+    found, here, unit = [], np.isfinite(exact), f"{_unit(dataset)} per electron"
+    missing = energy - exact
     if here.any():
-        error = (energy - exact)[here]
-        worst = np.flatnonzero(here)[np.argmax(error)]
+        worst = int(np.nanargmax(missing))
+        one = np.arange(len(energy)) == worst
+        scale = max(3 - int(np.floor(np.log10(np.nanmax(np.abs(missing)) + 1e-300))) - 1, 0)
         text = (
-            f"Against exact diagonalisation: {error.mean():+.3f} meV per electron on average over "
-            f"{_count(int(here.sum()), 'depth')}, at most {with_error(error.max(), float(sigma[worst]))} at "
-            f"{depths[worst]:g} meV."
+            f"Against {known.method}: {np.nanmean(missing):+.{scale}f} {unit} on average over "
+            f"{_count(int(here.sum()), 'point')}, at most {with_error(missing[worst], float(sigma[worst]))} at "
+            f"{_labels(dataset, one)}."
         )
         found.append(Finding("references", text))
-        below = here & (energy < exact - 3 * sigma - np.nan_to_num(uncertainty))
+        below = here & (energy < exact - 3 * sigma - np.nan_to_num(uncertainty) - 1e-9 * np.abs(exact))
         if below.any():
             text = f"At {_labels(dataset, below)} the energy lies below the exact one, beyond its error."
             advice = "do not use the energies below the exact ones: something is wrong with them"
             found.append(Finding("references", text, True, advice))
-    missing = energy - exact
     far = (
         here
         & (missing > LIMITS.missing * (mean_field - exact))
@@ -215,8 +252,8 @@ def _known(dataset: "xarray.Dataset") -> list[Finding]:
         found.append(Finding("references", text, True, advice))
     above = np.isfinite(mean_field) & (energy > mean_field + 3 * sigma)
     if above.any():
-        text = f"Above Hartree-Fock at {_labels(dataset, above)}: not trained, or the wrong phase."
-        advice = "train longer where the energy is above Hartree-Fock, or start from Hartree-Fock orbitals"
+        text = f"Above {known.mean_field_method} at {_labels(dataset, above)}: not trained, or the wrong phase."
+        advice = f"train longer where the energy is above {known.mean_field_method}, or start from its orbitals"
         found.append(Finding("references", text, True, advice))
     return found
 

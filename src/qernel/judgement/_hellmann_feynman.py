@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from qernel.evaluation import Axis, axes_of, ground_state, points_of, single_axis
 from qernel.observables import LIMITS
 
 if TYPE_CHECKING:
@@ -51,21 +52,61 @@ class SlopeCheck(eqx.Module):
         return self.sigma <= LIMITS.slope_sigma
 
 
-def slope_check(dataset: "xarray.Dataset") -> SlopeCheck | None:
-    """The Hellmann-Feynman check of a data set's energy curve.
+class SlopeLine(eqx.Module):
+    """The check along one line of rows, on which one coordinate differs.
 
-    None without a measured slope, with fewer than three rows, or where a parameter other than the
-    coordinate varies.
+    - `axis`: that coordinate; `rows`: of the table, by increasing coordinate; `where`: the values of the others in words.
     """
+
+    axis: Axis = eqx.field(static=True)
+    rows: Int[np.ndarray, " rows"]
+    where: str = eqx.field(static=True)
+    check: SlopeCheck
+
+
+def slope_check(dataset: "xarray.Dataset") -> SlopeCheck | None:
+    """The Hellmann-Feynman check of the energy curve of a single coordinate.
+
+    None without a measured slope, with fewer than three rows, or where several coordinates vary.
+    """
+    lines = slope_lines(dataset) if single_axis(dataset) is not None else []
+    return lines[0].check if lines else None
+
+
+def slope_lines(dataset: "xarray.Dataset") -> list[SlopeLine]:
+    """The Hellmann-Feynman check along every line of three rows or more on which a single coordinate differs.
+
+    Rows that differ in two coordinates at once are never compared. Of several phases the lowest at each row counts.
+    """
+    dataset = ground_state(dataset)
+    axes, found = axes_of(dataset), []
+    if not axes:
+        return []
+    points = points_of(dataset)
+    scale = np.maximum(np.ptp(points, axis=0), 1e-300)
+    for index, axis in enumerate(axes):
+        name = "slope" if "slope" in dataset else f"slope_{axis.name}"
+        if name not in dataset:
+            continue
+        others = np.delete(np.round(points / scale, 9), index, axis=1)
+        for key in np.unique(others, axis=0):
+            rows = np.flatnonzero((others == key).all(axis=1))
+            rows = rows[np.argsort(points[rows, index], kind="stable")]
+            check = _check(dataset, points[rows, index], rows, name)
+            if check is not None:
+                beside = [(a, points[rows[0], i]) for i, a in enumerate(axes) if i != index]
+                where = "".join(f", {a.symbol} = {a.value(value)}" for a, value in beside)
+                found.append(SlopeLine(axis, rows, f" at {where[2:]}" if where else "", check))
+    return found
+
+
+def _check(dataset: "xarray.Dataset", x: Float[np.ndarray, " rows"], rows, name: str) -> SlopeCheck | None:
     from scipy.interpolate import PchipInterpolator
 
-    axis = str(dataset.attrs["axis"])
-    if "slope" not in dataset or dataset["energy"].size < 3 or not _only_axis_varies(dataset, axis):
+    if len(rows) < 3:
         return None
-    order = np.argsort(dataset[axis].values, kind="stable")
-    names = ("energy", "energy_error", "slope", "slope_error")
-    energy, energy_error, slope, slope_error = (dataset[name].values[order] for name in names)
-    x = np.asarray(dataset[axis].values[order], np.float64)
+    names = ("energy", "energy_error", name, f"{name}_error")
+    energy, energy_error, slope, slope_error = (dataset[column].values[rows] for column in names)
     if np.any(np.diff(x) <= 0) or not np.all(np.isfinite(energy) & np.isfinite(slope)):
         return None
     width = np.diff(x)
@@ -81,8 +122,3 @@ def slope_check(dataset: "xarray.Dataset") -> SlopeCheck | None:
         from_slopes_error=np.hypot(slope_error[1:], slope_error[:-1]) / 2,
         uncertainty=np.abs(from_slopes - trapezoid) / 3,
     )
-
-
-def _only_axis_varies(dataset, axis: str) -> bool:
-    others = ("depth_meV", "phase_degrees", "effective_mass", "dielectric", "lattice_constant_nm")
-    return all(np.ptp(dataset[name].values) == 0 for name in others if name in dataset.coords and name != axis)

@@ -4,15 +4,15 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-# Half of the whole change within two fifths of the range (or one interval), three times steeper than the rest, beyond
-# the noise; anything less is a smooth dependence.
+# A jump makes half of the whole change within two fifths of the range (or one interval), three times steeper than the
+# rest, beyond the noise; anything less is a smooth dependence.
 _SHARE = 0.5
 _WIDTH = 0.4
 _STEEPER = 3.0
 _SIGMA = 5.0
 
 
-class Transition(eqx.Module):
+class Jump(eqx.Module):
     r"""The shortest stretch of a parameter over which a quantity makes half of its whole change.
 
     - `low`, `high`: parameters between which it lies; `steps`: intervals of the grid that it spans.
@@ -47,7 +47,7 @@ def steepest_stretch(
     parameter: Float[np.ndarray, " rows"],
     values: Float[np.ndarray, " rows"],
     errors: Float[np.ndarray, " rows"],
-) -> Transition | None:
+) -> Jump | None:
     """The shortest stretch that holds half of the whole change.
 
     Unlike the steepest interval it does not follow the noise where rows lie close together. Rows that are not finite
@@ -69,7 +69,7 @@ def steepest_stretch(
     mean_slope = abs(jump) / (x[last] - x[first])
     outside = (x[-1] - x[0]) - (x[last] - x[first])
     elsewhere = abs(y[first] - y[0]) + abs(y[-1] - y[last])
-    return Transition(
+    return Jump(
         low=float(x[first]),
         high=float(x[last]),
         steps=int(last - first),

@@ -1,80 +1,125 @@
-"""Liquid or crystal, and where one turns into the other, in words."""
+"""Which rows are in which phase of matter, and where one turns into another, in words."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qernel.lattice import Lattice
+from qernel.evaluation import (
+    Axis,
+    ground_state,
+    order_parameters_of,
+    phases_of,
+    positions_on,
+    single_axis,
+    with_error,
+)
 
-from qernel.evaluation import phase_crossing
-from qernel.evaluation import with_error
-from ._jump import Transition, steepest_stretch
-from qernel.observables import zone_corners
+from ._jump import Jump, steepest_stretch
+from ._phase_boundary import phase_boundary
+from ._phase_crossing import phase_crossing
 
 if TYPE_CHECKING:
     import xarray
 
-# A smaller change of S(K) is no change of order.
-_SMALLEST_JUMP = 0.2
+
+def order_parameter(dataset: "xarray.Dataset") -> str | None:
+    """Name of the first order parameter that was measured at any row, None without one."""
+    for name in order_parameters_of(dataset):
+        if np.isfinite(dataset[name].values).any():
+            return name
+    return None
 
 
-def transition(dataset: "xarray.Dataset") -> Transition | None:
-    """The jump of the structure factor at the zone corner along the coordinate, None if there is none."""
-    stretch = steepest_stretch(
-        dataset[str(dataset.attrs["axis"])].values,
-        dataset["structure_factor_K"].values,
-        dataset["structure_factor_K_error"].values,
-    )
-    if stretch is None or not stretch.is_jump or abs(stretch.jump) < _SMALLEST_JUMP:
+def order_jump(dataset: "xarray.Dataset") -> Jump | None:
+    """The stretch of the coordinate over which the order parameter makes half of its change, if that is a jump.
+
+    None without an order parameter, with several coordinates, or where the change is gradual or smaller than one of a
+    phase.
+    """
+    lowest, axis, name = ground_state(dataset), single_axis(dataset), order_parameter(dataset)
+    if axis is None or name is None:
+        return None
+    stretch = steepest_stretch(positions_on(lowest, axis), lowest[name].values, lowest[f"{name}_error"].values)
+    if stretch is None or not stretch.is_jump or abs(stretch.jump) < float(dataset[name].attrs["smallest"]):
         return None
     return stretch
 
 
 def phase_sentences(dataset: "xarray.Dataset", advice: list[str]) -> list[str]:
-    """Which rows are liquid and which crystal, and how sharp the transition between them is."""
-    if "structure_factor_K" not in dataset:
-        return []
-    order = dataset["structure_factor_K"].values
-    if not np.isfinite(order).any():
-        return []
-    axis = str(dataset.attrs["axis"])
-    unit = dataset[axis].attrs.get("units", "1")
-    name, suffix = ("V0", " meV") if axis == "depth_meV" else (axis, "" if unit == "1" else f" {unit}")
-    x = dataset[axis].values
-    jump = transition(dataset)
-    sentences = _competition(dataset, name, suffix)
+    """Which rows are in which phase, and how sharp the change between them is."""
+    axis = single_axis(dataset)
+    if axis is None:
+        return _in_a_plane(dataset)
+    sentences = _competition(dataset, axis)
+    name = order_parameter(dataset)
+    if name is None:
+        return sentences
+    lowest = ground_state(dataset)
+    jump = order_jump(dataset)
     if jump is None:
-        return [*sentences, *_without_transition(dataset, x, order, name, suffix, advice)]
-    rising = jump.jump > 0
-    below, above = x <= jump.low, x >= jump.high
-    first, second = (below, above) if rising else (above, below)
-    words = ("up to", "from") if rising else ("from", "up to")
-    edges = (jump.low, jump.high) if rising else (jump.high, jump.low)
-    sentences += [
-        f"Liquid {words[0]} {name} = {edges[0]:g}{suffix} (S(K) {_range(order[first])}), crystal {words[1]} "
-        f"{edges[1]:g}{suffix} (S(K) {_range(order[second])})."
-    ]
-    how = (
-        "within one step of the grid"
-        if jump.steps == 1
-        else f"over {jump.steps} steps of the grid, a width of {jump.high - jump.low:g}{suffix}"
+        return [*sentences, *_without_jump(lowest, axis, name, advice)]
+    return [*sentences, *_across_jump(lowest, axis, name, jump, advice)]
+
+
+def _symbol(dataset: "xarray.Dataset", name: str) -> str:
+    return str(dataset[name].attrs.get("symbol", name))
+
+
+def _across_jump(lowest: "xarray.Dataset", axis: Axis, name: str, jump: Jump, advice: list[str]) -> list[str]:
+    x, order, symbol = positions_on(lowest, axis), lowest[name].values, _symbol(lowest, name)
+    low, high = str(lowest[name].attrs["low"]), str(lowest[name].attrs["high"])
+    sides = [(low, "up to", jump.low, x <= jump.low), (high, "from", jump.high, x >= jump.high)]
+    if jump.jump < 0:
+        sides = [(low, "from", jump.high, x >= jump.high), (high, "up to", jump.low, x <= jump.low)]
+    parts = [f"{phase} {word} {axis.value(edge)} ({symbol} {_range(order[rows])})" for phase, word, edge, rows in sides]
+    sentences = [f"By {symbol}: {', '.join(parts)}, against {axis.symbol}."]
+    change = (
+        f"{symbol} changes by {with_error(jump.jump, jump.jump_error)} between {jump.low:g} and {axis.value(jump.high)}"
     )
-    sentences.append(
-        f"The transition lies between {jump.low:g} and {jump.high:g}{suffix}: S(K) changes by "
-        f"{with_error(jump.jump, jump.jump_error)} there, {jump.share:.0%} of its whole variation, {how}."
-    )
-    sentences += _interaction(dataset, x, jump, suffix)
     if jump.steps == 1:
-        advice.append(f"evaluate near {jump.centre:g}{suffix} to locate the transition closer")
-    return sentences
+        sentences.append(f"{change}, {jump.share:.0%} of its whole variation within one step of the grid.")
+        advice.append(f"evaluate near {axis.value(jump.centre)} to locate the transition closer")
+    else:
+        sentences.append(
+            f"{change}, {jump.share:.0%} of its whole variation over {jump.steps} steps of the grid, "
+            f"{jump.steeper:.1f} times as fast as elsewhere: it is resolved, a width of "
+            f"{axis.value(jump.high - jump.low)}, and alone does not say whether the states jump."
+        )
+    return [*sentences, *_interaction(lowest, axis, jump, symbol)]
 
 
-def _competition(dataset: "xarray.Dataset", name: str, suffix: str) -> list[str]:
+def _interaction(lowest: "xarray.Dataset", axis: Axis, jump: Jump, symbol: str) -> list[str]:
+    """Where the interaction energy makes half of its change, beside the stretch of the order parameter."""
+    name = interaction_of(lowest)
+    if name is None:
+        return []
+    stretch = steepest_stretch(positions_on(lowest, axis), lowest[name].values, lowest[f"{name}_error"].values)
+    if stretch is None:
+        return []
+    change = f"{with_error(stretch.jump, stretch.jump_error)} {lowest[name].attrs['units']}"
+    where = f"between {stretch.low:g} and {axis.value(stretch.high)}"
+    text = f"Half of the change of the {name.replace('_', ' ')} energy, {change}, falls {where}"
+    if stretch.low >= jump.low and stretch.high <= jump.high:
+        return [f"{text}, within the stretch of {symbol}."]
+    if stretch.low < jump.high and stretch.high > jump.low:
+        return [
+            f"{text}, which overlaps with the stretch of {symbol}: {stretch.steeper:.1f} times as fast as elsewhere."
+        ]
+    return [f"{text}, not where {symbol} changes: the two signs of a transition do not coincide."]
+
+
+def interaction_of(dataset: "xarray.Dataset") -> str | None:
+    """Name of the first potential through which electrons act on one another, None without one."""
+    names = np.atleast_1d(dataset.attrs.get("interactions", [])).tolist()
+    return str(names[0]) if names else None
+
+
+def _competition(dataset: "xarray.Dataset", axis: Axis) -> list[str]:
     """Which of the phases that were trained separately is the ground state, and where their energies cross."""
-    if "phase" not in dataset:
+    if not phases_of(dataset):
         return []
     found = phase_crossing(dataset)
-    lowest = sorted(set(dataset["phase"].values.tolist()))
+    lowest = sorted(set(ground_state(dataset)["phase"].values.tolist()))
     if found is None:
         return [f"The {lowest[0]} has the lower energy everywhere."] if len(lowest) == 1 else []
     crossing, (first, second) = found
@@ -85,10 +130,24 @@ def _competition(dataset: "xarray.Dataset", name: str, suffix: str) -> list[str]
         ]
     units = str(dataset["energy"].attrs["units"])
     return [
-        f"First-order transition: the energies of the {first} and of the {second} cross at {name} = "
-        f"{with_error(crossing.location, crossing.error)}{suffix}, where their slopes differ by "
-        f"{with_error(abs(crossing.kink), crossing.kink_error)} {units} per{suffix or ' unit'}."
+        f"First-order transition: the energies of the {first} and of the {second} cross at {axis.symbol} = "
+        f"{with_error(crossing.location, crossing.error)}{axis.suffix}, where their slopes differ by "
+        f"{with_error(abs(crossing.kink), crossing.kink_error)} {units} per{axis.suffix or ' unit'}."
     ]
+
+
+def _in_a_plane(dataset: "xarray.Dataset") -> list[str]:
+    """The same for several coordinates: which phases are the lowest somewhere, and the line between two."""
+    if not phases_of(dataset):
+        return []
+    counts = dict(zip(*np.unique(ground_state(dataset)["phase"].values, return_counts=True), strict=True))
+    size = sum(counts.values())
+    listed = ", ".join(f"the {name} at {count} of {size} points" for name, count in counts.items())
+    sentences = [f"The lowest phase is {listed}."]
+    boundary = phase_boundary(dataset)
+    if boundary is not None:
+        sentences += boundary.sentences
+    return sentences
 
 
 def _range(values: np.ndarray) -> str:
@@ -96,55 +155,22 @@ def _range(values: np.ndarray) -> str:
     return f"{low:.2f}" if round(low, 2) == round(high, 2) else f"{low:.2f} to {high:.2f}"
 
 
-def _interaction(dataset: "xarray.Dataset", x: np.ndarray, jump: Transition, suffix: str) -> list[str]:
-    if "interaction" not in dataset:
-        return []
-    stretch = steepest_stretch(x, dataset["interaction"].values, dataset["interaction_error"].values)
-    if stretch is None:
-        return []
-    units = str(dataset["interaction"].attrs["units"])
-    change = f"{with_error(stretch.jump, stretch.jump_error)} {units}"
-    # The same place if the stretches overlap.
-    if stretch.low < jump.high and stretch.high > jump.low:
-        return [
-            f"The interaction energy changes fastest in the same place, by {change}, "
-            f"{stretch.steeper:.1f} times as fast as elsewhere."
-        ]
-    return [
-        f"The interaction energy changes fastest between {stretch.low:g} and {stretch.high:g}{suffix} "
-        f"(by {change}), not where S(K) does: the two signs of the transition do not coincide."
-    ]
-
-
-def _without_transition(dataset, x, order, name, suffix, advice) -> list[str]:
+def _without_jump(lowest: "xarray.Dataset", axis: Axis, name: str, advice: list[str]) -> list[str]:
+    x, order, symbol = positions_on(lowest, axis), lowest[name].values, _symbol(lowest, name)
     if len(x) < 4:
-        listed = ", ".join(f"{value:.2f} at {place:g}{suffix}" for place, value in zip(x, order, strict=True))
-        advice.append("evaluate at four depths or more to look for a transition")
-        return [f"Too few depths to look for a transition; S(K) is {listed}."]
-    sharp = np.array([has_peak_at_corner(dataset, row) for row in range(len(x))])
-    span = f"between {x.min():g} and {x.max():g}{suffix}"
-    change = f"S(K) goes smoothly from {order[np.argmin(x)]:.2f} to {order[np.argmax(x)]:.2f}"
-    if sharp.all():
-        return [f"No transition {span}: {change}, and peaks at K like a crystal's everywhere."]
-    if not sharp.any():
-        return [f"No transition {span}: {change}, with no peak at K: liquid everywhere."]
-    places = ", ".join(f"{value:g}" for value in x[sharp])
-    return [f"No sharp transition {span}: {change}; a peak stands at K for {name} = {places}{suffix}."]
-
-
-def has_peak_at_corner(dataset: "xarray.Dataset", row: int) -> bool:
-    """Whether S(q) at K exceeds 1 and every other S(q) but those at the potential's own Bragg peaks."""
-    if "structure_factor" not in dataset or "moire_lattice" not in dataset:
-        return False
-    vectors = dataset["wave_vector"].values
-    turns = vectors @ dataset["moire_lattice"].values.T / (2 * np.pi)
-    bragg = np.all(np.abs(turns - np.round(turns)) < 1e-6, axis=1)
-    corners = zone_corners(Lattice(dataset["moire_lattice"].values))
-    if len(corners) == 0:
-        return False
-    # K, K' and what is equivalent to them.
-    offsets = (vectors[:, None] - corners) @ dataset["moire_lattice"].values.T / (2 * np.pi)
-    corner = np.any(np.all(np.abs(offsets - np.round(offsets)) < 1e-6, axis=-1), axis=1)
-    others = dataset["structure_factor"].values[row][~bragg & ~corner]
-    value = float(dataset["structure_factor_K"].values[row])
-    return bool(value > 1 and (len(others) == 0 or value > np.nanmax(others)))
+        listed = ", ".join(f"{value:.2f} at {axis.value(place)}" for place, value in zip(x, order, strict=True))
+        advice.append("evaluate at four points or more to look for a transition")
+        return [f"Too few points to look for a transition; {symbol} is {listed}."]
+    span = f"between {x.min():g} and {axis.value(x.max())}"
+    change = f"{symbol} goes without a jump from {order[np.argmin(x)]:.2f} to {order[np.argmax(x)]:.2f}"
+    signature = str(lowest[name].attrs.get("signature", ""))
+    if signature not in lowest:
+        return [f"No jump of {symbol} {span}: {change}."]
+    shows, what = lowest[signature].values > 0.5, str(lowest[name].attrs["what"])
+    low, high = str(lowest[name].attrs["low"]), str(lowest[name].attrs["high"])
+    if shows.all():
+        return [f"No jump of {symbol} {span}: {change}, with {what} like that of a {high} everywhere."]
+    if not shows.any():
+        return [f"No jump of {symbol} {span}: {change}, and nowhere {what}: {low} everywhere."]
+    places = ", ".join(f"{value:g}" for value in np.sort(x[shows]))
+    return [f"No jump of {symbol} {span}: {change}; there is {what} for {axis.symbol} = {places}{axis.suffix}."]

@@ -6,6 +6,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from qernel.evaluation import axes_of, points_of, single_axis
+
 if TYPE_CHECKING:
     import xarray
 
@@ -35,20 +37,31 @@ class TangentCheck(eqx.Module):
 
 
 def tangent_check(dataset: "xarray.Dataset") -> TangentCheck | None:
-    """Compare every row's energy with the tangents of all others.
+    """Compare every row's energy with the tangents of all others from which it differs in linear coordinates alone.
 
-    None for families whose Hamiltonian is not linear in the coordinate (all but those of the depth), and for a single
-    row.
+    None for families whose Hamiltonian is linear in no coordinate that varies, without measured slopes, or if no two
+    rows can be compared.
     """
-    if str(dataset.attrs["axis"]) != "depth_meV" or "slope" not in dataset or dataset["energy"].size < 2:
+    axes = axes_of(dataset)
+    slopes = ["slope"] if "slope" in dataset else [f"slope_{axis.name}" for axis in axes]
+    if not any(axis.linear for axis in axes) or any(name not in dataset for name in slopes):
         return None
-    x, energy, energy_error, slope, slope_error = _curve(dataset)
-    step = x[:, None] - x[None]
-    excess = energy[:, None] - energy[None] - step * slope[None]
-    error = np.sqrt(energy_error[:, None] ** 2 + energy_error[None] ** 2 + (step * slope_error[None]) ** 2)
-    np.fill_diagonal(excess, -np.inf)
-    witness = np.argmax(excess / error, axis=1)
-    rows = np.arange(len(x))
+    points = points_of(dataset)
+    energy, energy_error = dataset["energy"].values, dataset["energy_error"].values
+    step = points[:, None] - points[None]
+    linear = np.array([axis.linear for axis in axes])
+    comparable = np.all(linear | (np.abs(step) <= 1e-9 * np.maximum(np.ptp(points, axis=0), 1e-300)), axis=2)
+    np.fill_diagonal(comparable, False)
+    if not comparable.any():
+        return None
+    tangent, variance = np.zeros(comparable.shape), energy_error[:, None] ** 2 + energy_error[None] ** 2
+    for index, name in enumerate(slopes):
+        tangent = tangent + step[..., index] * dataset[name].values[None]
+        variance = variance + (step[..., index] * dataset[f"{name}_error"].values[None]) ** 2
+    excess = np.where(comparable, energy[:, None] - energy[None] - tangent, -np.inf)
+    error = np.sqrt(variance)
+    witness = np.argmax(excess / np.maximum(error, 1e-300), axis=1)
+    rows = np.arange(len(energy))
     return TangentCheck(excess[rows, witness], error[rows, witness], witness)
 
 
@@ -67,5 +80,7 @@ def tangents_meet(dataset: "xarray.Dataset", first: int, second: int) -> tuple[f
 
 
 def _curve(dataset: "xarray.Dataset"):
-    names = (str(dataset.attrs["axis"]), "energy", "energy_error", "slope", "slope_error")
+    axis = single_axis(dataset)
+    assert axis is not None
+    names = (axis.name, "energy", "energy_error", "slope", "slope_error")
     return [np.asarray(dataset[name].values, np.float64) for name in names]

@@ -6,7 +6,8 @@ no unit; only [`PeriodicEmbedding`][qernel.layers.PeriodicEmbedding] sees positi
 """
 
 from ._attention import GroupedQueryAttention as GroupedQueryAttention
-from ._embedding import PeriodicEmbedding as PeriodicEmbedding
+from ._embedding import AbstractEmbedding as AbstractEmbedding
+from ._embedding import AbstractPairBias as AbstractPairBias
 from ._experts import MixtureOfExperts as MixtureOfExperts
 from ._film import FiLM as FiLM
 from ._frozen import Frozen as Frozen
@@ -21,7 +22,11 @@ from ._linear import Linear as Linear
 from ._mlp import MLP as MLP
 from ._norm import LayerNorm as LayerNorm
 from ._norm import RMSNorm as RMSNorm
+from ._open_embedding import OpenEmbedding as OpenEmbedding
+from ._open_pair_bias import OpenPairBias as OpenPairBias
 from ._pair_bias import PairBias as PairBias
+from ._periodic_embedding import PeriodicEmbedding as PeriodicEmbedding
+from ._rational_waves import rational_waves as rational_waves
 from ._router import AbstractRouter as AbstractRouter
 from ._router import ConditionRouter as ConditionRouter
 from ._router import ElectronRouter as ElectronRouter

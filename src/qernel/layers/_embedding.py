@@ -1,66 +1,49 @@
+import abc
+from typing import Any
+
 import equinox as eqx
-import jax
-import jax.numpy as jnp
-import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
-from numpy.typing import ArrayLike
 
-from ._check import check_width
+from qernel.propagation import Jet, PairJet
 
 
-class PeriodicEmbedding(eqx.Module):
-    r"""Plane-wave features of each position, $[\cos(G_1\cdot r), \ldots, \cos(G_n\cdot r), \sin(G_1\cdot r),
-    \ldots, \sin(G_n\cdot r)]$.
+class AbstractPairBias(eqx.Module):
+    """Attention logits of pairs of electrons, made of what an embedding knows of each, linear in `weights`."""
 
-    Periodic under every translation $T$ with $G_j \cdot T \in 2\pi\mathbb Z$, and smooth.
+    weights: eqx.AbstractVar[Float[Array, "heads waves"]]
 
-    **Arguments:**
+    @abc.abstractmethod
+    def __call__(self, embedded: Float[Array, "electrons features"]) -> Float[Array, "heads electrons electrons"]:
+        """The bias of every pair from the embedded positions."""
 
-    - `reciprocal_vectors`: the vectors $G_j$ as rows, in the inverse of the length unit of the positions; constants,
-      not parameters. Give one of each pair $\pm G$ ([`shells`][qernel.lattice.shells] does): the other adds nothing.
+    @abc.abstractmethod
+    def propagate(self, embedded: Jet) -> PairJet:
+        """The bias with derivatives, from a jet of the electrons' own positions."""
 
-    **Shapes:** `(..., dim) -> (..., 2 n)`; `features` is `2 n`.
 
-    **Raises:** `ValueError` if there is no vector, the vectors are not a finite `(n, dim)` array, or the
-    positions have another dimension.
+class AbstractEmbedding(eqx.Module):
+    """Features of each electron's position, before any electron knows of another.
 
-    **Example:**
-
-    ```python
-    import jax.numpy as jnp
-    from qernel.lattice import shells, triangular
-    from qernel.layers import PeriodicEmbedding
-
-    embedding = PeriodicEmbedding(shells(triangular(1.0), 1))
-    assert embedding(jnp.zeros((6, 2))).shape == (6, embedding.features) == (6, 6)
-    ```
+    Row i depends on $r_i$ alone, smoothly. An embedding may follow the parameters of the Hamiltonian, by a length, say.
     """
 
-    reciprocal_vectors: tuple[tuple[float, ...], ...] = eqx.field(static=True)
-
-    def __init__(self, reciprocal_vectors: ArrayLike):
-        vectors = np.asarray(reciprocal_vectors, np.float64)
-        if vectors.ndim != 2 or 0 in vectors.shape or not np.isfinite(vectors).all():
-            raise ValueError(
-                "PeriodicEmbedding: reciprocal_vectors must be a finite (n, dim) array with n >= 1, "
-                f"got shape {vectors.shape}."
-            )
-        self.reciprocal_vectors = tuple(tuple(row) for row in vectors.tolist())
-
     @property
+    @abc.abstractmethod
     def dim(self) -> int:
-        """Number of coordinates of a position."""
-        return len(self.reciprocal_vectors[0])
+        """The number of dimensions."""
 
     @property
+    @abc.abstractmethod
     def features(self) -> int:
-        """Number of features of a position, two for each vector."""
-        return 2 * len(self.reciprocal_vectors)
+        """The number of features."""
 
-    def __call__(self, r: Float[Array, "*electrons dim"]) -> Float[Array, "*electrons features"]:
-        check_width("PeriodicEmbedding", "positions", r, self.dim)
-        with jax.named_scope("qernel.layers.PeriodicEmbedding"):
-            vectors = jnp.asarray(np.asarray(self.reciprocal_vectors).T, r.dtype)
-            # a phase is wanted to its last digit: a TF32 product here would move every electron
-            phase = jnp.matmul(r, vectors, precision="highest")
-            return jnp.concatenate([jnp.cos(phase), jnp.sin(phase)], axis=-1)
+    @abc.abstractmethod
+    def __call__(
+        self, r: Float[Array, "*electrons dim"], parameters: Any = None
+    ) -> Float[Array, "*electrons features"]:
+        """The features of positions, for the parameters of one Hamiltonian."""
+
+    @abc.abstractmethod
+    def pair_bias(self, heads: int, dtype: DTypeLike) -> AbstractPairBias:
+        """A trained bias of pairs that understands these features; it starts at zero."""

@@ -1,4 +1,3 @@
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -6,9 +5,10 @@ from jaxtyping import Array, Float
 from qernel.propagation import Jet, PairJet
 
 from ._check import check_width
+from ._embedding import AbstractPairBias
 
 
-class PairBias(eqx.Module):
+class PairBias(AbstractPairBias):
     r"""Attention logits that know the distance: $b_{hij} = \sum_G A_{hG}\cos G\cdot r_{ij} + B_{hG}\sin G\cdot r_{ij}$.
 
     Smooth and periodic; one linear map a block.

@@ -10,7 +10,9 @@ from ._jastrow import CuspJastrow as CuspJastrow
 from ._jastrow import CuspStrength as CuspStrength
 from ._jastrow import PairJastrow as PairJastrow
 from ._jastrow import cusp_slope as cusp_slope
+from ._open_pair_jastrow import OpenPairJastrow as OpenPairJastrow
 from ._orbitals import AbstractOrbitals as AbstractOrbitals
+from ._pair_factor import AbstractPairFactor as AbstractPairFactor
 from ._plane_wave_orbitals import plane_wave_orbitals as plane_wave_orbitals
 from ._plane_waves import PlaneWaves as PlaneWaves
 from ._plane_waves import from_exponentials as from_exponentials

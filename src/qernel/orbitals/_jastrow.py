@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 from qernel.layers import MLP, FiLM, Frozen, Linear
 
 from ._cos_sin import cos_sin
+from ._pair_factor import AbstractPairFactor
 from ._spin_blocks import check_electrons
 
 # From the Hamiltonian's parameters to the strength of each pair's cusp: one number, or one for each pair.
@@ -57,7 +58,8 @@ class CuspJastrow(eqx.Module):
     - `squared_distance`: $d^2$, smooth and periodic, for instance
       [`PeriodicDistance`][qernel.lattice.PeriodicDistance]; open boundaries without one.
 
-    **Raises:** `ValueError` for a range that is not positive, or no strength.
+    **Raises:** `ValueError` for a range that is not positive, or no strength: the `cusp` of a Hamiltonian without
+    Coulomb repulsion is None, and its wavefunctions have no such factor.
 
     **Source:** T. Kato, Commun. Pure Appl. Math. 10, 151 (1957).
     """
@@ -71,7 +73,7 @@ class CuspJastrow(eqx.Module):
         self,
         electrons: tuple[int, int],
         range_: float,
-        strength: CuspStrength,
+        strength: CuspStrength | None,
         *,
         squared_distance: eqx.Module | None = None,
         dtype: DTypeLike = jnp.float32,
@@ -121,7 +123,7 @@ class CuspJastrow(eqx.Module):
         return of_pairs
 
 
-class PairJastrow(eqx.Module):
+class PairJastrow(AbstractPairFactor):
     r"""A smooth two-body factor that depends on the Hamiltonian through FiLM:
 
     $$ J(r; c) = \sum_{i<j} u_{s}\bigl([\cos G\cdot r_{ij}]_G;\, c\bigr), \qquad
@@ -160,14 +162,16 @@ class PairJastrow(eqx.Module):
         self.output = Linear(width, 2, key=keys[2], bias=False, scale=0.0, dtype=dtype)
         self.electrons = electrons
 
-    def __call__(self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]) -> Float[Array, ""]:
-        """Logarithm of the factor."""
+    def __call__(
+        self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, " condition"]
+    ) -> Float[Array, ""]:
+        del parameters
         return _pair_sum(self.of_pairs(condition), r, self.electrons)
 
     def derivatives(
-        self, r: Float[Array, "electrons dim"], condition: Float[Array, " condition"]
+        self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, " condition"]
     ) -> tuple[Float[Array, ""], Float[Array, "electrons dim"], Float[Array, ""]]:
-        """The logarithm with its gradient and Laplacian."""
+        del parameters
         return _pair_sum_derivatives(self.of_pairs(condition), r, self.electrons)
 
     def of_pairs(self, condition: Float[Array, " condition"]) -> PairFunction:

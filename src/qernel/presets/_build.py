@@ -56,6 +56,7 @@ def build(config: Config, *, solve: bool = True) -> Problem:
             points=points,
             identity=config.identity(),
             names=matter if config.ansatz.phases == "separate" else (),
+            references=config.ansatz.references,
             notes={"kernel": _KERNEL_WORDS[config.sampling.kernel]},
             walkers_key=keys[1],
         )

@@ -122,7 +122,9 @@ def read_training(path: str | os.PathLike) -> TrainingRecord:
     rows = table.groupby(["phase", "step", *names], sort=True)
     means = rows[list(_MEASURED)].mean()
     means["bad_walkers"] = rows["bad_walkers"].sum()
-    of_phases = {name: means.loc[name].unstack(list(range(1, 1 + len(names)))) for name in dict.fromkeys(table["phase"])}
+    of_phases = {
+        name: means.loc[name].unstack(list(range(1, 1 + len(names)))) for name in dict.fromkeys(table["phase"])
+    }
     return _record(table, names, of_phases, with_phases)
 
 

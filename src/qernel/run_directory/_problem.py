@@ -7,7 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from qernel.ansatz import Ansatz, CompetingPhases
 from qernel.hamiltonian import Family
@@ -63,6 +63,7 @@ class Problem:
     - `points`: where the evaluation measures, None for the trained points.
     - `identity`: plain data by which checkpoints of another model are told.
     - `names`: of the phases of matter that compete in the wavefunction; none if it holds one state at each point.
+    - `references`: names of the sets of orbitals that the wavefunction starts from, where they have names.
     - `notes`: words for the record of results.
     """
 
@@ -74,6 +75,7 @@ class Problem:
     points: Float[np.ndarray, "points coordinates"] | None = None
     identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     names: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     walkers_key: PRNGKeyArray | None = None
 
@@ -106,21 +108,25 @@ class Problem:
             return [""] * self.members.size
         return [self.names[number] for number in np.round(np.asarray(state.phase)).astype(int)]
 
-    def state(self, *, solved: bool = True) -> TrainingState:
+    def state(
+        self, *, solved: bool = True, walkers: Float[Array, "members walkers electrons dim"] | None = None
+    ) -> TrainingState:
         """The state before the first step; the walkers still need their burn-in.
 
-        With `solved` false it has the right shapes only, for a checkpoint to be read into.
+        `walkers` are others to start from than the system's. With `solved` false it has the right shapes only, for a checkpoint to be read into.
         """
         members = self.members
-        size, walkers, names = members.size, self.settings.walkers, self.names
+        size, count, names = members.size, self.settings.walkers, self.names
         dtype = jnp.dtype(self.settings.dtype)
         with jax.enable_x64(True):
-            if solved:
+            if walkers is not None:
+                positions = walkers
+            elif solved:
                 key = self.key if self.walkers_key is None else self.walkers_key
                 of_members = list(names) * self.system.family.size or None
-                positions = self.system.at(members).starting_walkers(walkers, key=key, phases=of_members, dtype=dtype)
+                positions = self.system.at(members).starting_walkers(count, key=key, phases=of_members, dtype=dtype)
             else:
-                shape = (size, walkers, self.electrons, members.hamiltonian.dim)
+                shape = (size, count, self.electrons, members.hamiltonian.dim)
                 positions = jax.random.normal(self.key, shape, dtype)
             phase = np.tile(np.arange(len(names)), self.system.family.size).tolist() if names else None
             return initial_state(self.ansatz, self.method, positions, key=self.key, phase=phase)
@@ -140,9 +146,7 @@ class Problem:
         apart = np.linalg.norm((points[:, None] - trained[None, members]) / scale, axis=2)
         return members[np.argmin(apart, axis=1)]
 
-    def competes(
-        self, state: TrainingState, points: Float[np.ndarray, "points coordinates"], phase: str
-    ) -> np.ndarray:
+    def competes(self, state: TrainingState, points: Float[np.ndarray, "points coordinates"], phase: str) -> np.ndarray:
         """Where this phase is trained: along a line, between the nearest trained points on either side at which it is
         not; in a plane, where it is trained at one of the nearest points, four for every dimension."""
         family = self.system.family

@@ -8,7 +8,7 @@ from types import TracebackType
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from qernel import hosts
 from qernel.training import (
@@ -57,12 +57,14 @@ def nothing_said(text: str) -> None:
     del text
 
 
-def start(problem: Problem, say: Say = nothing_said) -> tuple[Problem, TrainingState, PendingCheck]:
+def start(
+    problem: Problem, say: Say = nothing_said, *, walkers: Float[Array, "members walkers electrons dim"] | None = None
+) -> tuple[Problem, TrainingState, PendingCheck]:
     """Burn the walkers in while another thread compiles the step.
 
     **Returns:** the problem, with the chunks that its step is compiled with; the state before the first step; and the
     comparison of its Laplacian with the exact one, for which the first steps need not wait. `say` hears what is going
-    on.
+    on; `walkers` start instead of the system's.
     """
     settings, method = problem.settings, problem.method
     members = problem.members
@@ -72,7 +74,7 @@ def start(problem: Problem, say: Say = nothing_said) -> tuple[Problem, TrainingS
             f"using {mesh.size} of {jax.device_count()} devices: {members.size} members with "
             f"{settings.walkers} walkers each cannot be shared evenly by more"
         )
-    state = hosts.from_first(problem.state())
+    state = hosts.from_first(problem.state(walkers=walkers))
     check = PendingCheck(problem, state)
     if hosts.several():
         # What several processes say to one another must come in one order.
@@ -158,9 +160,7 @@ class _Keeper:
         self._directory, self._problem = directory, problem
         settings, members = problem.settings, problem.members
         names = [coordinate.name for coordinate in members.coordinates]
-        self._checkpoints = CheckpointWriter(
-            directory.checkpoints, keep=settings.keep, identity=problem.identity
-        )
+        self._checkpoints = CheckpointWriter(directory.checkpoints, keep=settings.keep, identity=problem.identity)
         self._metrics = MetricsWriter(
             directory.metrics, names, members.points, scale=problem.scale, after_step=int(state.step)
         )

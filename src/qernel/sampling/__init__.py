@@ -13,3 +13,4 @@ from ._metropolis import Metropolis as Metropolis
 from ._sampler import Sampler as Sampler
 from ._sampler import Walkers as Walkers
 from ._sampler import sampling_phase as sampling_phase
+from ._starting_width import starting_width as starting_width

@@ -48,6 +48,10 @@ class SystemSection(Section, abc.ABC):
         """The system that the section describes, at the points that are trained."""
 
     @abc.abstractmethod
+    def at(self, points: Any) -> "SystemSection":
+        """The section with other trained points, `(points, coordinates)`, made for the same range of them."""
+
+    @abc.abstractmethod
     def blocks(self, system: System, features: Any) -> dict[str, Any]:
         """What a [`qernel`][qernel.ansatz.qernel] of the system is made of, as keyword arguments.
 

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     import xarray
 
 # walkers(family, walkers, phases, key, dtype): `phases` names the phase of matter of each member, "" for any.
-Walkers = Callable[
-    [Family, int, Sequence[str], PRNGKeyArray, DTypeLike], Float[Array, "members walkers electrons dim"]
-]
+Walkers = Callable[[Family, int, Sequence[str], PRNGKeyArray, DTypeLike], Float[Array, "members walkers electrons dim"]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

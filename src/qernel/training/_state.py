@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int, Num, PRNGKeyArray
 
 from qernel.gradient import EnergyStatistics
 from qernel.hamiltonian import Family, InPhase
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 from qernel.layers import trainable
 from qernel.optimise import AbstractOptimiser, StochasticReconfiguration
-from qernel.sampling import Sampler
+from qernel.sampling import Sampler, starting_width
 
 
 class Method(eqx.Module):
@@ -34,7 +36,7 @@ class Method(eqx.Module):
     score_chunk: int | Literal["auto"] | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
-        if self.clip <= 0:
+        if not self.clip > 0:
             raise ValueError(f"the clipping width must be positive, got {self.clip}")
         for chunk in (self.chunk, self.score_chunk):
             if isinstance(chunk, int) and chunk < 1:
@@ -112,33 +114,50 @@ class StepReport(eqx.Module):
 def initial_state(
     ansatz: Any,
     method: Method,
-    positions: Float[Array, "hamiltonians walkers electrons dim"],
+    positions: Num[Array | np.ndarray, "hamiltonians walkers electrons dim"],
     *,
     key: PRNGKeyArray,
-    step_size: float | None = None,
+    step_size: ArrayLike | None = None,
     phase: Sequence[int] | None = None,
 ) -> TrainingState:
     """State before the first step.
 
-    **Arguments:** `positions`, starting walkers (see [`qernel.sampling.initial_positions`][]); `step_size`, starting
-    width of the moves, in the unit of length (default: 0.3 times the mean spacing guessed from the walkers' spread);
+    **Arguments:** `positions`, starting walkers (see [`qernel.sampling.initial_positions`][]), whose dtype is that of
+    the sampling; `step_size`, starting width of the moves, in the unit of length, one number or one for each
+    Hamiltonian (default: guessed from the walkers' spread, see [`starting_width`][qernel.sampling.starting_width]);
     `phase`, of a wavefunction with competing phases, the number of the one that each member trains.
 
-    **Raises:** `ValueError` without a walker.
+    **Raises:** `ValueError` for positions of another shape, without a walker, of integers, or from which no walk can
+    begin, and for a step size that is not positive.
     """
-    if 0 in positions.shape:
-        raise ValueError(f"a run needs at least one Hamiltonian, walker and electron, got {positions.shape}")
-    guess = 0.3 * float(jnp.std(positions)) / positions.shape[2] ** (1 / positions.shape[3])
-    width = guess if step_size is None else step_size
+    if positions.ndim != 4 or 0 in positions.shape:
+        raise ValueError(
+            "a run needs positions of the shape (hamiltonians, walkers, electrons, dim), at least one of each, got "
+            f"{positions.shape}"
+        )
+    if not jnp.issubdtype(positions.dtype, jnp.floating):
+        raise ValueError(f"positions must be floating-point numbers, as which electrons move, got {positions.dtype}")
+    width = starting_width(positions, step_size)
+    ansatz = jax.tree.map(_as_updates_are, ansatz)
     trained = eqx.filter(ansatz, trainable(ansatz))
     return TrainingState(
         ansatz=ansatz,
         optimiser_state=method.optimiser.init(trained),
-        positions=positions,
-        step_size=jnp.full(positions.shape[0], width, positions.dtype),
+        positions=jnp.asarray(positions),
+        step_size=jnp.asarray(width, positions.dtype),
         key=key,
         step=jnp.zeros((), jnp.int32),
         faults=jnp.zeros((), jnp.int32),
         phase=None if phase is None else jnp.asarray(phase, float),
         mean_energy=None if phase is None else jnp.full(len(phase), jnp.nan, float),
     )
+
+
+def _as_updates_are(leaf: Any) -> Any:
+    """An array as an update returns it, of JAX and of a dtype of its own: a step keeps either the old or the new ones,
+    and they must be of one type."""
+    if not eqx.is_inexact_array(leaf):
+        return leaf
+    array = jnp.asarray(leaf)
+    # With its own dtype named, an array is weakly typed no more.
+    return jnp.asarray(array, dtype=array.dtype)

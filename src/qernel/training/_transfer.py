@@ -14,7 +14,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from qernel.ansatz import Qernel
 from qernel.compilation import compiled
 from qernel.lattice import Lattice
-from qernel.layers import trainable
+from qernel.layers import PeriodicEmbedding, trainable
 
 # The old pair function is kept within this share of its cell's radius, and goes over to a constant up to the radius.
 _WHOLE = 0.7
@@ -108,16 +108,20 @@ def _with_arrays(tree, arrays):
 
 def _same_network(new: Qernel, old: Qernel) -> bool:
     plain = new.determinants == old.determinants and new.complex == old.complex
-    waves = 2 * len(new.embedding.reciprocal_vectors), 2 * len(old.embedding.reciprocal_vectors)
-    rest = new.lift.weight.shape[0] - waves[0] == old.lift.weight.shape[0] - waves[1]
+    rest = new.lift.in_size - new.embedding.features == old.lift.in_size - old.embedding.features
     kinds = [_kinds(jax.tree.structure(q.blocks)) for q in (new, old)]
     return plain and rest and _shapes(new.blocks) == _shapes(old.blocks) and kinds[0] == kinds[1]
+
+
+def _waves(ansatz: Qernel) -> np.ndarray:
+    assert isinstance(ansatz.embedding, PeriodicEmbedding)
+    return np.asarray(ansatz.embedding.reciprocal_vectors)
 
 
 def _with_waves(new: Qernel, old: Qernel) -> Qernel:
     """The maps from plane-wave features: cosines as they are, sines with the sign of the vector."""
     dtype = new.lift.weight.dtype
-    mine, theirs = (np.asarray(q.embedding.reciprocal_vectors) for q in (new, old))
+    mine, theirs = _waves(new), _waves(old)
     found = []
     for source, vector in enumerate(theirs):
         for sign in (1.0, -1.0):
@@ -147,6 +151,8 @@ def _mean_of_orbitals(x: Array, old: Qernel, new: Qernel) -> Array:
 
 
 def _check(new: Qernel, old: Qernel) -> None:
+    if not all(isinstance(q.embedding, PeriodicEmbedding) for q in (new, old)):
+        raise ValueError("what is carried over is matched by the waves of two cells: both must be periodic")
     mine, theirs = new.conditioner, old.conditioner
     if mine.size != theirs.size:
         raise ValueError(

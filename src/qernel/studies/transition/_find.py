@@ -2,116 +2,144 @@
 
 import json
 import math
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 
-from qernel.evaluation import competitors, write_netcdf
-from qernel.judgement import branch_crossing, transition
-from ._finding import TransitionFinding, find_transition
-from qernel.run_directory import RunDirectory, write_atomically
+from qernel.evaluation import axes_of, positions_on, single_axis, write_netcdf
+from qernel.judgement import branch_crossing, competitors, order_jump
+from qernel.presets import Config
+from qernel.run_directory import Problem, RunDirectory, Say, Step, nothing_said, write_atomically
+from qernel.training import TrainingState
 
 from ._branches import branch_of
-from qernel.cli import built, configuration_of, summary
-from qernel.cli import Interrupted
-from ._scan import Scan
-from qernel.run_directory import restore
+from ._finding import TransitionFinding, find_transition
+from ._scan import Progress, Scan
 
-# Depths of a branch, and the share of the whole range that they span around a jump of the model.
-_BRANCH_DEPTHS = 7
+if TYPE_CHECKING:
+    import xarray
+
+# Points of a branch, and the share of the whole range that they span around a jump of the model.
+_BRANCH_POINTS = 7
 _WINDOW = 0.4
 
 
 def find(
-    path: Path,
-    out: Path | None,
-    points: int,
-    resolution_meV: float | None,
-    steps: int,
-    branches: bool,
-    overrides: list[str],
-    command: str,
-    console: Console,
+    problem: Problem,
+    state: TrainingState,
+    target: RunDirectory,
+    *,
+    config: Config | None = None,
+    points: int = 12,
+    resolution: float | None = None,
+    steps: int = 200,
+    branches: bool = True,
+    command: str = "",
+    say: Say = nothing_said,
+    progress: Progress | None = None,
+    each: Callable[[Step], None] = lambda step: None,
 ) -> TransitionFinding:
-    """Scan, train the two branches on, combine, write `transition.json`, `transition.nc` and the figure."""
-    if points < 4:
-        raise ValueError(f"a scan needs at least 4 depths, got {points}")
-    directory = RunDirectory(path)
-    config = configuration_of(directory, overrides)
-    low, high = config.system.depths_meV[0], config.system.depths_meV[-1]
-    if low == high:
-        raise ValueError(f"{path} was trained at the single depth {low:g} meV: a transition needs a range of depths")
-    if config.ansatz.conditioned is False:
-        raise ValueError(
-            f"{path} holds one wavefunction for all depths (ansatz.conditioned = false): nothing in it changes"
-        )
-    problem = built(config, console, references=False)
-    problem, state = restore(problem, directory, console, repair=False)
-    target = RunDirectory(path if out is None else out)
-    target.path.mkdir(parents=True, exist_ok=True)
-    console.print(f"{summary(problem)}, trained for {int(state.step)} steps", soft_wrap=True)
-    try:
-        scan = Scan(problem, state, console)
-        scan.measure(np.round(np.linspace(low, high, points), 4).tolist())
-        scan.refine((high - low) / 60 if resolution_meV is None else resolution_meV)
-        data, names = None, ("liquid", "crystal")
-        if problem.phases:
-            # The model holds its branches already.
-            data, names = competitors(scan.dataset) or (None, names)
-        elif branches:
-            depths = _branch_depths(scan.dataset, low, high)
-            scan.measure(list(depths))
-            data = tuple(
-                branch_of(phase, problem, state, depths, steps, target.path / "branches" / phase, command, console)
-                for phase in ("liquid", "crystal")
-            )
-        rows = scan.overlaps()
-    except KeyboardInterrupt:
-        raise Interrupted(f"stopped while looking for the transition; go on with: qernel transition {path}") from None
-    finding = find_transition(rows, data, names)
-    write_netcdf(rows, target.path / "transition.nc")
-    write_atomically(target.path / "transition.json", json.dumps(_plain(finding, data, command), indent=2) + "\n")
-    for sentence in finding.sentences:
-        console.print(sentence, soft_wrap=True, markup=False)
-    from ._figure import draw_transition
+    """Scan, train the branches on, combine; write `transition.json` and `transition.nc` into a directory.
 
-    figure = draw_transition(target.path)
-    console.print(f"\nresults: {target.path / 'transition.json'}\nfigure:  {figure}", soft_wrap=True)
+    **Arguments:**
+
+    - `config`: of the run, from which the branches are made; without one none are.
+    - `points` of the first scan, along every coordinate of a plane; `resolution` until which it is refined (default: a
+      sixtieth of the range).
+    - `steps` of each branch; `branches`: whether to train them, where the wavefunction does not hold its phases apart.
+
+    **Raises:** `ValueError` for fewer than four points, or a family without a range.
+    """
+    if points < 4:
+        raise ValueError(f"a scan needs at least 4 points, got {points}")
+    family = problem.system.family
+    low, high = family.points.min(axis=0), family.points.max(axis=0)
+    varying = high > low
+    if not varying.any():
+        raise ValueError(
+            f"the run was trained at the single point {', '.join(map(str, low.tolist()))}: a transition needs a range"
+        )
+    target.path.mkdir(parents=True, exist_ok=True)
+    scan = Scan(problem, state, progress)
+    lines = [np.round(np.linspace(a, b, points if v else 1), 6) for a, b, v in zip(low, high, varying, strict=True)]
+    scan.measure(np.stack([x.ravel() for x in np.meshgrid(*lines, indexing="ij")], axis=1))
+    width = float((high - low)[varying][0])
+    scan.refine(width / 60 if resolution is None else resolution)
+    data, names = None, _names(problem)
+    if problem.names:
+        # The model holds its branches already.
+        data, names = competitors(scan.dataset) or (None, names)
+    elif branches and config is not None and len(names) == 2 and varying.sum() == 1:
+        chosen = _branch_points(scan.dataset, low, high, varying)
+        scan.measure(chosen)
+        data = tuple(
+            branch_of(name, config, problem, state, chosen, steps, target.path / "branches" / name, command, say, each)
+            for name in names
+        )
+    rows = scan.overlaps()
+    finding = find_transition(rows, data, names)  # pyright: ignore[reportArgumentType]
+    write_netcdf(rows, target.path / "transition.nc")
+    plain = _plain(finding, data, names, rows, command)
+    write_atomically(target.path / "transition.json", json.dumps(plain, indent=2) + "\n")
     return finding
 
 
-def _branch_depths(scan, low: float, high: float) -> tuple[float, ...]:
-    """Around the model's own jump, or over the whole range."""
-    jump = transition(scan)
+def _names(problem: Problem) -> tuple[str, ...]:
+    """The two phases of matter that branches stand for: those of the order parameter, or the system's first two."""
+    for parameter in problem.system.order_parameters:
+        return parameter.low, parameter.high
+    return tuple(dict.fromkeys(phase.matter for phase in problem.system.phases))[:2]
+
+
+def _branch_points(rows: "xarray.Dataset", low, high, varying) -> np.ndarray:
+    """Points around the model's own jump, or over the whole range."""
+    axis, jump = int(np.argmax(varying)), order_jump(rows)
+    first, last = float(low[axis]), float(high[axis])
     if jump is not None:
-        half = _WINDOW * (high - low) / 2
-        low, high = max(low, jump.centre - half), min(high, jump.centre + half)
-    return tuple(np.round(np.linspace(low, high, _BRANCH_DEPTHS), 4).tolist())
+        half = _WINDOW * (last - first) / 2
+        first, last = max(first, jump.centre - half), min(last, jump.centre + half)
+    chosen = np.repeat(low[None], _BRANCH_POINTS, axis=0)
+    chosen[:, axis] = np.round(np.linspace(first, last, _BRANCH_POINTS), 6)
+    return chosen
 
 
-def _plain(finding: TransitionFinding, branches, command: str) -> dict:
-    """What a program or a report reads; numbers that do not exist are null."""
+def _plain(finding: TransitionFinding, branches, names, rows: "xarray.Dataset", command: str) -> dict:
+    """The finding as a program or a report reads it; numbers that do not exist are null."""
+    axes = axes_of(rows)
     plain: dict[str, Any] = {
         "kind": finding.kind,
-        "location_meV": finding.location,
-        "uncertainty_meV": finding.uncertainty,
+        "coordinates": [axis.name for axis in axes],
+        "units": [axis.unit for axis in axes],
+        "location": finding.location,
+        "uncertainty": finding.uncertainty,
         "trustworthy": finding.trustworthy,
         "sentences": list(finding.sentences),
         "command": command,
     }
-    if branches is not None:
+    if finding.boundary is not None:
+        line = finding.boundary
+        plain["boundary"] = {
+            "phases": list(line.names),
+            "points": line.points.tolist(),
+            "error": line.error.tolist(),
+            "error_along": axes[line.along].name,
+            "slope_difference": line.kink,
+        }
+    axis = single_axis(rows)
+    if branches is not None and axis is not None:
         crossing = branch_crossing(*branches)
         plain["branches"] = {
-            "depth_meV": crossing.parameter.tolist(),
-            "crystal_minus_liquid": crossing.difference.tolist(),
-            "crystal_minus_liquid_error": crossing.difference_error.tolist(),
+            "names": list(names),
+            axis.name: crossing.parameter.tolist(),
+            "second_minus_first": crossing.difference.tolist(),
+            "second_minus_first_error": crossing.difference_error.tolist(),
             "order_difference": crossing.order_difference.tolist(),
-            "crossing_meV": crossing.location,
-            "crossing_error_meV": crossing.error,
+            "crossing": crossing.location,
+            "crossing_error": crossing.error,
             "slope_difference": crossing.kink,
             "slope_difference_error": crossing.kink_error,
+            "scanned": positions_on(rows, axis).tolist(),
         }
     return _without_nan(plain)
 

@@ -6,19 +6,28 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float
 
-from qernel.judgement import BranchCrossing, branch_crossing
-from qernel.judgement import transition
-from qernel.evaluation import with_error
-from qernel.judgement import tangent_check, tangents_meet
-from qernel.judgement import Transition, steepest_stretch
+from qernel.evaluation import Axis, axes_of, ground_state, in_order, positions_on, rows_of, single_axis, with_error
+from qernel.judgement import (
+    BranchCrossing,
+    Jump,
+    PhaseBoundary,
+    branch_crossing,
+    interaction_of,
+    order_jump,
+    order_parameter,
+    phase_boundary,
+    steepest_stretch,
+    tangent_check,
+    tangents_meet,
+)
 
 if TYPE_CHECKING:
     import xarray
 
 Kind = Literal["first order", "smooth", "artefact", "undecided"]
 
-# A branch below the model by less than this, in meV per electron, is no other phase.
-_NOTICEABLE = 0.02
+# A branch below the model by less than this share of the energy is no other phase.
+_NOTICEABLE = 4e-4
 _SIGMA = 4.0
 
 
@@ -27,10 +36,11 @@ class TransitionFinding(eqx.Module):
 
     - `kind`: `first order` (two phases exchange their order: a crossing of levels), `smooth` (no sharp transition),
       `artefact` (the wavefunction jumps, but the energies of the two sides do not cross there: a discontinuity of the
-      network, or a phase that is never the lowest) or `undecided` (too few rows).
-    - `location`, `uncertainty`: of a first-order transition, in the unit of the family's coordinate; else NaN.
-    - `trustworthy`: whether the model itself follows the lower phase on both sides.
+      network, or a phase that is never the lowest) or `undecided` (too few rows, or nothing that could tell).
+    - `location`, `uncertainty`: of a first-order transition along one coordinate, in its unit; else NaN.
+    - `trustworthy`: whether the finding is one, and the model itself follows the lower phase on both sides.
     - `sentences`: the finding and its evidence in words.
+    - `boundary`: the line between two phases in the plane of two coordinates.
     """
 
     kind: Kind
@@ -38,21 +48,23 @@ class TransitionFinding(eqx.Module):
     uncertainty: float
     trustworthy: bool
     sentences: tuple[str, ...]
+    boundary: PhaseBoundary | None = None
 
 
 def find_transition(
     scan: "xarray.Dataset",
     branches: tuple["xarray.Dataset", "xarray.Dataset"] | None = None,
-    names: tuple[str, str] = ("liquid", "crystal"),
+    names: tuple[str, str] = ("first", "second"),
 ) -> TransitionFinding:
-    r"""Combine the jumps of S(K) and of the interaction energy, the fidelity susceptibility, the variational principle
-    and the crossing of two branches.
+    r"""Combine the jumps of the order parameter, of the interaction energy and of the slope, the fidelity
+    susceptibility, the variational principle and the crossing of two branches.
 
     The energy decides: a first-order transition is where the lower of two phases changes, whatever the network does. A
     jump of the model counts only if the energies of its two sides cross there (their tangents, or better two branches
     that were trained on from either phase), and a crossing of the branches counts even if the model is stuck in one of
     them. The uncertainty adds the statistical error of the crossing and half of its distance from the place where the
-    model itself changes.
+    model itself changes. Without an order parameter the slope of the energy and the branches decide, and if neither was
+    measured nothing does. In a plane the line on which two phases have one energy is the finding.
 
     **Arguments:**
 
@@ -61,14 +73,15 @@ def find_transition(
     - `branches`: data sets of two phases at the same rows as each other, preferably among those of the scan.
     - `names`: what to call them.
     """
-    axis = str(scan.attrs["axis"])
-    scan = scan.isel({scan["energy"].dims[0]: np.argsort(scan[axis].values, kind="stable")})
+    axis = single_axis(scan)
+    if axis is None:
+        return _in_a_plane(scan)
+    scan = ground_state(scan)
+    scan = scan.isel({rows_of(scan): in_order(scan)})
     words = _Words(axis, scan)
-    jump = transition(scan)
-    if scan["energy"].size < 4:
-        return TransitionFinding(
-            "undecided", np.nan, np.nan, False, ("Too few rows to look for a transition: four or more.",)
-        )
+    if len(words.x) < 4:
+        return _undecided("Too few rows to look for a transition: four or more.")
+    jump, measured = order_jump(scan), order_parameter(scan) is not None
     crossing = None if branches is None else branch_crossing(*branches)
     above = tangent_check(scan)
     unfit = _above_branches(scan, branches, names, words)
@@ -77,11 +90,13 @@ def find_transition(
             f"At {words.places(above.above)} another row of the same model has the lower energy, by up to "
             f"{np.max(above.excess[above.above]):.2g} {words.energy}: the model is in the wrong phase, or not trained."
         ]
-    evidence = [*_jumps(scan, jump, words), *_susceptibility(scan, words), *unfit]
+    evidence = [*_changes(scan, words), *_susceptibility(scan, words), *unfit]
     if crossing is not None and crossing.crosses:
         kind, place, error, first = _of_crossing(crossing, jump, names, words)
     elif jump is not None:
         kind, place, error, first = _of_jump(scan, jump, crossing, names, words)
+    elif not measured:
+        kind, place, error, first = _of_slope(scan, crossing, names, words)
     else:
         kind, place, error, first = "smooth", np.nan, np.nan, [_smooth(scan, crossing, names, words)]
     if crossing is not None and crossing.distinct.any():
@@ -91,18 +106,23 @@ def find_transition(
             if len(both) > 1
             else f"The branches differ in phase at {words.at(both[0])} only."
         )
-    return TransitionFinding(kind, float(place), float(error), not unfit and kind != "artefact", (*first, *evidence))
+    trustworthy = not unfit and kind in ("first order", "smooth")
+    return TransitionFinding(kind, float(place), float(error), trustworthy, (*first, *evidence))
+
+
+def _undecided(sentence: str) -> TransitionFinding:
+    return TransitionFinding("undecided", np.nan, np.nan, False, (sentence,))
 
 
 class _Words:
     """The coordinate's name and unit, and the unit of energies."""
 
-    def __init__(self, axis: str, dataset: "xarray.Dataset"):
-        unit = str(dataset[axis].attrs.get("units", "1"))
-        self.x = np.asarray(dataset[axis].values, np.float64)
-        self.name = "V0" if axis == "depth_meV" else axis
-        self.unit = "" if unit == "1" else f" {unit}"
+    def __init__(self, axis: Axis, dataset: "xarray.Dataset"):
+        self.x = positions_on(dataset, axis)
+        self.axis, self.name, self.unit = axis, axis.symbol, axis.suffix
         self.energy = str(dataset["energy"].attrs.get("units", "per electron"))
+        name = order_parameter(dataset)
+        self.order = "" if name is None else str(dataset[name].attrs.get("symbol", name))
 
     def at(self, value: float) -> str:
         return f"{value:.4g}{self.unit}"
@@ -111,7 +131,7 @@ class _Words:
         return ", ".join(f"{value:.4g}" for value in (self.x if x is None else x)[rows]) + self.unit
 
 
-def _of_crossing(crossing: BranchCrossing, jump: Transition | None, names, words: _Words):
+def _of_crossing(crossing: BranchCrossing, jump: Jump | None, names, words: _Words):
     place, error = crossing.location, crossing.error
     lower, upper = names if crossing.kink < 0 else names[::-1]
     first = [
@@ -120,7 +140,9 @@ def _of_crossing(crossing: BranchCrossing, jump: Transition | None, names, words
         f"above; their slopes differ by {with_error(abs(crossing.kink), crossing.kink_error)} there."
     ]
     if jump is None:
-        return "first order", place, error, [*first, "The model itself shows no jump there."]
+        if words.order:
+            first.append(f"{words.order} of the model itself shows no jump there.")
+        return "first order", place, error, first
     offset = abs(jump.centre - place)
     inside = offset <= (jump.high - jump.low) / 2 + 3 * error
     first.append(
@@ -130,17 +152,17 @@ def _of_crossing(crossing: BranchCrossing, jump: Transition | None, names, words
     return "first order", place, float(np.hypot(error, offset / 2)), first
 
 
-def _of_jump(scan, jump: Transition, crossing: BranchCrossing | None, names, words: _Words):
+def _of_jump(scan, jump: Jump, crossing: BranchCrossing | None, names, words: _Words):
     rows = [int(np.argmin(np.abs(words.x - edge))) for edge in (jump.low, jump.high)]
-    meet, error = tangents_meet(scan, *rows)
-    width = jump.high - jump.low
     where = f"between {jump.low:g} and {words.at(jump.high)}"
-    if crossing is None and jump.low - width <= meet <= jump.high + width and _has_kink(scan, *rows):
+    meet = _meeting(scan, jump, rows) if crossing is None else None
+    if meet is not None:
+        place, error = meet
         text = (
-            f"First-order transition at {words.name} = {words.at(meet)}: the model changes its phase {where}, and the "
+            f"First-order transition at {words.name} = {words.at(place)}: the model changes its phase {where}, and the "
             "energies of its two sides cross there. No branches were trained to confirm it."
         )
-        return "first order", meet, float(np.hypot(error, width / 2)), [text]
+        return "first order", place, error, [text]
     reason = "the energies of its two sides do not cross there"
     if crossing is not None:
         reason = (
@@ -148,21 +170,57 @@ def _of_jump(scan, jump: Transition, crossing: BranchCrossing | None, names, wor
             if crossing.distinct.any()
             else f"the {names[0]} and the {names[1]} branch, trained on, are one and the same state"
         )
-    usage = _usage_jump(scan, jump)
-    return (
-        "artefact",
-        np.nan,
-        np.nan,
-        [
-            f"The model jumps {where}, but {reason}: a discontinuity of the network, not of the Hamiltonian."
-            + (f" The use of its experts jumps at the same place, by {usage:.0%}." if usage > 0.1 else "")
-        ],
-    )
+    usage = _usage_jump(scan, jump, words.axis)
+    text = f"The model jumps {where}, but {reason}: a discontinuity of the network, not of the Hamiltonian."
+    if usage > 0.1:
+        text += f" The use of its experts jumps at the same place, by {usage:.0%}."
+    return "artefact", np.nan, np.nan, [text]
+
+
+def _meeting(scan, jump: Jump, rows: list[int]) -> tuple[float, float] | None:
+    """Where the energies of the two sides of a jump cross with different slopes, and how well that is known."""
+    if "slope" not in scan:
+        return None
+    meet, error = tangents_meet(scan, *rows)
+    width = jump.high - jump.low
+    if jump.low - width <= meet <= jump.high + width and _has_kink(scan, *rows):
+        return meet, float(np.hypot(error, width / 2))
+    return None
+
+
+def _of_slope(scan, crossing: BranchCrossing | None, names, words: _Words):
+    """The finding without an order parameter: a jump of the slope whose sides cross is a transition of first order."""
+    if crossing is not None and crossing.distinct.any():
+        return "smooth", np.nan, np.nan, [_smooth(scan, crossing, names, words)]
+    if "slope" not in scan or not np.isfinite(scan["slope"].values).all():
+        text = (
+            "Neither an order parameter nor the slope of the energy was measured: nothing here could show a transition."
+        )
+        return "undecided", np.nan, np.nan, [text]
+    stretch = steepest_stretch(words.x, scan["slope"].values, scan["slope_error"].values)
+    if stretch is not None and stretch.is_jump:
+        rows = [int(np.argmin(np.abs(words.x - edge))) for edge in (stretch.low, stretch.high)]
+        meet = _meeting(scan, stretch, rows)
+        if meet is not None:
+            text = (
+                f"First-order transition at {words.name} = {words.at(meet[0])}: the slope of the energy jumps between "
+                f"{stretch.low:g} and {words.at(stretch.high)}, and the energies of the two sides cross there. No order "
+                "parameter and no branches confirm it."
+            )
+            return "first order", *meet, [text]
+        text = (
+            f"The slope of the energy changes fastest between {stretch.low:g} and {words.at(stretch.high)}, too gradually "
+            "to tell a transition from a smooth change: no order parameter was measured."
+        )
+        return "undecided", np.nan, np.nan, [text]
+    return "smooth", np.nan, np.nan, [_smooth(scan, crossing, names, words)]
 
 
 def _has_kink(scan, first: int, last: int) -> bool:
     """Whether the slope of the energy changes by more between two rows than its curvature on either side explains."""
-    x = np.asarray(scan[str(scan.attrs["axis"])].values, np.float64)
+    axis = single_axis(scan)
+    assert axis is not None
+    x = positions_on(scan, axis)
     slope, error = scan["slope"].values, scan["slope_error"].values
     sides = [(a, b) for a, b in ((first - 1, first), (last, last + 1)) if a >= 0 and b < len(x)]
     if not sides:
@@ -177,13 +235,12 @@ def _has_kink(scan, first: int, last: int) -> bool:
 
 
 def _smooth(scan, crossing: BranchCrossing | None, names, words: _Words) -> str:
-    order = scan["structure_factor_K"].values
     span = f"between {words.x.min():g} and {words.at(words.x.max())}"
-    change = (
-        f"S(K) goes smoothly from {order[0]:.2f} to {order[-1]:.2f}"
-        if np.isfinite(order).all()
-        else "no quantity jumps"
-    )
+    name = order_parameter(scan)
+    change = "the slope of the energy changes without a jump"
+    if name is not None and np.isfinite(scan[name].values).all():
+        order = scan[name].values
+        change = f"{words.order} goes smoothly from {order[0]:.2f} to {order[-1]:.2f}"
     text = f"No sharp transition {span}: {change}."
     if crossing is None:
         return text
@@ -191,22 +248,24 @@ def _smooth(scan, crossing: BranchCrossing | None, names, words: _Words) -> str:
     if (np.abs(crossing.difference) < _SIGMA * crossing.difference_error).all() and not crossing.distinct.any():
         return f"{text} {pair} are one and the same state."
     lower = names[0] if np.median(crossing.difference) > 0 else names[1]
-    same = "" if crossing.distinct.any() else f" {pair} have the same order, S(K) within 0.2."
+    same = "" if crossing.distinct.any() else f" {pair} have the same order, within {crossing.smallest:g}."
     return f"{text}{same} The {lower} branch is the lower{' throughout' if np.isnan(crossing.location) else ' mostly'}."
 
 
-def _jumps(scan, jump: Transition | None, words: _Words) -> list[str]:
+def _changes(scan, words: _Words) -> list[str]:
+    """Where order parameter and interaction energy make half of their change."""
     found = []
-    if jump is not None:
-        found.append(
-            f"S(K) changes by {with_error(jump.jump, jump.jump_error)} between {jump.low:g} and {words.at(jump.high)}."
-        )
-    if "interaction" in scan:
-        stretch = steepest_stretch(words.x, scan["interaction"].values, scan["interaction_error"].values)
+    for name in (order_parameter(scan), interaction_of(scan)):
+        if name is None:
+            continue
+        stretch = steepest_stretch(words.x, scan[name].values, scan[f"{name}_error"].values)
         if stretch is not None:
+            is_order = name == order_parameter(scan)
+            what = words.order if is_order else f"the {name.replace('_', ' ')} energy"
+            unit = "" if is_order else f" {words.energy}"
             found.append(
-                f"Half of the change of the interaction energy, {with_error(stretch.jump, stretch.jump_error)} "
-                f"{words.energy}, falls between {stretch.low:g} and {words.at(stretch.high)}."
+                f"Half of the change of {what}, {with_error(stretch.jump, stretch.jump_error)}{unit}, "
+                f"falls between {stretch.low:g} and {words.at(stretch.high)}."
             )
     return found
 
@@ -217,11 +276,11 @@ def _susceptibility(scan, words: _Words) -> list[str]:
     chi, error = scan["fidelity_susceptibility"].values, scan["fidelity_susceptibility_error"].values
     top = int(np.nanargmax(chi))
     ratio = chi[top] / np.nanmedian(chi)
-    units = str(scan["fidelity_susceptibility"].attrs.get("units", ""))
+    units = str(scan["fidelity_susceptibility"].attrs.get("units", "")).removeprefix("1 ").strip()
     edge = " (the edge of the scan)" if top in (0, len(chi) - 1) else ""
     return [
         f"The fidelity susceptibility is largest at {words.at(words.x[top])}{edge}, "
-        f"{with_error(chi[top], error[top])} {units}, {ratio:.1f} times its median."
+        f"{with_error(chi[top], error[top])}{'' if units == '1' else ' ' + units}, {ratio:.1f} times its median."
     ]
 
 
@@ -229,18 +288,20 @@ def _above_branches(scan, branches, names, words: _Words) -> list[str]:
     """Where a branch has a lower energy than the model: the model is stuck in the other phase."""
     if branches is None:
         return []
-    axis = str(scan.attrs["axis"])
-    found = []
+    order, found = order_parameter(scan), []
+    noticeable = _NOTICEABLE * float(np.abs(np.median(scan["energy"].values)))
     for branch, name in zip(branches, names, strict=True):
-        x = np.asarray(branch[axis].values, np.float64)
+        x = positions_on(branch, words.axis)
         same = np.array([int(np.argmin(np.abs(words.x - value))) for value in x])
         excess = scan["energy"].values[same] - branch["energy"].values
         error = np.hypot(scan["energy_error"].values[same], branch["energy_error"].values)
-        lower = (np.abs(words.x[same] - x) < 1e-9) & (excess > _SIGMA * error) & (excess > _NOTICEABLE)
+        lower = (np.abs(words.x[same] - x) < 1e-9) & (excess > _SIGMA * error) & (excess > noticeable)
         if lower.any():
             worst = int(np.argmax(np.where(lower, excess, -np.inf)))
-            order = [data["structure_factor_K"].values for data in (scan, branch)]
-            other = abs(order[0][same[worst]] - order[1][worst]) > 0.2
+            other = False
+            if order is not None:
+                there, here = branch[order].values[worst], scan[order].values[same[worst]]
+                other = abs(here - there) > float(scan[order].attrs["smallest"])
             found.append(
                 f"At {words.places(lower, x)} the {name} branch lies below the model, by up to "
                 f"{with_error(excess[worst], error[worst])} {words.energy}: "
@@ -249,11 +310,31 @@ def _above_branches(scan, branches, names, words: _Words) -> list[str]:
     return found
 
 
-def _usage_jump(scan, jump: Transition) -> float:
+def _usage_jump(scan, jump: Jump, axis: Axis) -> float:
     """Largest change of an expert's share across the jump."""
     if "expert_usage" not in scan:
         return 0.0
-    x = np.asarray(scan[str(scan.attrs["axis"])].values)
+    x = positions_on(scan, axis)
     usage = scan["expert_usage"].values
     low, high = (int(np.argmin(np.abs(x - edge))) for edge in (jump.low, jump.high))
     return float(np.max(np.abs(usage[high] - usage[low])))
+
+
+def _in_a_plane(scan) -> TransitionFinding:
+    boundary = phase_boundary(scan)
+    axes = axes_of(scan)
+    evidence = []
+    for axis in axes:
+        name = f"fidelity_susceptibility_{axis.name}"
+        if name in scan:
+            top = int(np.nanargmax(scan[name].values))
+            point = ", ".join(f"{a.symbol} = {positions_on(scan, a)[top]:.4g}" for a in axes)
+            value = with_error(float(scan[name].values[top]), float(scan[f"{name}_error"].values[top]))
+            evidence.append(f"The fidelity susceptibility along {axis.symbol} is largest at {point}, {value}.")
+    if boundary is None:
+        text = (
+            "No line between two phases was found: the wavefunction holds no phases that were measured separately, or "
+            "one of them is the lowest everywhere."
+        )
+        return TransitionFinding("undecided", np.nan, np.nan, False, (text, *evidence))
+    return TransitionFinding("first order", np.nan, np.nan, True, (*boundary.sentences, *evidence), boundary)

@@ -1,130 +1,167 @@
-"""Scan a trained wavefunction along the depth, closer where it changes."""
+"""Scan a trained wavefunction over its coordinates, closer where it changes."""
 
 import math
 import warnings
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from rich.console import Console
+from jaxtyping import Float
 
 from qernel.ansatz import CompetingPhases, Qernel, SlaterDeterminant
+from qernel.evaluation import axes_of, ground_state, indexed, points_of, positions_on, rows_of, single_axis
 from qernel.hamiltonian import Family
-from qernel.judgement import steepest_stretch
+from qernel.judgement import interaction_of, order_parameter, phase_boundary, steepest_stretch
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
-from qernel.presets import Problem
-from qernel.systems.moire import reference_orbitals
-from qernel.mean_field import crystal_sites
-from qernel.mean_field import crystal_sites
-from qernel.judgement import steepest_stretch
-from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
-from qernel.presets import Problem
-from qernel.systems.moire import reference_orbitals
+from qernel.run_directory import Problem, in_phase, measure_samples
 from qernel.training import TrainingState
 
-from qernel.run_directory import evaluation_progress, measure_at, phases_of
+if TYPE_CHECKING:
+    import xarray
 
-# Depths that are measured at once: one compiled program for the whole scan.
+# Points that are measured at once: one compiled program for the whole scan.
 BATCH = 4
 # Samples of each walker that the overlaps use.
 _RECORDS = 8
+# A scan is refined so often at most: every time about halves the stretch.
+_REFINEMENTS = 4
+
+Points = Float[np.ndarray, "points coordinates"]
+Progress = Callable[[str, int, int], None]
 
 
 class Scan:
-    """Measurements at growing numbers of depths."""
+    """Measurements of one trained wavefunction at growing numbers of points."""
 
-    def __init__(self, problem: Problem, state: TrainingState, console: Console):
-        self._problem, self._state, self._console = problem, state, console
+    def __init__(self, problem: Problem, state: TrainingState, progress: Progress | None = None):
+        self._problem, self._state = problem, state
+        self._progress = progress or (lambda text, done, total: None)
         self._parts: list[Any] = []
-        self._samples: dict[float, np.ndarray] = {}
+        self._samples: dict[tuple[float, ...], np.ndarray] = {}
         self._trials = _trial_states(problem, state)
 
     @property
-    def dataset(self) -> Any:
-        """All rows by increasing depth."""
+    def dataset(self) -> "xarray.Dataset":
+        """All rows, by increasing coordinates."""
         import xarray
 
         attributes = dict(self._parts[0].attrs)
         doubts = [line for part in self._parts for line in str(part.attrs["doubts"]).splitlines() if line]
-        whole = xarray.concat(self._parts, "depth", data_vars="minimal", coords="minimal", compat="override")
+        rows = rows_of(self._parts[0])
+        names = [name for name in self._parts[0].indexes if name == rows and len(axes_of(self._parts[0])) > 1]
+        parts = [part.reset_index(names) if names else part for part in self._parts]
+        whole = xarray.concat(parts, rows, data_vars="minimal", coords="minimal", compat="override", join="outer")
         whole.attrs = attributes | {"doubts": "\n".join(doubts)}
-        return whole.sortby("depth_meV")
+        order = np.lexsort([positions_on(whole, axis) for axis in axes_of(whole)[::-1]])
+        return indexed(whole.isel({rows: order}))
 
-    def measure(self, depths_meV: list[float]) -> None:
-        """Measure at these depths, those measured before left out, in batches of one size."""
-        missing = [depth for depth in depths_meV if not any(abs(depth - d) < 1e-9 for d in self._samples)]
-        # The last batch is filled up with depths between, which do no harm: a smaller one would compile again.
-        spare = iter(self._between(missing))
+    def measure(self, points: Points) -> None:
+        """Measure at these points, those measured before left out, in batches of one size."""
+        missing = [tuple(p) for p in np.atleast_2d(points).tolist() if not self._known(p)]
+        missing = list(dict.fromkeys(missing))
+        # The last batch is filled up with points between, which do no harm: a smaller one would compile again.
+        spare = self._between(missing)
         while len(missing) % BATCH:
             missing.append(next(spare))
-        batches = np.reshape(sorted(missing), (-1, BATCH)).tolist()
-        with evaluation_progress(self._console) as bar:
-            task = bar.add_task(f"measuring {len(missing)} depths", total=None)
-            for number, batch in enumerate(batches):
-                self._measure_batch(
-                    tuple(batch),
-                    lambda done, total, n=number: bar.update(
-                        task, completed=n * total + done, total=len(batches) * total
-                    ),
-                )
+        batches = np.reshape(sorted(missing), (-1, BATCH, np.shape(points)[-1]))
+        for number, batch in enumerate(batches):
+            text = f"measuring {len(missing)} points"
+            self._measure_batch(
+                batch,
+                lambda done, total, n=number, t=text: self._progress(t, n * total + done, len(batches) * total),
+            )
 
-    def _between(self, missing: list[float]):
-        known = sorted({*self._samples, *missing, *self._problem.config.system.depth_range})
+    def _known(self, point: list[float]) -> bool:
+        return any(np.allclose(point, known, rtol=1e-9, atol=1e-12) for known in self._samples)
+
+    def _between(self, missing: list[tuple[float, ...]]) -> Iterator[tuple[float, ...]]:
+        """Points half way between two neighbours: of one coordinate in the widest gap."""
+        trained = self._problem.system.family.points
+        known = sorted({*self._samples, *missing, *map(tuple, trained.tolist())})
         while True:
-            gap = int(np.argmax(np.diff(known)))
-            middle = round((known[gap] + known[gap + 1]) / 2, 4)
-            known.insert(gap + 1, middle)
-            yield middle
+            gaps = [np.linalg.norm(np.subtract(b, a)) for a, b in zip(known, known[1:], strict=False)]
+            if not gaps or max(gaps) == 0:
+                raise ValueError("a scan needs a range of points")
+            widest = int(np.argmax(gaps))
+            middle = tuple(np.round(np.add(known[widest], known[widest + 1]) / 2, 6).tolist())
+            known.insert(widest + 1, middle)
+            if not self._known(list(middle)) and middle not in missing:
+                yield middle
 
-    def _measure_batch(self, depths: tuple[float, ...], progress) -> None:
-        evaluation, dataset = measure_at(
-            self._problem, self._state, depths, stream=1 + len(self._parts), progress=progress
+    def _measure_batch(self, points: Points, progress: Callable[[int, int], None]) -> None:
+        dataset, evaluations = measure_samples(
+            self._problem, self._state, points, stream=1 + len(self._parts), progress=progress
         )
-        samples = evaluation.samples
-        assert samples is not None
+        names = _lowest(dataset)
+        of_phase = {name: (rows.tolist(), evaluation.samples) for name, (rows, evaluation) in evaluations.items()}
+        chosen = []
+        for row, name in enumerate(names):
+            rows, samples = of_phase[name]
+            assert samples is not None
+            chosen.append(samples[rows.index(row)])
+        samples = np.stack(chosen)
         with jax.enable_x64(True):
-            family = self._problem.family_at(depths, phases_of(self._problem, dataset))
+            family = in_phase(self._problem, self._problem.family_at(points), names)
             self._add_fidelities(dataset, family, samples)
         self._parts.append(dataset)
         thinned = samples[:, :, :: max(1, samples.shape[2] // _RECORDS)]
-        self._samples.update(zip(depths, thinned, strict=True))
+        self._samples.update(zip(map(tuple, points.tolist()), thinned, strict=True))
 
     def _add_fidelities(self, dataset: Any, family: Family, samples: np.ndarray) -> None:
-        """The columns that only a conditioned wavefunction gives."""
-        ansatz, unit = self._state.ansatz, self._problem.material.hartree_meV
-        with warnings.catch_warnings():
-            # Errors of fewer than eight walkers are NaN, which says it in the table.
-            warnings.filterwarnings("ignore", "an error bar needs")
-            chi = fidelity_susceptibility(ansatz, family, samples)
-            usage = expert_usage(ansatz, family, samples) if isinstance(ansatz, Qernel | CompetingPhases) else None
-        text = "Var(d log psi / d V0)"
-        _add(dataset, "fidelity_susceptibility", chi.value / unit**2, chi.error / unit**2, text, "1/meV^2")
-        if usage is not None:
-            _add(dataset, "expert_usage", usage.value, usage.error, "mean gate of each expert")
+        """Add the columns that only a conditioned wavefunction gives."""
+        ansatz, axes = self._state.ansatz, axes_of(dataset)
+        rows = rows_of(dataset)
+        for axis in axes:
+            with warnings.catch_warnings():
+                # Errors of fewer than eight walkers are NaN, which says it in the table.
+                warnings.filterwarnings("ignore", "an error bar needs")
+                chi = fidelity_susceptibility(ansatz, family, samples, family.coordinate(axis.name))
+            name = "fidelity_susceptibility" if len(axes) == 1 else f"fidelity_susceptibility_{axis.name}"
+            unit = "1" if axis.unit == "1" else f"1/{axis.unit}^2"
+            _add(dataset, rows, name, chi.value, chi.error, f"Var(d log psi / d {axis.symbol})", unit)
+        if isinstance(ansatz, Qernel | CompetingPhases):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "an error bar needs")
+                usage = expert_usage(ansatz, family, samples)
+            _add(dataset, rows, "expert_usage", usage.value, usage.error, "mean gate of each expert")
         for name, trial in self._trials.items():
             with warnings.catch_warnings():
                 # Said by the effective samples beside.
                 warnings.simplefilter("ignore", UserWarning)
                 found = trial_overlaps(ansatz, family, samples, trial)
             text = f"overlap |<phi|psi>|^2 with one determinant of {name} orbitals"
-            _add(dataset, f"fidelity_{name}", found.value, found.error, text)
-            dataset[f"fidelity_{name}_effective_samples"] = ("depth", found.effective_samples, {"units": "1"})
+            _add(dataset, rows, f"fidelity_{name}", found.value, found.error, text)
+            dataset[f"fidelity_{name}_effective_samples"] = (rows, found.effective_samples, {"units": "1"})
 
-    def refine(self, resolution_meV: float) -> None:
-        """Measure where the phase changes, until half of the change lies within `resolution_meV` or gets no shorter."""
+    def refine(self, resolution: float) -> None:
+        """Measure where the phase changes: along one coordinate until half of the change lies within `resolution` or
+        gets no shorter; in a plane once, along the line between two phases."""
+        if single_axis(self.dataset) is None:
+            boundary = phase_boundary(self.dataset)
+            if boundary is not None:
+                family = self._problem.system.family
+                low, high = family.points.min(axis=0), family.points.max(axis=0)
+                chosen = boundary.points[np.linspace(0, len(boundary.points) - 1, 2 * BATCH).round().astype(int)]
+                self.measure(np.round(np.clip(chosen, low, high), 6))
+            return
         width = math.inf
-        for _ in range(4):
+        for _ in range(_REFINEMENTS):
             low, high = self._fastest()
-            if high - low <= resolution_meV or high - low > 0.8 * width:
+            if high - low <= resolution or high - low > 0.8 * width:
                 return
             width = high - low
-            self.measure(np.round(np.linspace(low, high, BATCH + 2)[1:-1], 4).tolist())
+            self.measure(np.round(np.linspace(low, high, BATCH + 2)[1:-1], 6)[:, None])
 
     def _fastest(self) -> tuple[float, float]:
-        """Where S(K) or the interaction jumps, or else around the largest susceptibility."""
-        rows = self.dataset
-        x = rows["depth_meV"].values
-        for name in ("structure_factor_K", "interaction"):
+        """The stretch over which order parameter or interaction jump, or else around the largest susceptibility."""
+        rows = ground_state(self.dataset)
+        axis = single_axis(rows)
+        assert axis is not None
+        x = positions_on(rows, axis)
+        for name in (order_parameter(rows), interaction_of(rows)):
+            if name is None:
+                continue
             stretch = steepest_stretch(x, rows[name].values, rows[f"{name}_error"].values)
             if stretch is not None and stretch.is_jump:
                 return stretch.low, stretch.high
@@ -132,40 +169,53 @@ class Scan:
         first = int(np.argmax(chi[1:] + chi[:-1]))
         return float(x[first]), float(x[first + 1])
 
-    def overlaps(self) -> Any:
-        """The scan with the fidelities between all of its rows."""
+    def overlaps(self) -> "xarray.Dataset":
+        """The scan, of one coordinate with the fidelities between all of its rows."""
         rows = self.dataset
-        depths = tuple(rows["depth_meV"].values.tolist())
-        samples = np.stack([self._samples[depth] for depth in depths])
-        with jax.enable_x64(True), self._console.status("overlaps between all depths"), warnings.catch_warnings():
+        axis = single_axis(rows)
+        if axis is None:
+            return rows
+        points = points_of(rows)
+        samples = np.stack([self._of(point) for point in points.tolist()])
+        self._progress("overlaps between all points", 0, 1)
+        with jax.enable_x64(True), warnings.catch_warnings():
             # Said by the effective samples beside.
             warnings.simplefilter("ignore", UserWarning)
-            family = self._problem.family_at(depths, phases_of(self._problem, rows))
+            family = in_phase(self._problem, self._problem.family_at(points), _lowest(rows))
             found = family_overlaps(self._state.ansatz, family, samples)
-        axes = ("depth", "other_depth")
-        rows["other_depth_meV"] = ("other_depth", rows["depth_meV"].values, {"units": "meV"})
-        rows["fidelity"] = (axes, found.value, {"units": "1", "long_name": "|<psi(V0)|psi(V0')>|^2"})
+        dimension = rows_of(rows)
+        axes = (dimension, f"other_{dimension}")
+        rows[f"other_{axis.name}"] = (f"other_{dimension}", points[:, 0], {"units": axis.unit})
+        text = f"|<psi({axis.symbol})|psi({axis.symbol}')>|^2"
+        rows["fidelity"] = (axes, found.value, {"units": "1", "long_name": text})
         rows["fidelity_error"] = (axes, found.error, {"units": "1"})
         rows["fidelity_effective_samples"] = (axes, found.effective_samples, {"units": "1"})
         return rows
 
+    def _of(self, point: list[float]) -> np.ndarray:
+        for known, samples in self._samples.items():
+            if np.allclose(point, known, rtol=1e-9, atol=1e-12):
+                return samples
+        raise KeyError(point)
 
-def _add(dataset: Any, name: str, value: np.ndarray, error: np.ndarray, text: str, units: str = "1") -> None:
-    axes = ("depth", "layer", "expert")[: value.ndim]
+
+def _lowest(dataset: "xarray.Dataset") -> list[str]:
+    """The name of the lowest phase at every row, empty without several."""
+    lowest = ground_state(dataset)
+    return lowest["phase"].values.tolist() if "phase" in lowest.coords else [""] * dataset.sizes[rows_of(dataset)]
+
+
+def _add(dataset: Any, rows: str, name: str, value: np.ndarray, error: np.ndarray, text: str, units: str = "1") -> None:
+    axes = (rows, "layer", "expert")[: value.ndim]
     dataset[name] = (axes, value, {"units": units, "long_name": text})
     dataset[f"{name}_error"] = (axes, error, {"units": units})
 
 
 def _trial_states(problem: Problem, state: TrainingState) -> dict[str, SlaterDeterminant]:
-    """One determinant of each of the model's sets of reference orbitals, and of Gaussians on the crystal's sites."""
+    """One determinant of each of the sets of orbitals that the wavefunction starts from."""
     network = state.ansatz.network if isinstance(state.ansatz, CompetingPhases) else state.ansatz
-    if not isinstance(network, Qernel):
+    if not isinstance(network, Qernel) or len(problem.references) != len(network.references):
         return {}
-    config = problem.config
-    names = config.ansatz.references
-    states = dict(zip(names, (reference.module for reference in network.references), strict=True))
-    if "gaussians" not in states:
-        with jax.enable_x64(True):
-            sites = crystal_sites(problem.family.hamiltonian, problem.family.select(-1))
-            states["gaussians"] = reference_orbitals("gaussians", config, problem.material, sites)
-    return {name: SlaterDeterminant(orbitals, config.system.electrons) for name, orbitals in states.items()}
+    electrons = problem.system.family.hamiltonian.electrons
+    sets = zip(problem.references, network.references, strict=True)
+    return {name: SlaterDeterminant(reference.module, electrons) for name, reference in sets}

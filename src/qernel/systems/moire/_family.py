@@ -95,7 +95,13 @@ def moire_coordinates(material: Material) -> tuple[Coordinate, ...]:
         ),
         Coordinate("phi_degrees", "phi", "degrees", "φ", r"\varphi", "moiré angle", scale=180 / np.pi),
         Coordinate(
-            "effective_mass", "mass", "1", "m*", "m^*", "effective mass in electron masses", scale=material.effective_mass
+            "effective_mass",
+            "mass",
+            "1",
+            "m*",
+            "m^*",
+            "effective mass in electron masses",
+            scale=material.effective_mass,
         ),
         Coordinate(
             "dielectric", "dielectric", "1", "εᵣ", r"\varepsilon_r", "dielectric constant", scale=material.dielectric

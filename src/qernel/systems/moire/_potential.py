@@ -4,8 +4,8 @@ import numpy as np
 from jax.lax import Precision
 from jaxtyping import Array, Float
 
-from qernel.lattice import Lattice, Supercell, check_commensurate
 from qernel.hamiltonian import AbstractLatticePotential
+from qernel.lattice import Lattice, Supercell, check_commensurate
 
 
 class MoireParameters(eqx.Module):

@@ -122,6 +122,10 @@ class MoireSection(SystemSection):
             )
         return system
 
+    def at(self, points: Any) -> "MoireSection":
+        depths = tuple(sorted(float(depth) for (depth,) in points))
+        return self.model_copy(update={"depths_meV": depths, "depth_range_meV": self.depth_range})
+
     def blocks(self, system: System, features: Any) -> dict[str, Any]:
         cell = system.family.hamiltonian.cell
         assert cell is not None
