@@ -87,7 +87,9 @@ def known_values(dataset: "xarray.Dataset") -> KnownValues | None:
     if "known_boundary" in dataset:
         lines = np.asarray(dataset["known_boundary"].values)
         ends = np.flatnonzero(np.isnan(lines).any(axis=1))
-        boundaries = tuple(part[np.isfinite(part).all(axis=1)] for part in np.split(lines, ends) if len(part) > 1)
+        parts = (part[np.isfinite(part).all(axis=1)] for part in np.split(lines, ends))
+        # With one coordinate a boundary is a single place.
+        boundaries = tuple(part for part in parts if len(part))
     term = "known_term_"
     return KnownValues(
         names=names,

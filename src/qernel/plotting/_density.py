@@ -66,7 +66,7 @@ def _periodic_maps(dataset, rows: list[int]) -> "Figure":
     scale = np.linalg.norm(primitive[0]) if primitive is not None else window[0] / 4
     scale_bar(axes[0], window, float(scale), unit)
     label = with_unit(f"{mean}density", str(dataset["density"].attrs.get("units", "")))
-    figure.colorbar(colours, ax=list(axes), label=label, fraction=0.05, pad=0.015)
+    figure.colorbar(colours, ax=list(axes), label=label.replace(" (", "\n("), fraction=0.05, pad=0.015)
     return figure
 
 

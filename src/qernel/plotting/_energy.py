@@ -20,7 +20,7 @@ from qernel.evaluation import (
 
 from ._multiples import multiples
 from ._palette import phase_colours, term_colours, term_label
-from ._plane import Lines
+from ._plane import Lines, measured_boundary
 from ._quantity import Quantity
 from ._rows import axis_text, energy_unit, known_on_line, places, shade_transition
 from ._style import BLACK, BLUE, ORANGE, RED, new_figure, with_unit
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 _SQUARES = {"marker": "s", "ms": 8, "mfc": "none", "ls": "none"}
 
 
-def energy_figure(dataset: "xarray.Dataset", boundary: Lines = ()) -> "Figure":
+def energy_figure(dataset: "xarray.Dataset", boundary: Lines | None = None) -> "Figure":
     """Total energy and terms, how far separate phases lie apart, and the energy relative to known values.
 
     Along one coordinate curves in panels above one another; in a plane of two, maps, with the known boundary and the
     measured one (`boundary`) drawn in; of more, points against the first coordinate.
     """
     if len(axes_of(dataset)) > 1:
-        return multiples(ground_state(dataset), _quantities(dataset), boundary=boundary)
+        return multiples(ground_state(dataset), _quantities(dataset), boundary=measured_boundary(dataset, boundary))
     rows = ground_state(dataset)
     known = known_values(dataset)
     order = in_order(rows)
@@ -109,7 +109,7 @@ def _above_lowest(axes: "Axes", dataset, phases: "dict[str, xarray.Dataset]") ->
         above = energy[order] - lowest[order]
         axes.errorbar(position[order], above, error[order], color=colours[name], marker="o", label=name.replace("_", " "))
     axes.set_ylabel(f"above the lowest\n({_short_unit(dataset)})")
-    axes.legend(loc="upper left")
+    axes.legend(loc="best")
 
 
 def _below_mean_field(axes: "Axes", dataset, known: KnownValues, x, order) -> None:
@@ -152,7 +152,7 @@ def _above_exact(axes: "Axes", dataset, known: KnownValues, x, order) -> None:
             color=BLUE,
             ls="none",
             capsize=4,
-            label=f"uncertainty of the {'exact value' if known.method == 'exact' else known.method}",
+            label="uncertainty of the exact value",
         )
     bound = known.upper_bound - known.exact
     bounded = known_on_line(dataset, known) & np.isfinite(bound)

@@ -7,20 +7,19 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from qernel.evaluation import (
+    KnownValues,
     axes_of,
     coordinates_of,
     ground_state,
     in_order,
     known_values,
-    order_parameters_of,
     phases_of,
     points_of,
     positions_on,
     rows_of,
     single_axis,
 )
-from qernel.evaluation import KnownValues
-from qernel.judgement import transition
+from qernel.judgement import order_jump, order_parameter
 
 from ._style import BLACK, SHADE, in_math, unit_text
 
@@ -49,7 +48,7 @@ def places(dataset: "xarray.Dataset") -> Float[np.ndarray, " rows"]:
 def row_title(dataset: "xarray.Dataset", row: int) -> str:
     """Title of one row: its coordinates, and its phase if several were measured."""
     title = ", ".join(
-        f"${axis.latex}$ = {positions_on(dataset, axis)[row]:g}{unit_text(axis.suffix)}" for axis in axes_of(dataset)
+        f"${axis.latex}$ = {positions_on(dataset, axis)[row]:.4g}{unit_text(axis.suffix)}" for axis in axes_of(dataset)
     )
     phase = _lowest(dataset)
     return (title or f"Hamiltonian {row}") + ("" if phase is None else f"\n{phase[row].replace('_', ' ')}")
@@ -57,9 +56,9 @@ def row_title(dataset: "xarray.Dataset", row: int) -> str:
 
 def shade_transition(axes: "Axes", dataset: "xarray.Dataset", label: bool = False) -> None:
     """Mark the interval in which the order parameter jumps, if it does, and where the ground state is known to change."""
-    found = transition(dataset)
-    if found is not None:
-        symbol = in_math(str(dataset[order_parameters_of(dataset)[0]].attrs["symbol"]))
+    found, name = order_jump(dataset), order_parameter(dataset)
+    if found is not None and name is not None:
+        symbol = in_math(str(dataset[name].attrs.get("symbol", name)))
         axes.axvspan(found.low, found.high, color=SHADE, lw=0, zorder=0, label=f"{symbol} jumps" if label else None)
     axis, known = single_axis(dataset), known_values(dataset)
     if axis is None or known is None:
@@ -107,7 +106,7 @@ def chosen_rows(dataset: "xarray.Dataset", count: int = 4) -> list[int]:
 
 def _sides(dataset, x, order) -> list[int]:
     """The two rows between which the order parameter jumps, or the ground state changes its phase."""
-    found = transition(dataset)
+    found = order_jump(dataset)
     if found is not None:
         return [int(np.searchsorted(x, found.low)), int(np.searchsorted(x, found.high))]
     phase = _lowest(dataset)
