@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Console
 
 from qernel import hosts
-from qernel.presets import Config, DEFAULT_PRESET, Problem, build, load, preset_names, to_toml
+from qernel.presets import Config, DEFAULT_PRESET, build, load, preset_names, to_toml
+from qernel.run_directory import Problem
 from qernel.run_directory import RunDirectory, write_atomically
 from qernel.training import TrainingState
 

@@ -6,7 +6,8 @@ from rich.console import Console
 
 from qernel.evaluation import format_table
 from qernel.judgement import verdict
-from qernel.run_directory import TrainingRecord, read_training
+from qernel.run_directory import read_training
+from qernel.training import TrainingRecord
 from qernel.run_directory import RunDirectory, read_metrics
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qernel.evaluation import separate_phases
-from qernel.systems.moire import KnownValues, known_values
+from qernel.evaluation import KnownValues, known_values
 
 from ._style import (
     BLACK,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qernel.systems.moire import known_values
+from qernel.evaluation import known_values
 
 from ._style import BLUE, axis_text, energy_unit, in_order, new_figure, shade_transition
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qernel.run_directory import TrainingRecord
+from qernel.training import TrainingRecord
 
 from ._style import BLACK, RED, new_figure, smooth
 
