@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from qernel.presets import Problem, build, preset
+from qernel.presets import build, preset
+from qernel.run_directory import Problem
 
 CELLS = {6: "3", 12: "[6, 3]", 24: "6", 54: "9", 96: "12", 150: "15"}
 

@@ -18,7 +18,7 @@ from qernel.ansatz import SlaterDeterminant, log_density
 from qernel.cli._commands import configuration_of
 from qernel.run_directory._training import restore
 from qernel.orbitals import plane_wave_orbitals
-from qernel.cli._training import restore
+from qernel.run_directory import restore
 from qernel.orbitals import SpinBlocks, plane_wave_orbitals
 from qernel.presets import build, preset
 from qernel.sampling import BlockWalk, Sampler, efficiency, langevin, random_walk

@@ -12,7 +12,7 @@ from qernel.lattice import PeriodicDistance
 from qernel.orbitals import ExpandedOrbitals, PlaneWaves
 from qernel.systems.moire import Material
 from qernel.orbitals import AbstractOrbitals, ExpandedOrbitals, PlaneWaves, SpinBlocks
-from qernel.units import Material
+from qernel.systems.moire import Material
 
 MATERIAL = Material()
 

@@ -20,9 +20,8 @@ from qernel.hamiltonian import (
     Kinetic,
     Nuclei,
     in_phases,
-    moire_family,
-    moire_hamiltonian,
 )
+from qernel.systems.moire import moire_family, moire_hamiltonian
 from qernel.lattice import PeriodicDistance, cubic, square, triangular
 from qernel.layers import trainable
 from qernel.orbitals import CuspJastrow, plane_wave_orbitals

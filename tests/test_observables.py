@@ -31,7 +31,7 @@ from qernel.evaluation import (
 from qernel.judgement import findings, slope_check, steepest_stretch, transition, verdict
 from qernel.observables import moire_supercell, translation_average, zone_corners
 from qernel.run_directory import read_training
-from qernel.systems.moire import known_values
+from qernel.evaluation import known_values
 from qernel.orbitals import ExpandedOrbitals, PlaneWaves
 from qernel.orbitals._determinants import log_sum_determinants
 from qernel.sampling import Sampler

@@ -20,16 +20,8 @@ from qernel.gradient import local_energies
 from qernel.hamiltonian import Family, InPhase, in_phases
 from qernel.laplacian import ForwardLaplacian, HessianTrace
 from qernel.layers import trainable
-from qernel.evaluation import (
-    add_phases,
-    columns,
-    format_table,
-    lowest_phases,
-    phase_crossing,
-    read_netcdf,
-    results,
-    separate_phases,
-)
+from qernel.evaluation import add_phases, columns, format_table, lowest_phases, read_netcdf, results, separate_phases
+from qernel.judgement import phase_crossing
 from qernel.judgement import verdict
 from qernel.observables import moire_supercell
 from qernel.run_directory import read_training

@@ -4,7 +4,7 @@ import numpy as np
 
 from qernel.evaluation import with_error
 from qernel.observables import LIMITS
-from qernel.systems.moire import known_values
+from qernel.evaluation import known_values
 
 from ._record import Record
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from qernel.judgement import transition
-from qernel.systems.moire import known_values
+from qernel.evaluation import known_values
 
 from ._axis import Axis, axis_of
 from ._record import Record

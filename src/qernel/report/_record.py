@@ -10,7 +10,8 @@ import numpy as np
 
 from qernel.evaluation import read_netcdf
 from qernel.judgement import Finding, findings
-from qernel.run_directory import TrainingRecord, read_training
+from qernel.run_directory import read_training
+from qernel.training import TrainingRecord
 from qernel.presets import Config, parse
 from qernel.run_directory import RunDirectory, read_metrics
 

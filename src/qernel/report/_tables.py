@@ -5,7 +5,7 @@ import numpy as np
 from qernel.evaluation import with_error
 from qernel.judgement import kinetic_sigma, slope_check
 from qernel.observables import LIMITS
-from qernel.systems.moire import known_values
+from qernel.evaluation import known_values
 
 from ._axis import axis_of
 from ._record import Record

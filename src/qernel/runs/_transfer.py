@@ -11,7 +11,8 @@ from rich.console import Console
 
 from qernel.ansatz import CompetingPhases, MomentumProjected, Qernel
 from qernel.lattice import Lattice, shells, supercell, triangular
-from qernel.presets import Config, Problem, build, load
+from qernel.presets import Config, build, load
+from qernel.run_directory import Problem
 from qernel.run_directory import RunDirectory
 from qernel.training import transferred
 

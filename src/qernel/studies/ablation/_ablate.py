@@ -13,9 +13,10 @@ from rich.console import Console
 
 from qernel.layers import trainable
 from qernel.evaluation import read_netcdf, write_netcdf
-from qernel.systems.moire import known_values
+from qernel.evaluation import known_values
 from ._analysis import ablation_table, ablation_verdict
-from qernel.presets import Config, ConfigurationError, DEFAULT_PRESET, Problem, build, load, to_toml
+from qernel.presets import Config, ConfigurationError, DEFAULT_PRESET, build, load, to_toml
+from qernel.run_directory import Problem
 from qernel.run_directory import write_atomically
 from qernel.training import TrainingState, burn_in, largest_mesh, train
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qernel.evaluation import competitors, read_netcdf, separate_phases
+from qernel.evaluation import read_netcdf, separate_phases
+from qernel.judgement import competitors
 from qernel.judgement import branch_crossing, slope_check
 
 from qernel.plotting import (

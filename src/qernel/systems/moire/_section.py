@@ -130,7 +130,7 @@ class MoireSection(SystemSection):
         cell = system.family.hamiltonian.cell
         assert cell is not None
         return {
-            "waves": shells(cell, features.feature_shells),
-            "pair_waves": shells(cell, features.pair_shells) if features.pair_shells else None,
+            "embedding": shells(cell, features.feature_shells),
+            "pair": shells(cell, features.pair_shells) if features.pair_shells else None,
             "squared_distance": PeriodicDistance(cell),
         }
