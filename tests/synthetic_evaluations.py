@@ -89,7 +89,9 @@ def evaluation_of(
 
 def _order(row, at_corner, of_walkers, observed):
     """The order parameter of a row as the system measures it, NaN where the cell does not hold the corners."""
-    number = lambda value, error, text, symbol="": Measured(Estimate(np.array(value), np.array(error)), "1", text, symbol)
+    number = lambda value, error, text, symbol="": Measured(
+        Estimate(np.array(value), np.array(error)), "1", text, symbol
+    )
     order = of_walkers[row][:, at_corner].mean(axis=1) if at_corner.any() else np.full(len(of_walkers[row]), np.nan)
     mean, error = float(order.mean()), float(order.std(ddof=1) / np.sqrt(len(order)))
     found = {
@@ -245,9 +247,7 @@ def _seen(filling, frequencies, kappa, rng):
     }
     for name, width in zip(names, widths, strict=True):
         text = f"mean square of an electron's position along {name}"
-        found[f"{name}_squared"] = Measured(
-            Estimate(np.array(width), np.array(0.01)), "a_B*^2", text, f"⟨{name}²⟩"
-        )
+        found[f"{name}_squared"] = Measured(Estimate(np.array(width), np.array(0.01)), "a_B*^2", text, f"⟨{name}²⟩")
     return found
 
 

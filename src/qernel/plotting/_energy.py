@@ -107,7 +107,9 @@ def _above_lowest(axes: "Axes", dataset, phases: "dict[str, xarray.Dataset]") ->
         energy, error = (dataset[variable].sel(phase=name).values for variable in ("energy", "energy_error"))
         order = np.array([row for row in in_order(dataset) if np.isfinite(energy[row])], int)
         above = energy[order] - lowest[order]
-        axes.errorbar(position[order], above, error[order], color=colours[name], marker="o", label=name.replace("_", " "))
+        axes.errorbar(
+            position[order], above, error[order], color=colours[name], marker="o", label=name.replace("_", " ")
+        )
     axes.set_ylabel(f"above the lowest\n({_short_unit(dataset)})")
     axes.legend(loc="best")
 
@@ -192,7 +194,9 @@ def _between_phases(dataset, unit: str) -> list[Quantity]:
     names = phases_of(dataset)
     if len(names) < 2:
         return []
-    energies, errors = (dataset[name].transpose("phase", rows_of(dataset)).values for name in ("energy", "energy_error"))
+    energies, errors = (
+        dataset[name].transpose("phase", rows_of(dataset)).values for name in ("energy", "energy_error")
+    )
     if len(names) == 2:
         title = f"energy of the {names[1].replace('_', ' ')} less that of the {names[0].replace('_', ' ')}"
         return [Quantity(energies[1] - energies[0], np.hypot(*errors), unit, title, RED, "signed")]

@@ -82,7 +82,9 @@ def others_of(dataset: "xarray.Dataset") -> list[tuple[str, Int[np.ndarray, " ro
     found = []
     for values in distinct:
         rows = np.flatnonzero((others == values).all(axis=1))
-        words = ", ".join(f"${axis.latex}$ = {v:.4g}{unit_text(axis.suffix)}" for axis, v in zip(axes[1:], values, strict=True))
+        words = ", ".join(
+            f"${axis.latex}$ = {v:.4g}{unit_text(axis.suffix)}" for axis, v in zip(axes[1:], values, strict=True)
+        )
         found.append((words, rows[np.argsort(position[rows], kind="stable")]))
     return found
 

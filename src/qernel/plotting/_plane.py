@@ -94,7 +94,9 @@ def label_plane(panels: "Sequence[Axes]", dataset: "xarray.Dataset") -> None:
     """Names of the two coordinates along the axes of every map."""
     horizontal, vertical = axes_of(dataset)
     for panel in panels:
-        short = [f"${axis.latex}$" + ("" if axis.unit == "1" else f" ({unit_text(axis.unit)})") for axis in axes_of(dataset)]
+        short = [
+            f"${axis.latex}$" + ("" if axis.unit == "1" else f" ({unit_text(axis.unit)})") for axis in axes_of(dataset)
+        ]
         panel.set_xlabel(horizontal.text if len(panels) == 1 else short[0])
         panel.set_ylabel(vertical.text if len(panels) == 1 else short[1])
         panel.grid(False)

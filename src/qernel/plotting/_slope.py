@@ -89,7 +89,9 @@ def _several(above: "Axes", below: "Axes", dataset, lines: list[SlopeLine]) -> N
 
     named = set(np.round(np.linspace(0, len(lines) - 1, min(len(lines), _NAMED))).astype(int).tolist())
     below.axhline(0, color="grey", lw=0.8)
-    for number, (line, colour) in enumerate(zip(lines, colormaps["viridis"](np.linspace(0, 0.9, len(lines))), strict=True)):
+    for number, (line, colour) in enumerate(
+        zip(lines, colormaps["viridis"](np.linspace(0, 0.9, len(lines))), strict=True)
+    ):
         slope, error = (values[line.rows] for values in _slopes(dataset, line))
         label = _others(dataset, line) if number in named else None
         above.errorbar(positions_on(dataset, line.axis)[line.rows], slope, error, color=colour, marker="o", label=label)
@@ -104,7 +106,9 @@ def _several(above: "Axes", below: "Axes", dataset, lines: list[SlopeLine]) -> N
 def _others(dataset, line: SlopeLine) -> str:
     """The coordinates that are the same all along a line."""
     others = [axis for axis in axes_of(dataset) if axis.name != line.axis.name]
-    return ", ".join(f"${axis.latex}$ = {positions_on(dataset, axis)[line.rows[0]]:.4g}{unit_text(axis.suffix)}" for axis in others)
+    return ", ".join(
+        f"${axis.latex}$ = {positions_on(dataset, axis)[line.rows[0]]:.4g}{unit_text(axis.suffix)}" for axis in others
+    )
 
 
 def _slopes(dataset, line: SlopeLine) -> tuple[np.ndarray, np.ndarray]:

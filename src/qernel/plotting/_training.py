@@ -64,7 +64,9 @@ def _units(dataset) -> tuple[str, str]:
 
 def _heads(record: TrainingRecord, dataset) -> str:
     """What the labels of the Hamiltonians are values of."""
-    known = [None if dataset is None or name not in dataset.coords else axis_named(dataset, name) for name in record.names]
+    known = [
+        None if dataset is None or name not in dataset.coords else axis_named(dataset, name) for name in record.names
+    ]
     heads = [
         name.replace("_", " ") if axis is None else with_unit(f"${axis.latex}$", axis.unit)
         for name, axis in zip(record.names, known, strict=True)
