@@ -12,7 +12,6 @@ from qernel.evaluation import (
     known_at_rows,
     known_values,
     phases_of,
-    potentials_of,
     rows_of,
     separate_phases,
     single_axis,

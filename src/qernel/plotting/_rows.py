@@ -59,7 +59,9 @@ def shade_transition(axes: "Axes", dataset: "xarray.Dataset", label: bool = Fals
     found, name = order_jump(dataset), order_parameter(dataset)
     if found is not None and name is not None:
         symbol = in_math(str(dataset[name].attrs.get("symbol", name)))
-        axes.axvspan(found.low, found.high, color=SHADE, lw=0, zorder=0, label=f"{symbol} jumps" if label else None)
+        # Within one step of the grid it jumps; over several it is resolved, and changes fast.
+        text = f"{symbol} jumps" if found.steps == 1 else f"half of the change of {symbol}"
+        axes.axvspan(found.low, found.high, color=SHADE, lw=0, zorder=0, label=text if label else None)
     axis, known = single_axis(dataset), known_values(dataset)
     if axis is None or known is None:
         return

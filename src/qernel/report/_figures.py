@@ -144,8 +144,11 @@ def _shaded(record: Record) -> str:
     if len(record.axes) != 1:
         return ""
     text = ""
-    if name is not None and order_jump(record.dataset) is not None:
-        text += f" Shaded: the interval in which {record.lowest[name].attrs.get('symbol', name)} jumps."
+    jump = order_jump(record.dataset)
+    if name is not None and jump is not None:
+        symbol = record.lowest[name].attrs.get("symbol", name)
+        what = "jumps" if jump.steps == 1 else "makes half of its change"
+        text += f" Shaded: the interval in which {symbol} {what}."
     known = known_values(record.dataset)
     if known is not None and known.boundaries:
         text += " Dashed: where the exact ground state changes its phase."

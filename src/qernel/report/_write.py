@@ -18,7 +18,7 @@ from qernel.run_directory import RunDirectory, write_atomically
 from ._cell_drawing import cell_drawing
 from ._citations import Citation, citations
 from ._doubts import checked, doubts, unchecked
-from ._figures import Figure, SECTIONS, figures
+from ._figures import SECTIONS, Figure, figures
 from ._further import further
 from ._method import ingredients, kernel, measurement_facts, training_facts
 from ._provenance import provenance_facts

@@ -21,7 +21,7 @@ from qernel.run_directory import write_atomically
 from qernel.training import TrainingState, burn_in, largest_mesh, train
 
 from qernel.cli import default_directory
-from qernel.cli import Interrupted
+from qernel.run_directory import Interrupted
 from qernel.run_directory import evaluate_in
 from qernel.cli import TrainingProgress, clock
 from qernel.run_directory import provenance

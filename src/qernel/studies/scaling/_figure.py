@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from ._analysis import interaction_transition, order_transition
 
-from qernel.plotting import axis_text, energy_unit, in_order, new_figure
+from qernel.evaluation import in_order
+from qernel.plotting import axis_text, energy_unit, new_figure
 
 if TYPE_CHECKING:
     import xarray

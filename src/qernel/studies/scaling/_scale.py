@@ -14,7 +14,7 @@ from qernel.presets import Config, ConfigurationError, DEFAULT_PRESET, load
 from qernel.run_directory import RunDirectory, write_atomically
 
 from . import _commands
-from qernel.cli import Interrupted
+from qernel.run_directory import Interrupted
 
 Index = tuple[tuple[int, int], tuple[int, int]]
 
