@@ -28,8 +28,8 @@ def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> li
     """Draw the figures of a run directory, and return their paths.
 
     Reads `results.nc` (energies, order parameters, observables, densities, structure factors) and `metrics.csv`
-    (training), whichever exist, and writes PNG files to `out`, by default the directory's `figures`. What the results do
-    not hold is left out.
+    (training), whichever exist, and writes PNG files to `out`, by default the directory's `figures`. What the
+    results do not hold is left out.
 
     **Raises:** `ValueError` if neither file exists.
     """

@@ -20,7 +20,7 @@ from qernel.evaluation import (
 from ._multiples import multiples
 from ._palette import phase_colours, term_colours, term_label
 from ._plane import Lines, measured_boundary
-from ._quantity import Quantity
+from ._quantity import Quantity, Scale
 from ._rows import axis_text, energy_unit, known_on_line, places, shade_transition
 from ._style import BLACK, BLUE, ORANGE, RED, new_figure, with_unit
 
@@ -179,7 +179,8 @@ def _quantities(dataset) -> list[Quantity]:
         values, errors = (np.asarray(rows[variable].values, np.float64) for variable in (name, f"{name}_error"))
         found.append(Quantity(values, errors, unit, title, colour))
     known = known_values(rows)
-    for column, scale, colour in (("mean_field", "linear", ORANGE), ("exact", "signed", BLUE)):
+    columns: tuple[tuple[str, Scale, str], ...] = (("mean_field", "linear", ORANGE), ("exact", "signed", BLUE))
+    for column, scale, colour in columns:
         reference = known_at_rows(rows, column)
         if known is not None and np.isfinite(reference).any():
             method = known.mean_field_method if column == "mean_field" else known.method

@@ -23,8 +23,8 @@ def interaction_figure(dataset: "xarray.Dataset", boundary: Lines | None = None)
     """The energy of the first potential through which electrons act on one another, with exact values where known; None
     without one.
 
-    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state changes, by default where the
-    measured energies of separate phases are equal.
+    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state changes, by default where
+    the measured energies of separate phases are equal.
     """
     name = interaction_of(dataset)
     if name is None:

@@ -37,8 +37,8 @@ def multiples(
     Of more coordinates, points against the first one, in a colour for each point of the others. No line joins rows that
     differ in more than the coordinate that it is drawn against.
 
-    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state was found to change, by default
-    none; `first`: functions that draw panels before those of the quantities.
+    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state was found to change, by
+    default none; `first`: functions that draw panels before those of the quantities.
     """
     axes = axes_of(dataset)
     count = len(quantities) + len(first)
@@ -72,7 +72,7 @@ def multiples(
 
 
 def others_of(dataset: "xarray.Dataset") -> list[tuple[str, Int[np.ndarray, " rows"]]]:
-    """Rows that differ in the first coordinate alone, in order, and the others' values in words; all of them on a line."""
+    """Groups of rows that differ in the first coordinate alone, in order, each with the others' values in words."""
     axes = axes_of(dataset)
     if len(axes) < 2:
         return [("", in_order(dataset))]

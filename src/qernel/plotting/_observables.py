@@ -20,8 +20,8 @@ def observables_figure(dataset: "xarray.Dataset", boundary: Lines | None = None)
 
     Order parameters and their signatures have the [order figure][qernel.plotting.order_figure].
 
-    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state changes, by default where the
-    measured energies of separate phases are equal.
+    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state changes, by default where
+    the measured energies of separate phases are equal.
     """
     rows = ground_state(dataset)
     names = scalar_observables(rows)
@@ -32,7 +32,7 @@ def observables_figure(dataset: "xarray.Dataset", boundary: Lines | None = None)
 
 
 def scalar_observables(dataset: "xarray.Dataset") -> list[str]:
-    """Names of the observables that are numbers, measured somewhere, and neither order parameters nor their signatures."""
+    """Names of the observables that are numbers, besides order parameters and their signatures."""
     orders = order_parameters_of(dataset)
     shown = {*orders, *(str(dataset[name].attrs.get("signature", "")) for name in orders)}
     listed = np.atleast_1d(dataset.attrs.get("observables", [])).tolist()

@@ -28,8 +28,8 @@ def order_figure(dataset: "xarray.Dataset", boundary: Lines | None = None) -> "F
     Along one coordinate separate phases are shown as well, where they were measured, and rings mark the rows that show
     an order parameter's other signature.
 
-    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state changes, by default where the
-    measured energies of separate phases are equal.
+    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state changes, by default where
+    the measured energies of separate phases are equal.
     """
     rows = ground_state(dataset)
     names = [name for name in order_parameters_of(rows) if is_measured(rows, name)]

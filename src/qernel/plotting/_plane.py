@@ -108,10 +108,12 @@ def grid_of(
     """The values along both axes of a grid and the place of every point in it; None if the points fill none."""
     scale = np.maximum(np.abs(points).max(axis=0), 1e-300)
     rounded = np.round(points / scale, 9)
-    (x, i), (y, j) = (np.unique(column, return_inverse=True) for column in rounded.T)
+    (first, i), (second, j) = (np.unique(column, return_index=True, return_inverse=True)[1:] for column in rounded.T)
+    # The values themselves, not what is left of them after rounding.
+    x, y = points[first, 0], points[second, 1]
     if min(len(x), len(y)) < 2 or len(points) < _FILLED * len(x) * len(y):
         return None
-    return x * scale[0], y * scale[1], np.stack([i, j], axis=1)
+    return x, y, np.stack([i, j], axis=1)
 
 
 def cell_edges(centres: Float[np.ndarray, " points"]) -> Float[np.ndarray, " edges"]:

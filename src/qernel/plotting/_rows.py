@@ -55,7 +55,7 @@ def row_title(dataset: "xarray.Dataset", row: int) -> str:
 
 
 def shade_transition(axes: "Axes", dataset: "xarray.Dataset", label: bool = False) -> None:
-    """Mark the interval in which the order parameter jumps, if it does, and where the ground state is known to change."""
+    """Mark the interval in which the order parameter jumps, if it does, and where the exact ground state changes."""
     found, name = order_jump(dataset), order_parameter(dataset)
     if found is not None and name is not None:
         symbol = in_math(str(dataset[name].attrs.get("symbol", name)))

@@ -20,8 +20,8 @@ _NAMED = 6
 
 
 def slope_figure(dataset: "xarray.Dataset") -> "Figure | None":
-    r"""$dE/d\lambda$ from the energies against $\langle\partial H/\partial\lambda\rangle$, and their difference; None where
-    the check cannot be made.
+    r"""$dE/d\lambda$ from the energies against $\langle\partial H/\partial\lambda\rangle$, and their difference; None
+    where the check cannot be made.
 
     A column for each coordinate. Of several coordinates, each line of rows on which a single one differs has a colour:
     circles are measured, crosses come from the energies of neighbours on the line.

@@ -57,9 +57,7 @@ def _units(dataset) -> tuple[str, str]:
     energy, variance = "units of the results, per electron", "their square"
     if dataset is None:
         return energy, variance
-    return tuple(
-        str(dataset[name].attrs.get("units", text)) for name, text in (("energy", energy), ("variance", variance))
-    )
+    return str(dataset["energy"].attrs.get("units", energy)), str(dataset["variance"].attrs.get("units", variance))
 
 
 def _heads(record: TrainingRecord, dataset) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def cell_drawing(dataset: "xarray.Dataset") -> str | None:
-    """The periodic cell, its copies around it, and the points of the primitive lattice, as SVG; None unless two-dimensional.
+    """The periodic cell and the points of the primitive lattice, as SVG; None unless two-dimensional.
 
     It takes its colours from the page, so that it can be read on a dark one.
     """

@@ -78,6 +78,6 @@ def _variational(record: Record) -> str:
     size = with_error(float(above[worst]), error)
     digits = max(3, 1 - int(np.floor(np.log10(error)))) if np.isfinite(error) and error > 0 else 3
     return (
-        f"{text}: where exact energies are known, by {np.nanmean(above):.{digits}f} {record.energy_unit} on average and by "
-        f"{size} at most ({row_text(dataset, worst)})."
+        f"{text}: where exact energies are known, by {np.nanmean(above):.{digits}f} {record.energy_unit} on average "
+        f"and by {size} at most ({row_text(dataset, worst)})."
     )

@@ -244,8 +244,10 @@ def _density(record: Record) -> tuple[str, str]:
 def _structure_factor(record: Record) -> tuple[str, str]:
     maps = f"for several values of {record.symbols}"
     if record.dataset["wave_vector"].shape[1] != 2:
-        caption = f"Static structure factor S(q) against |q| {maps}: dots for single wave vectors, symbols for means over shells."
-        return caption, f"Structure factor against wave number {maps}."
+        caption = (
+            f"Static structure factor S(q) against |q| {maps}: dots for single wave vectors, symbols for means over"
+        )
+        return f"{caption} shells.", f"Structure factor against wave number {maps}."
     caption = f"S(q) {maps}, one tile for each wave vector of the periodic cell; q = 0 is left out (grey)"
     caption += ", and a white line is the first Brillouin zone." if "primitive_lattice" in record.dataset else "."
     return caption, f"Maps of the static structure factor {maps}."
@@ -271,10 +273,10 @@ def _transition(record: Record) -> tuple[str, str]:
     name = order_parameter(record.lowest)
     order = "" if name is None else f"{record.lowest[name].attrs.get('symbol', name)}, "
     caption = (
-        f"Evidence of a transition against {record.symbols}: {order}energies of the wavefunction of this page and of its "
-        "phases, slopes, fidelity susceptibility, overlaps between the wavefunctions at different points and with trial "
-        "states, and use of the experts, as far as each was measured. Shaded: the transition and its uncertainty, if "
-        "there is one. Error bars are one standard error."
+        f"Evidence of a transition against {record.symbols}: {order}energies of the wavefunction of this page and of "
+        "its phases, slopes, fidelity susceptibility, overlaps between the wavefunctions at different points and with "
+        "trial states, and use of the experts, as far as each was measured. Shaded: the transition and its "
+        "uncertainty, if there is one. Error bars are one standard error."
     )
     return caption, f"Panels of evidence for or against a transition along {record.symbols}."
 

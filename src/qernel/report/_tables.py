@@ -70,8 +70,8 @@ def phase_table(record: Record) -> Table | None:
         rows.append([*_places(record, row), Cell(name.replace("_", " ")), *cells, Cell(gap)])
     heads = [f"E, {name.replace('_', ' ')}" for name in of]
     caption = (
-        f"Energies of the phases, each measured where it was still trained, in {record.energy_unit}; the last column is "
-        "the distance of the next one from the lowest."
+        f"Energies of the phases, each measured where it was still trained, in {record.energy_unit}; the last column "
+        "is the distance of the next one from the lowest."
     )
     return Table(caption, (*_heads(record), "lowest", *heads, "next above"), rows, words=("lowest",))
 
@@ -243,8 +243,8 @@ def training_table(record: Record) -> Table | None:
     caption = (
         f"The end of the training: mean energy over the last tenth of the steps ({record.energy_unit}; a mean over "
         "wavefunctions that still change, hence no result), its change over the last fifth (linear fit, error from "
-        "blocks of steps), mean variance of the local energy and acceptance over the last tenth, and local energies that "
-        "were not finite in all of the training."
+        "blocks of steps), mean variance of the local energy and acceptance over the last tenth, and local energies "
+        "that were not finite in all of the training."
     )
     known = record.dataset.coords
     places = [axis_named(record.dataset, n).head if n in known else n.replace("_", " ") for n in training.names]
