@@ -120,10 +120,10 @@ def test_a_step_compiled_ahead_is_not_compiled_again(devices, caplog):
         compile_step(state, family, method, mesh=mesh)
         assert "jit(measure_and_update)" in compiled()
         moved = burn_in(state, family, method, 2, mesh=mesh)
-        assert "jit(sampling_phase)" in compiled()
+        assert "jit(sampling_round)" in compiled()
         caplog.clear()
         last_of(train(moved, family, method, 2, mesh=mesh))
-    assert not {"jit(measure_and_update)", "jit(sampling_phase)"} & set(compiled())
+    assert not {"jit(measure_and_update)", "jit(sampling_round)"} & set(compiled())
 
 
 # ------------------------------------------------------------------------------- faults
