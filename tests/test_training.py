@@ -96,7 +96,7 @@ def test_one_trace_for_all_steps_depths_and_a_resume(tmp_path):
     first = len(calls)
     assert first > 0
     state, _ = last_of(train(state, family, method, 3))
-    other = moire_family(Material(), 2, (2, 0), [7.5, 12.5], phase_degrees=30.0)
+    other = moire_family(Material(), 2, (2, 0), [7.5, 12.5], phi_degrees=30.0)
     state, _ = last_of(train(state, other, method, 1))
     with CheckpointWriter(tmp_path) as writer:
         writer.save(5, state)
