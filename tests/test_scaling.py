@@ -127,7 +127,7 @@ def test_a_whole_series_resumes(capsys, tmp_path):
     small = [setting for setting in TINY if not setting.startswith(("system", "evaluation.depths"))]
     settings = [
         *("system.supercell=[[1,1],[-1,2]]", "system.electrons=[1,0]", "system.depths_meV=[5,20]"),
-        *("evaluation.depths_meV=[5,10,15,20]", "steps=2"),
+        *("evaluation.at.depth_meV=[5,10,15,20]", "steps=2"),
     ]
 
     def run(*more):
