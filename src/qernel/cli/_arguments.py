@@ -1,34 +1,30 @@
-"""Arguments that the parser does not know: several values after one option, and key=value."""
+"""Arguments that the parser does not know: several values after one option, points, and key=value."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from qernel.presets import ConfigurationError
+from qernel.presets import ConfigurationError, preset_names
 
 
-def is_number(text: str) -> bool:
-    """Whether a word is a number, or several with commas."""
-    try:
-        [float(part) for part in text.strip(",").split(",")]
-    except ValueError:
-        return False
-    return True
+def is_point(text: str) -> bool:
+    """Whether a word names values of coordinates, and is no setting: the keys of settings have sections."""
+    name, equals, _ = text.partition("=")
+    return bool(equals) and not text.startswith("-") and "." not in name
 
 
 def is_name(text: str) -> bool:
     """Whether a word is neither a setting, an option nor a preset or file."""
-    from qernel.presets import preset_names
-
     return not (text.startswith("-") or "=" in text or text in preset_names() or text.endswith(".toml"))
 
 
 def is_size(text: str) -> bool:
     """Whether a word is a number or a matrix."""
-    return text.startswith("[") or is_number(text)
+    return text.startswith("[") or text.strip("-,").replace(",", "").isdigit()
 
 
-def spread_values(arguments: Sequence[str], option: str, belongs: Callable[[str], bool] = is_number) -> list[str]:
-    """`--depth 0 7.5 12.5` as `--depth 0 --depth 7.5 --depth 12.5`: a number after a value belongs to it."""
+def spread_values(arguments: Sequence[str], option: str, belongs: Callable[[str], bool]) -> list[str]:
+    """`--at kappa=0 kappa=1` as `--at kappa=0 --at kappa=1`: what belongs to the option and follows a value is one."""
     spread: list[str] = []
     open_ = False
     for argument in arguments:
@@ -43,24 +39,39 @@ def spread_values(arguments: Sequence[str], option: str, belongs: Callable[[str]
     return spread
 
 
-def depths_of(values: Sequence[str] | None) -> tuple[float, ...] | None:
-    """Depths in meV from the values of `--depth`; None if it was not given.
+def points_of(words: Sequence[str] | None) -> list[dict[str, float]] | None:
+    """Points from the values of `--at`, each a value of the coordinates that it names; None if it was not given.
 
-    **Raises:** `ConfigurationError` for anything that is not a number.
+    `kappa=0.1,omega_y=2` is a point; `kappa=0.1,0.2,omega_y=2` are two: all combinations of the values.
+
+    **Raises:** `ConfigurationError` for anything that is not of this form.
     """
-    if not values:
+    if not words:
         return None
-    depths = []
-    for text in values:
-        for part in text.strip(",").split(","):
-            try:
-                depth = float(part)
-            except ValueError:
-                raise ConfigurationError(f"a depth must be a number of meV, got '{part}'") from None
-            if depth != depth or depth in (float("inf"), float("-inf")):
-                raise ConfigurationError(f"a depth must be a finite number of meV, got '{part}'")
-            depths.append(depth)
-    return tuple(sorted(set(depths)))
+    points: list[dict[str, float]] = []
+    for word in words:
+        lists: dict[str, list[float]] = {}
+        name = ""
+        for part in word.strip(",").split(","):
+            left, equals, right = part.rpartition("=")
+            name = left.strip() if equals else name
+            if not name:
+                raise ConfigurationError(f"a point has the form COORDINATE=VALUE, got '{word}'")
+            lists.setdefault(name, []).append(_number(name, right))
+        points += [dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
+    if len({tuple(point) for point in points}) > 1:
+        raise ConfigurationError("all points must name the same coordinates")
+    return [dict(point) for point in dict.fromkeys(tuple(p.items()) for p in points)]
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a number, got '{text}'") from None
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ConfigurationError(f"{name} must be a finite number, got '{text}'")
+    return value
 
 
 def split_source(arguments: Sequence[str]) -> tuple[str | None, list[str]]:

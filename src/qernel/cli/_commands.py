@@ -1,23 +1,24 @@
-"""What the commands do."""
+"""What the commands say of a run while it does what it does."""
 
 import datetime
+import functools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from qernel import hosts
-from qernel.presets import Config, DEFAULT_PRESET, build, load, preset_names, to_toml
-from qernel.run_directory import Problem
-from qernel.run_directory import RunDirectory, write_atomically
-from qernel.training import TrainingState
+from qernel.evaluation import format_table
+from qernel.hamiltonian import Family
+from qernel.presets import DEFAULT_PRESET, Config, build, load, preset_names
+from qernel.run_directory import Interrupted, RunDirectory, outside_of_range
+from qernel.runs import Run, begun_from, with_network_of
 
-from ._errors import Interrupted
-from qernel.run_directory import evaluate_in, write
-from qernel.run_directory import provenance
-from ._report import finish
-from qernel.run_directory import restore, start, train_in
-from qernel.runs import begun_from, with_network_of
+from ._progress import TrainingProgress, measuring
+
+if TYPE_CHECKING:
+    import xarray
 
 
 def run(
@@ -33,113 +34,130 @@ def run(
     if trained is not None:
         overrides = with_network_of(trained, name, overrides)
     config = load(name, overrides)
-    directory = RunDirectory(default_directory(name) if out is None else out)
-    if hosts.first() and directory.begun:
-        raise ValueError(
-            f"{directory.path} already holds a run: choose another --out, or: qernel resume {directory.path}"
-        )
-    problem = built(config, console)
-    if trained is not None:
-        problem = begun_from(problem, trained, console)
+    path = default_directory(name) if out is None else out
     if hosts.first():
-        directory.create(to_toml(config, provenance(command)))
-    console.print(f"{summary(problem)} -> {directory.path}", soft_wrap=True)
-    problem, state, check = start(problem, console)
-    problem, state = train_in(directory, problem, state, console, check)
-    measure(directory, problem, state, console)
+        RunDirectory(path).check_free()
+    say = functools.partial(console.print, soft_wrap=True, markup=False)
+    with console.status(f"building orbitals ({', '.join(config.ansatz.references)})"):
+        problem = build(config)
+    if trained is not None:
+        problem = begun_from(problem, RunDirectory(trained), say)
+    begun = Run.configured(config, path, command=command, problem=problem)
+    say(f"{summary(begun)} -> {path}")
+    _train(begun, console)
+    measure(begun, console)
 
 
 def resume(path: Path, overrides: list[str], command: str, console: Console) -> None:
     """Go on where a run stopped, then evaluate and draw."""
-    directory = RunDirectory(path)
-    config = configuration_of(directory, overrides)
-    problem = built(config, console, references=False)
-    problem, state = restore(problem, directory, console, repair=True)
+    say = functools.partial(console.print, soft_wrap=True, markup=False)
+    found = Run.open(path, overrides=overrides, say=say)
+    found.repair()
     # Before the first process writes, all have read.
     hosts.wait("restored")
-    if overrides and hosts.first():
-        write_atomically(directory.config, to_toml(config, provenance(command)))
-    console.print(f"{summary(problem)}, from step {int(state.step)} -> {directory.path}", soft_wrap=True)
-    problem, state = train_in(directory, problem, state, console)
-    measure(directory, problem, state, console)
+    if overrides:
+        found.record_configuration(command)
+    say(f"{summary(found)}, from step {found.step} -> {path}")
+    _train(found, console)
+    measure(found, console)
 
 
 def evaluate(
     path: Path,
-    depths_meV: tuple[float, ...] | None,
+    points: Sequence[dict[str, float]] | None,
     out: Path | None,
     overrides: list[str],
-    command: str,
     console: Console,
 ) -> None:
-    """Measure a trained run at any depths."""
-    directory = RunDirectory(path)
-    config = configuration_of(directory, overrides)
-    problem = built(config, console, references=False)
-    problem, state = restore(problem, directory, console, repair=False)
-    target = directory if out is None else RunDirectory(out)
-    if hosts.first() and out is not None and target.path.resolve() != directory.path.resolve():
-        target.path.mkdir(parents=True, exist_ok=True)
-    console.print(f"{summary(problem)}, trained for {int(state.step)} steps", soft_wrap=True)
-    measure(target, problem, state, console, depths_meV, trained_in=directory)
+    """Measure a trained run at any points."""
+    say = functools.partial(console.print, soft_wrap=True, markup=False)
+    found = Run.open(path, overrides=overrides, say=say)
+    say(f"{summary(found)}, trained for {found.step} steps")
+    measure(found, console, points, out)
 
 
 def plot(path: Path, console: Console) -> None:
     """Draw the figures of a run again."""
-    directory = RunDirectory(path)
+    from qernel.plotting import draw
+
     if not path.is_dir():
         raise ValueError(f"there is no directory {path}")
-    if not directory.results.is_file():
+    if not RunDirectory(path).results.is_file():
         raise ValueError(f"{path} has no results.nc to draw: run 'qernel evaluate {path}' first")
-    finish(None, directory, console)
+    for figure in draw(path):
+        console.print(f"figure:  {figure}", soft_wrap=True)
+
+
+def transition(path: Path, out: Path | None, overrides: list[str], console: Console, **options: Any) -> None:
+    """Look for a transition, and say what was found."""
+    say = functools.partial(console.print, soft_wrap=True, markup=False)
+    found = Run.open(path, overrides=overrides, say=say)
+    say(f"{summary(found)}, trained for {found.step} steps")
+    target = path if out is None else out
+    try:
+        with measuring(console) as bar:
+            finding = found.transition(into=target, say=say, progress=bar, **options)
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped while looking for the transition; go on with: qernel transition {path}") from None
+    for sentence in finding.sentences:
+        say(sentence)
+    say(f"\nresults: {target / 'transition.json'}\nfigure:  {target / 'figures' / 'transition.png'}")
+
+
+def _train(run: Run, console: Console) -> None:
+    """Train to the configured number of steps, and show it."""
+    with console.status("starting") as now:
+        run.start(lambda text: console.print(text, soft_wrap=True) if "devices" in text else now.update(text))
+    with TrainingProgress(console, run.problem, run.step, run.problem.settings.steps) as progress:
+        for step in run.train():
+            progress.update(step)
 
 
 def measure(
-    directory: RunDirectory,
-    problem: Problem,
-    state: TrainingState,
-    console: Console,
-    depths_meV: tuple[float, ...] | None = None,
-    trained_in: RunDirectory | None = None,
-) -> Any:
+    run: Run, console: Console, points: Sequence[dict[str, float]] | None = None, out: Path | None = None
+) -> None:
     """Evaluate, write, draw, and say what was found."""
+    family, target = run.problem.system.family, run.directory if out is None else RunDirectory(out)
+    values = None if points is None else as_points(family, points)
+    if values is not None:
+        warning = outside_of_range(run.problem, values)
+        if warning:
+            console.print(f"warning: {warning}", soft_wrap=True, markup=False)
     try:
-        dataset = evaluate_in(problem, state, console, depths_meV)
+        with measuring(console) as bar:
+            dataset = run.evaluate(values, into=target.path, progress=lambda d, t: bar("measuring", d, t))
     except KeyboardInterrupt:
-        where = (trained_in or directory).path
         raise Interrupted(
-            f"stopped while measuring; the trained state is saved, measure it with: qernel evaluate {where}"
+            f"stopped while measuring; the trained state is saved, measure it with: qernel evaluate {run.path}"
         ) from None
     if hosts.first():
-        write(dataset, directory)
-        finish(dataset, directory, console, trained_in)
-    return dataset
+        finish(dataset, run, target, console)
 
 
-def built(config: Config, console: Console, *, references: bool = True) -> Problem:
-    """The problem of a configuration, with a sign of life while it is built."""
-    names = ", ".join(config.ansatz.references)
-    with console.status(f"building reference orbitals ({names})" if references else "building the wavefunction"):
-        return build(config, references=references)
+def as_points(family: Family, points: Sequence[dict[str, float]]) -> list[list[float]]:
+    """Points by name in the order of the family's coordinates."""
+    return [family.as_points({name: [value] for name, value in point.items()})[0].tolist() for point in points]
 
 
-def configuration_of(directory: RunDirectory, overrides: list[str]) -> Config:
-    """The configuration that a run directory records, with overrides that leave the model as it is."""
-    if not directory.path.is_dir():
-        raise ValueError(f"there is no directory {directory.path}")
-    if not directory.exists:
-        raise ValueError(f"{directory.path} is not the directory of a run: it has no config.toml")
-    before = load(directory.config)
-    config = load(directory.config, overrides)
-    new, old = (c.model_dump(mode="json") for c in (config, before))
-    for section, values in before.identity().items():
-        for key in {**values, **config.identity()[section]}:
-            was = old[section][key]
-            if new[section][key] != was:
-                raise ValueError(
-                    f"{section}.{key} cannot change in a run that has begun: it is {was}; start another run instead"
-                )
-    return config
+def finish(dataset: "xarray.Dataset", run: Run, target: RunDirectory, console: Console) -> None:
+    """Print the table and the verdict, draw the figures and print where everything is."""
+    from qernel.judgement import verdict
+    from qernel.plotting import draw
+    from qernel.run_directory import read_metrics, read_training
+
+    console.print(f"\nenergies in {dataset['energy'].attrs['units']}")
+    console.print(format_table(dataset), markup=False, soft_wrap=True)
+    console.print()
+    metrics = run.directory.metrics
+    record = read_training(metrics) if next(read_metrics(metrics), None) else None
+    for line in verdict(dataset, record):
+        console.print(line, soft_wrap=True, markup=False)
+    with console.status("drawing the figures"):
+        figures = draw(target.path)
+    console.print(f"\nresults: {target.results.with_suffix('.csv')}", soft_wrap=True)
+    for figure in figures:
+        console.print(f"figure:  {figure}", soft_wrap=True)
+    console.print(f"all of it as one page: qernel report {target.path}", soft_wrap=True)
 
 
 def default_directory(name: str) -> Path:
@@ -153,15 +171,20 @@ def default_directory(name: str) -> Path:
     return Path(hosts.said(str(path)))
 
 
-def summary(problem: Problem) -> str:
+def summary(run: Run) -> str:
     """The system in a line."""
-    system, walkers = problem.config.system, problem.config.sampling.walkers
-    up, down = system.electrons
-    electrons = f"{up} electrons" if not down else f"{up} + {down} electrons"
-    depths = system.depths_meV
-    span = (
-        f"{depths[0]:g} meV" if len(depths) == 1 else f"{len(depths)} depths from {depths[0]:g} to {depths[-1]:g} meV"
-    )
-    (a, b), (c, d) = system.supercell
-    cells = abs(a * d - b * c)
-    return f"{electrons} in {cells} moiré cells, {span}, {walkers} walkers each"
+    family, config = run.problem.system.family, run.config
+    spans = []
+    for coordinate, values in zip(family.coordinates, family.points.T, strict=True):
+        unit = "" if coordinate.unit == "1" else f" {coordinate.unit}"
+        low, high = values.min(), values.max()
+        spans.append(f"{coordinate.symbol} = {low:g}" + (f" to {high:g}" if high > low else "") + unit)
+    what = run.problem.system.name if config is None else config.system.summary
+    count = f"{family.size} point{'s' if family.size > 1 else ''}"
+    return f"{what}, {count} ({', '.join(spans)}), {run.problem.settings.walkers} walkers each"
+
+
+def study_folder(kind: str, config: Config, source: str | None, out: Path | None) -> Path:
+    """Where a study writes unless it is told."""
+    del config
+    return default_directory(f"{kind}-{Path(source or DEFAULT_PRESET).stem}") if out is None else out

@@ -14,10 +14,6 @@ from rich.console import Console
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 
-class Interrupted(Exception):
-    """The user stopped a run; the message says how to go on."""
-
-
 def error_console() -> Console:
     """Standard error, in colour where it is a terminal."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
@@ -43,11 +39,9 @@ def sentences(traceback: bool) -> Iterator[None]:
         warnings.showwarning = show
         try:
             yield
-        except Interrupted as stop:
-            console.print(_plain(str(stop)))
-            _leave(INTERRUPTED)
-        except KeyboardInterrupt:
-            console.print("stopped")
+        except KeyboardInterrupt as stop:
+            # A run that was stopped says how to go on.
+            console.print(_plain(str(stop) or "stopped"))
             _leave(INTERRUPTED)
         except (ValueError, OSError, RuntimeError) as error:
             if traceback:

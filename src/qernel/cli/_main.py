@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ._arguments import depths_of, is_name, is_number, is_size, split_source, spread_values
+from ._arguments import is_name, is_point, is_size, points_of, split_source, spread_values
 from ._errors import sentences
 from ._joined import joined
 from ._threads import widen_pool
@@ -33,7 +33,7 @@ What = Annotated[
     typer.Argument(
         metavar="[PRESET | FILE.toml] [KEY=VALUE]...",
         help="A preset (default: moire-6) or a configuration file, and settings to change, such as "
-        "steps=100 or system.depths_meV=[0,10,30].",
+        "steps=100 or sampling.walkers=128.",
         show_default=False,
     ),
 ]
@@ -105,16 +105,16 @@ def run(
             _commands.run(source, overrides, out, _command(), _console(quiet=not first), trained)
 
 
-@app.command(short_help="Measure a trained wavefunction at any depths.")
+@app.command(short_help="Measure a trained wavefunction at any points.")
 def evaluate(
     directory: Run,
     overrides: Overrides = None,
-    depth: Annotated[
+    at: Annotated[
         list[str] | None,
         typer.Option(
-            "--depth",
-            metavar="V0 ...",
-            help="Potential depths in meV, trained or not [default: those of the configuration].",
+            "--at",
+            metavar="COORDINATE=VALUE[,...] ...",
+            help="Points, trained or not, such as kappa=0.1,omega_y=2 [default: those of the configuration].",
             show_default=False,
         ),
     ] = None,
@@ -131,14 +131,14 @@ def evaluate(
     distributed: Distributed = None,
     traceback: Traceback = False,
 ) -> None:
-    """Measure a trained wavefunction with frozen parameters at any depths: --depth 0 7.5 12.5 30."""
+    """Measure a trained wavefunction with frozen parameters at any points: --at kappa=0.1,omega_y=2 kappa=0.2,omega_y=2."""
     with sentences(traceback):
-        depths = depths_of(depth)
+        points = points_of(at)
         _use_cache(cache)
         with joined(distributed) as first:
             from . import _commands
 
-            _commands.evaluate(directory, depths, out, overrides or [], _command(), _console(quiet=not first))
+            _commands.evaluate(directory, points, out, overrides or [], _console(quiet=not first))
 
 
 @app.command(short_help="Continue a run from its last checkpoint.")
@@ -188,32 +188,31 @@ def ablate(
     with sentences(traceback):
         source, overrides = split_source(what or [])
         overrides += [] if steps is None else [f"training.steps={steps}"]
-        from qernel.presets import DEFAULT_PRESET, load
+        from ._studies import ablate
 
-        load(source or DEFAULT_PRESET, overrides)
         _use_cache(cache)
-        from . import _ablation
-
-        _ablation.ablate(source, overrides, out, seeds, only or [], _command(), _console())
+        ablate(source, overrides, out, seeds, only or [], _command(), _console())
 
 
 @app.command(short_help="Find where the phase changes.")
 def transition(
     directory: Run,
     overrides: Overrides = None,
-    points: Annotated[int, typer.Option("--points", metavar="N", help="Depths of the first scan.")] = 12,
+    points: Annotated[
+        int, typer.Option("--points", metavar="N", help="Points of the first scan, along each coordinate.")
+    ] = 12,
     resolution: Annotated[
         float | None,
         typer.Option(
             "--resolution",
-            metavar="MEV",
+            metavar="WIDTH",
             help="Scan closer until the change lies within this [default: a sixtieth of the range].",
             show_default=False,
         ),
     ] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, metavar="N", help="Training steps of each branch.")] = 200,
     branches: Annotated[
-        bool, typer.Option("--branches/--no-branches", help="Train the liquid and the crystal on, to see them cross.")
+        bool, typer.Option("--branches/--no-branches", help="Train the phases on apart, to see them cross.")
     ] = True,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR2", help="Where to write [default: DIR].", show_default=False)
@@ -221,25 +220,21 @@ def transition(
     cache: Cache = None,
     traceback: Traceback = False,
 ) -> None:
-    """Scan a trained wavefunction, train its liquid and its crystal on; say whether, where and how the phase turns."""
+    """Scan a trained wavefunction, train its phases on; say whether, where and how one turns into another."""
     with sentences(traceback):
         _use_cache(cache)
-        from . import _transition
+        from . import _commands
 
-        _transition.find(directory, out, points, resolution, steps, branches, overrides or [], _command(), _console())
+        options = {"points": points, "resolution": resolution, "steps": steps, "branches": branches}
+        _commands.transition(directory, out, overrides or [], _console(), command=_command(), **options)
 
 
-@app.command(short_help="The same family in cells of several sizes.")
+@app.command(short_help="The same family at several sizes.")
 def scaling(
     what: What = None,
     sizes: Annotated[
         list[str] | None,
-        typer.Option(
-            "--sizes",
-            metavar="CELLS ...",
-            help="Numbers of moiré cells (3, 9, 12, 21, 27, 36) or matrices such as [[2,2],[-2,4]] [default: 3 9 12].",
-            show_default=False,
-        ),
+        typer.Option("--sizes", metavar="SIZE ...", help="Sizes, as the system counts them.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,
@@ -253,16 +248,13 @@ def scaling(
     cache: Cache = None,
     traceback: Traceback = False,
 ) -> None:
-    """Train and measure at the same filling in cells of several sizes: where is the transition, does it sharpen?"""
+    """Train and measure the same system at several sizes: where is the transition, does it sharpen?"""
     with sentences(traceback):
         source, overrides = split_source(what or [])
-        from qernel.presets import DEFAULT_PRESET, load
+        from ._studies import scale
 
-        load(source or DEFAULT_PRESET, overrides)
         _use_cache(cache)
-        from . import _scaling
-
-        _scaling.scale(source, overrides, sizes or ["3", "9", "12"], out, _command(), _console())
+        scale(source, overrides, sizes or [], out, _command(), _console())
 
 
 @app.command(short_help="Draw the figures of a run again.")
@@ -337,6 +329,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command `qernel`; ends with `SystemExit`."""
     widen_pool()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    for option, belongs in (("--depth", is_number), ("--only", is_name), ("--sizes", is_size)):
+    for option, belongs in (("--at", is_point), ("--only", is_name), ("--sizes", is_size)):
         given = spread_values(given, option, belongs)
     typer.main.get_command(app).main(args=given, prog_name="qernel")

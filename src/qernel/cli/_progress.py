@@ -1,35 +1,45 @@
 """Live progress: a small table on a terminal, plain lines elsewhere."""
 
 import collections
+import contextlib
 import time
+from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from qernel.run_directory import Problem, Step
 
 _WINDOW = 20
 
 
 class TrainingProgress:
-    """Energies per electron at up to four depths as running means over 20 steps, acceptance, time left.
+    """Energies per electron at up to four points as running means over 20 steps, acceptance, time left.
 
-    Of several phases, one after the other at each depth, the lowest is shown.
+    Of several phases, one after the other at each point, the lowest is shown.
 
     The error is that of the running mean, from the spread of its steps: a sign of life, not a result.
     """
 
-    def __init__(self, console: Console, depths_meV: tuple[float, ...], first: int, last: int):
+    def __init__(self, console: Console, problem: Problem, first: int, last: int):
         self.console, self.first, self.last = console, first, last
         self.step = first
-        count = min(4, len(depths_meV))
-        self.shown = sorted({round(i) for i in np.linspace(0, len(depths_meV) - 1, count)})
-        self.depths = depths_meV
+        family = problem.system.family
+        varying = [family.coordinates.index(coordinate) for coordinate in family.varying]
+        self.labels = [", ".join(f"{x:g}" for x in point[varying]) for point in family.points]
+        self.head = ", ".join(coordinate.symbol for coordinate in family.varying) or "member"
+        units = {c.unit for c in family.varying if c.unit != "1"}
+        self.head_unit = f" ({units.pop()})" if len(units) == 1 else ""
+        self.unit = problem.system.units.energy
+        self.shown = sorted({round(i) for i in np.linspace(0, family.size - 1, min(4, family.size))})
         self.energies: collections.deque[np.ndarray] = collections.deque(maxlen=_WINDOW)
-        self.acceptance = np.zeros(len(depths_meV))
-        self.rows = slice(None)
+        self.acceptance = np.zeros(family.size)
+        self.rows: Any = slice(None)
         self.times: collections.deque[float] = collections.deque(maxlen=50)
         self.bad = 0
         self.printed = 0.0
@@ -47,14 +57,15 @@ class TrainingProgress:
         if self.live is not None:
             self.live.stop()
 
-    def update(self, step: int, energies: np.ndarray, acceptance: np.ndarray, bad: int) -> None:
-        """One step more: energies in meV per electron and acceptances, each by depth (and phase)."""
-        self.step, self.bad = step, self.bad + bad
-        self.energies.append(np.asarray(energies, np.float64))
-        means = np.stack(self.energies).mean(axis=0).reshape(len(self.depths), -1)
+    def update(self, step: Step) -> None:
+        """Show one step more."""
+        self.step, self.bad = step.number, self.bad + step.bad
+        self.energies.append(step.energies)
+        size = len(self.labels)
+        means = np.stack(self.energies).mean(axis=0).reshape(size, -1)
         lowest = np.nanargmin(np.where(np.isnan(means), np.inf, means), axis=1)
-        self.rows = np.arange(len(self.depths)) * means.shape[1] + lowest
-        self.acceptance = np.asarray(acceptance)[self.rows]
+        self.rows = np.arange(size) * means.shape[1] + lowest
+        self.acceptance = step.acceptance[self.rows]
         self.times.append(time.monotonic())
         if self.live is not None:
             self.live.update(self._table())
@@ -71,7 +82,7 @@ class TrainingProgress:
 
     def _means(self) -> tuple[np.ndarray, np.ndarray]:
         values = np.stack(self.energies)[:, self.rows]
-        error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.zeros(len(self.depths))
+        error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.zeros(len(self.labels))
         return values.mean(axis=0), error
 
     def _left(self) -> str:
@@ -81,43 +92,43 @@ class TrainingProgress:
         return clock(rate * (self.last - self.step))
 
     def _cell(self, mean: float, error: float) -> str:
-        return f"{mean:.2f}" + (f" ± {error:.2f}" if error else "")
+        # Two digits of the error tell as much as a running mean of twenty steps can.
+        digits = 2 if not error else int(np.clip(1 - np.floor(np.log10(error)), 2, 8))
+        return f"{mean:.{digits}f}" + (f" ± {error:.{digits}f}" if error else "")
 
     def _line(self) -> str:
         mean, error = self._means()
-        energies = "  ".join(
-            f"V0={self.depths[i]:g}: {self._cell(float(mean[i]), float(error[i]))}" for i in self.shown
-        )
+        energies = "  ".join(f"{self.labels[i]}: {self._cell(float(mean[i]), float(error[i]))}" for i in self.shown)
         bad = f"  bad walkers {self.bad}" if self.bad else ""
         return (
-            f"step {self.step:>{len(str(self.last))}}/{self.last}  {energies} meV  "
+            f"step {self.step:>{len(str(self.last))}}/{self.last}  {self.head} {energies} {self.unit}  "
             f"acceptance {self.acceptance.mean():.2f}{bad}  {self._left()} left"
         )
 
     def _table(self) -> RenderableType:
-        bar = Progress(
-            TextColumn("step {task.completed}/{task.total}"),
-            BarColumn(),
-            TextColumn("{task.fields[left]} left"),
-        )
-        bar.add_task("", total=self.last, completed=self.step, left=self._left() if self.energies else "compiling,")
-        if not self.energies:
-            return bar
-        mean, error = self._means()
-        table = Table(box=None, padding=(0, 3, 0, 0))
-        table.add_column("V₀ / meV", justify="right")
-        table.add_column("energy / meV per electron", justify="right")
-        table.add_column("acceptance", justify="right")
-        for i in self.shown:
+        bar = Progress(TextColumn("step {task.completed}/{task.total}"), BarColumn(), TextColumn("{task.fields[left]}"))
+        bar.add_task("", total=self.last, completed=self.step, left=f"{self._left()} left")
+        table = Table(box=None, pad_edge=False)
+        for head in (f"{self.head}{self.head_unit}", f"energy ({self.unit} per electron)", "acceptance"):
+            table.add_column(head, justify="right")
+        mean, error = self._means() if self.energies else (np.zeros(0), np.zeros(0))
+        for i in self.shown if self.energies else ():
             table.add_row(
-                f"{self.depths[i]:g}",
-                self._cell(float(mean[i]), float(error[i])),
-                f"{self.acceptance[i]:.2f}",
+                self.labels[i], self._cell(float(mean[i]), float(error[i])), f"{self.acceptance[i]:.2f}"
             )
         parts: list[RenderableType] = [bar, table]
         if self.bad:
             parts.append(f"[yellow]{self.bad} walkers had a non-finite energy so far and were left out[/]")
         return Group(*parts)
+
+
+@contextlib.contextmanager
+def measuring(console: Console) -> Iterator[Any]:
+    """A bar on a terminal, nothing elsewhere; yields `update(text, done, total)`."""
+    columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("measuring", total=None)
+        yield lambda text, done, total: bar.update(task, description=text, completed=done, total=total)
 
 
 def clock(seconds: float) -> str:

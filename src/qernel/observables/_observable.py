@@ -83,6 +83,7 @@ class Observable(AbstractObservable):
     - `unit`, `text`, `symbol`: as in [`Measured`][qernel.observables.Measured].
     - `scale`: the factor from the function's unit to `unit`.
     - `dimensions`, `grids`: of an array.
+    - `figure`: a function that draws the labelled table and returns a Matplotlib figure; a number has one without it.
 
     **Raises:** `ValueError` for a name that cannot be a variable's.
 
@@ -97,6 +98,7 @@ class Observable(AbstractObservable):
     scale: float = eqx.field(static=True, default=1.0)
     dimensions: tuple[str, ...] = eqx.field(static=True, default=())
     grids: Mapping[str, Grid] = eqx.field(static=True, default_factory=dict)
+    figure: Callable[[Any], Any] | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
         if not self.name.isidentifier():

@@ -1,13 +1,18 @@
-"""Maps of the electron density in real space."""
+"""The electron density in real space."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
+from qernel.evaluation import ground_state
 from qernel.lattice import Lattice
 
-from ._style import chosen_rows, new_figure, row_text
+from ._curves import curves
+from ._legible import legible
+from ._open_density import open_density_maps, scale_bar
+from ._rows import chosen_rows, row_title
+from ._style import new_figure, with_unit
 
 if TYPE_CHECKING:
     import xarray
@@ -16,51 +21,83 @@ if TYPE_CHECKING:
 
 
 def density_figure(dataset: "xarray.Dataset", rows: list[int] | None = None) -> "Figure | None":
-    """The density at several rows, in Cartesian space over a rectangle filled by the periodic cell.
+    """The density at several rows: maps in two dimensions, curves in one; None without a density.
 
-    Moiré cells are outlined, the periodic cell dashed; where a single bin is mostly noise, bins are merged
-    for the picture. None unless the system is two-dimensional and
-    periodic.
+    In a periodic cell the map is in Cartesian space over a rectangle filled by the cell: primitive cells are outlined, the
+    periodic cell dashed. With open boundaries it covers the box of the measurement. A density in three dimensions is shown
+    along its third one: integrated over it with open boundaries, averaged in a cell. Where a single bin is mostly noise,
+    bins are merged for the picture.
     """
-    if "density" not in dataset or "supercell" not in dataset or dataset["density"].ndim != 3:
+    if "density" not in dataset:
         return None
+    dataset = ground_state(dataset)
+    rows = chosen_rows(dataset) if rows is None else rows
+    if dataset["density"].ndim == 2:
+        return _density_curves(dataset, rows)
+    if "supercell" not in dataset:
+        return open_density_maps(dataset, rows)
+    return _periodic_maps(dataset, rows)
+
+
+def _periodic_maps(dataset, rows: list[int]) -> "Figure":
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    rows = chosen_rows(dataset) if rows is None else rows
-    cell = dataset["supercell"].values
+    cell, primitive = (_seen_along_third(dataset, name) for name in ("supercell", "primitive_lattice"))
+    assert cell is not None
+    values, error = dataset["density"].values[rows], dataset["density_error"].values[rows]
+    mean = ""
+    if values.ndim == 4:
+        values, error, mean = values.mean(axis=3), np.sqrt((error**2).mean(axis=3) / error.shape[3]), "mean "
     window = _window(cell)
     columns = len(rows)
     panel = 2.7
     figure = new_figure(panel * columns + 0.9, panel * window[1] / window[0] + 0.35, "compressed")
     axes = np.atleast_1d(figure.subplots(1, columns, sharex=True, sharey=True))
-    values = legible(dataset["density"].values[rows], dataset["density_error"].values[rows])
+    values = legible(values, error)
     colours = ScalarMappable(Normalize(0, float(np.nanmax(values))), "magma")
     for panel_axes, row, density in zip(axes, rows, values, strict=True):
         _map(panel_axes, density, cell, window, colours)
-        if "moire_lattice" in dataset:
-            _outline(panel_axes, dataset["moire_lattice"].values, window, color="white", lw=0.5, alpha=0.55)
+        if primitive is not None:
+            _outline(panel_axes, primitive, window, color="white", lw=0.5, alpha=0.55)
         _frame(panel_axes, cell, window)
-        panel_axes.set_title(row_text(dataset, row))
+        panel_axes.set_title(row_title(dataset, row))
     unit = str(dataset["supercell"].attrs.get("units", ""))
-    scale = np.linalg.norm(dataset["moire_lattice"].values[0]) if "moire_lattice" in dataset else window[0] / 4
-    _scale_bar(axes[0], window, float(scale), unit)
-    units = str(dataset["density"].attrs.get("units", ""))
-    figure.colorbar(colours, ax=list(axes), label=f"density ({units})", fraction=0.05, pad=0.015)
+    scale = np.linalg.norm(primitive[0]) if primitive is not None else window[0] / 4
+    scale_bar(axes[0], window, float(scale), unit)
+    label = with_unit(f"{mean}density", str(dataset["density"].attrs.get("units", "")))
+    figure.colorbar(colours, ax=list(axes), label=label, fraction=0.05, pad=0.015)
     return figure
 
 
-def legible(
-    density: Float[np.ndarray, "rows x y"], error: Float[np.ndarray, "rows x y"]
-) -> Float[np.ndarray, "rows coarse_x coarse_y"]:
-    """The density with bins merged two by two until the noise is a tenth of the peaks or less."""
-    # Root mean square: empty bins have no error of their own.
-    noise = float(np.sqrt(np.nanmean(error**2))) if np.isfinite(error).any() else 0.0
-    while noise > 0.1 * np.nanquantile(density, 0.99) and all(n % 2 == 0 and n >= 24 for n in density.shape[1:]):
-        rows, x, y = density.shape
-        density = density.reshape(rows, x // 2, 2, y // 2, 2).mean(axis=(2, 4))
-        noise /= 2
-    return density
+def _density_curves(dataset, rows: list[int]) -> "Figure":
+    figure = new_figure(6.0, 3.8)
+    axes = figure.subplots()
+    x, unit = np.asarray(dataset["x"].values, np.float64), str(dataset["x"].attrs.get("units", ""))
+    if "supercell" in dataset:
+        # Fractional coordinates of the cell.
+        x, unit = x * abs(float(dataset["supercell"].values[0, 0])), str(dataset["supercell"].attrs.get("units", ""))
+    curves(axes, dataset, "density", x, rows)
+    axes.set_xlabel(with_unit("position x", unit))
+    axes.set_ylabel(with_unit("density", str(dataset["density"].attrs.get("units", ""))))
+    axes.set_ylim(0, None)
+    axes.legend()
+    return figure
+
+
+def _seen_along_third(dataset, name: str) -> Float[np.ndarray, "2 2"] | None:
+    """Two vectors of a plane lattice; of one in space the projections of the first two onto the plane across the third."""
+    if name not in dataset:
+        return None
+    vectors = np.asarray(dataset[name].values, np.float64)
+    if len(vectors) == 2:
+        return vectors
+    # Both lattices are seen from the direction of the periodic cell's third vector.
+    a, _, third = np.asarray(dataset["supercell"].values, np.float64)
+    third = third / np.linalg.norm(third)
+    along = a - (a @ third) * third
+    along /= np.linalg.norm(along)
+    return vectors[:2] @ np.stack([along, np.cross(third, along)], axis=1)
 
 
 def _window(cell: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, " 2"]:
@@ -106,7 +143,7 @@ def _map(axes: "Axes", density: Float[np.ndarray, "x y"], cell, window, colours)
 
 
 def _outline(axes: "Axes", lattice: Float[np.ndarray, "2 2"], window, **style) -> None:
-    """Wigner-Seitz cells around every lattice point, where a moiré potential has its minima."""
+    """Wigner-Seitz cells around every lattice point."""
     from matplotlib.collections import PolyCollection
 
     polygon = wigner_seitz(lattice)
@@ -125,24 +162,6 @@ def _frame(axes: "Axes", cell, window) -> None:
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) @ cell
     shift = (window - corners.max(axis=0) - corners.min(axis=0)) / 2
     axes.plot(*(corners + shift).T, color="white", ls=(0, (4, 3)), lw=1.0)
-
-
-def _scale_bar(axes: "Axes", window, length: float, unit: str) -> None:
-    power = 10.0 ** np.floor(np.log10(length))
-    nice = max(step * power for step in (1, 2, 5, 10) if step * power <= length * 1.3)
-    x, y = 0.05 * window[0], 0.06 * window[1]
-    box = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.5}
-    axes.plot([x, x + nice], [y, y], color="white", lw=3, solid_capstyle="butt", zorder=5)
-    axes.text(
-        x + nice / 2,
-        y * 1.35,
-        f"{nice:g} {unit}",
-        color="white",
-        ha="center",
-        va="bottom",
-        bbox=box,
-        zorder=5,
-    )
 
 
 def wigner_seitz(lattice: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, "corners 2"]:

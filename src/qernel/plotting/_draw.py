@@ -5,14 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qernel.evaluation import read_netcdf
+from qernel.evaluation import axes_of, read_netcdf
 from qernel.run_directory import read_training
 
+from ._curves import pair_correlation_figure, pair_distances_figure
 from ._density import density_figure
 from ._energy import energy_figure
 from ._interaction import interaction_figure
 from ._momentum_distribution import momentum_distribution_figure
-from ._pair_correlation import pair_correlation_figure
+from ._observables import observables_figure
+from ._order import order_figure
 from ._slope import slope_figure
 from ._structure_factor import structure_factor_figure
 from ._style import STYLE
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
 def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> list[Path]:
     """Draw the figures of a run directory, and return their paths.
 
-    Reads `results.nc` (energies, densities, structure factors) and `metrics.csv` (training), whichever
-    exist, and writes PNG files to `out`, by default the directory's `figures`.
+    Reads `results.nc` (energies, order parameters, observables, densities, structure factors) and `metrics.csv`
+    (training), whichever exist, and writes PNG files to `out`, by default the directory's `figures`. What the results do
+    not hold is left out.
 
-    Raises `ValueError` if neither file exists.
+    **Raises:** `ValueError` if neither file exists.
     """
     import matplotlib
 
@@ -44,11 +47,15 @@ def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> li
         figures = {}
         if dataset is not None:
             figures["energy"] = energy_figure(dataset)
-            if "interaction" in dataset:
+            # In a plane the maps of the energy's terms hold it.
+            if "interaction" in dataset and len(axes_of(dataset)) < 2:
                 figures["interaction"] = interaction_figure(dataset)
+            figures["order"] = order_figure(dataset)
+            figures["observables"] = observables_figure(dataset)
             figures["density"] = density_figure(dataset)
             figures["structure_factor"] = structure_factor_figure(dataset)
             figures["pair_correlation"] = pair_correlation_figure(dataset)
+            figures["pair_distances"] = pair_distances_figure(dataset)
             figures["momentum_distribution"] = momentum_distribution_figure(dataset)
             figures["slope"] = slope_figure(dataset)
         if metrics.is_file():

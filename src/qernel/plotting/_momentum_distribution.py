@@ -1,13 +1,18 @@
-"""Momentum distribution against the length of the wave vector."""
+"""Momentum distribution and structure factor against the length of the wave vector."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._style import chosen_rows, new_figure, row_text
+from qernel.evaluation import ground_state
+
+from ._curves import row_colours
+from ._rows import chosen_rows, row_title
+from ._style import new_figure, with_unit
 
 if TYPE_CHECKING:
     import xarray
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -18,18 +23,26 @@ def momentum_distribution_figure(dataset: "xarray.Dataset", rows: list[int] | No
     """
     if "momentum_distribution" not in dataset:
         return None
-    from matplotlib import colormaps
-
+    dataset = ground_state(dataset)
     rows = chosen_rows(dataset) if rows is None else rows
-    length = np.linalg.norm(dataset["momentum"].values, axis=1)
-    scale = max(float(length.max()), 1e-300)
-    _, shell = np.unique(np.round(length / scale, 6), return_inverse=True)
-    over_shell = lambda values: np.bincount(shell, values) / np.bincount(shell)
     figure = new_figure(6.0, 3.8)
     axes = figure.subplots()
     axes.axhline(0, color="grey", lw=0.8)
-    for row, colour in zip(rows, colormaps["viridis"](np.linspace(0, 0.85, len(rows))), strict=True):
-        value, error = (dataset[f"momentum_distribution{end}"].values[row] for end in ("", "_error"))
+    over_shells(axes, dataset, "momentum_distribution", "k_vector", rows)
+    axes.set_xlabel(with_unit("|k|", str(dataset["k_vector"].attrs.get("units", ""))))
+    axes.set_ylabel("momentum distribution n(k)")
+    axes.legend()
+    return figure
+
+
+def over_shells(axes: "Axes", dataset: "xarray.Dataset", variable: str, vectors: str, rows: list[int]) -> None:
+    """Values at wave vectors against their length: means over shells of one length, single vectors behind."""
+    length = np.linalg.norm(dataset[vectors].values, axis=1)
+    scale = max(float(length.max()), 1e-300)
+    _, shell = np.unique(np.round(length / scale, 6), return_inverse=True)
+    over_shell = lambda values: np.bincount(shell, values) / np.bincount(shell)
+    for row, colour in zip(rows, row_colours(rows), strict=True):
+        value, error = (dataset[f"{variable}{end}"].values[row] for end in ("", "_error"))
         axes.plot(length, value, ".", ms=2.5, color=colour, alpha=0.3)
         axes.errorbar(
             over_shell(length),
@@ -37,10 +50,5 @@ def momentum_distribution_figure(dataset: "xarray.Dataset", rows: list[int] | No
             over_shell(error),
             color=colour,
             marker="o",
-            label=row_text(dataset, row),
+            label=row_title(dataset, row).replace("\n", ", "),
         )
-    unit = str(dataset["momentum"].attrs.get("units", "")).replace("1/nm", r"nm$^{-1}$")
-    axes.set_xlabel(f"|k| ({unit})")
-    axes.set_ylabel("momentum distribution n(k)")
-    axes.legend()
-    return figure

@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from qernel.evaluation import ground_state, in_order, positions_on, single_axis
 from qernel.judgement import slope_check
 
-from ._style import BLACK, RED, axis_text, in_order, new_figure, shade_transition
+from ._rows import axis_text, shade_transition
+from ._style import BLACK, RED, new_figure
 
 if TYPE_CHECKING:
     import xarray
@@ -12,20 +14,21 @@ if TYPE_CHECKING:
 
 
 def slope_figure(dataset: "xarray.Dataset") -> "Figure | None":
-    """dE/dV₀ from the energies against ⟨∂H/∂V₀⟩, and their difference; None where it cannot be made."""
-    check = slope_check(dataset)
-    if check is None:
+    r"""$dE/d\lambda$ from the energies against $\langle\partial H/\partial\lambda\rangle$, and their difference, along one
+    coordinate; None where it cannot be made."""
+    check, axis = slope_check(dataset), single_axis(dataset)
+    if check is None or axis is None:
         return None
+    dataset = ground_state(dataset)
     order = in_order(dataset)
-    axis = str(dataset.attrs["axis"])
-    symbol = "V_0" if axis == "depth_meV" else r"\lambda"
+    symbol = axis.latex
     figure = new_figure(6.0, 5.0)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     for panel in (above, below):
         shade_transition(panel, dataset, label=panel is above)
     slope, error = (dataset[name].values[order] for name in ("slope", "slope_error"))
     above.errorbar(
-        dataset[axis].values[order],
+        positions_on(dataset, axis)[order],
         slope,
         error,
         color=RED,

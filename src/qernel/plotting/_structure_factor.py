@@ -1,14 +1,17 @@
-"""Structure factor: at the zone corner against the parameter, and as maps in reciprocal space."""
+"""Structure factor in reciprocal space."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qernel.evaluation import ground_state
 from qernel.lattice import Lattice
 from qernel.observables import zone_corners
 
 from ._density import wigner_seitz
-from ._style import BLUE, axis_text, chosen_rows, in_order, new_figure, row_text, shade_transition
+from ._momentum_distribution import over_shells
+from ._rows import chosen_rows, row_title
+from ._style import new_figure, unit_text, with_unit
 
 if TYPE_CHECKING:
     import xarray
@@ -17,38 +20,27 @@ if TYPE_CHECKING:
 
 
 def structure_factor_figure(dataset: "xarray.Dataset", rows: list[int] | None = None) -> "Figure | None":
-    """S(K) against the parameter with error bars, above maps of S(q) with the moiré Brillouin zone.
-
-    None without wave vectors. The maps are drawn for two-dimensional periodic systems.
-    """
+    """Maps of S(q) at several rows with the Brillouin zone of the primitive lattice; in one and three dimensions S(q)
+    against |q|. None without wave vectors."""
     if "structure_factor" not in dataset or "supercell" not in dataset:
         return None
-    flat = dataset["wave_vector"].shape[1] == 2
-    at_corner = bool(np.isfinite(dataset["structure_factor_K"].values).any())
-    if not flat and not at_corner:
-        return None
+    dataset = ground_state(dataset)
     rows = chosen_rows(dataset) if rows is None else rows
-    width = max(6.4, 2.45 * len(rows) + 0.9) if flat else 6.4
-    figure = new_figure(width, (2.9 if at_corner else 0) + (width / max(len(rows), 2.5) + 0.55 if flat else 0))
-    parts = figure.subfigures(at_corner + flat, 1, squeeze=False)[:, 0]
-    if at_corner:
-        _curve(parts[0].subplots(), dataset)
-    if flat:
-        axes = parts[-1].subplots(1, len(rows), sharex=True, sharey=True, squeeze=False)[0]
-        _maps(parts[-1], axes, dataset, rows)
+    unit = str(dataset["wave_vector"].attrs.get("units", ""))
+    if dataset["wave_vector"].shape[1] != 2:
+        figure = new_figure(6.0, 3.8)
+        panel = figure.subplots()
+        over_shells(panel, dataset, "structure_factor", "wave_vector", rows)
+        panel.set_xlabel(with_unit("|q|", unit))
+        panel.set_ylabel("structure factor S(q)")
+        panel.set_ylim(0, None)
+        panel.legend()
+        return figure
+    width = max(6.4, 2.45 * len(rows) + 0.9)
+    figure = new_figure(width, width / max(len(rows), 2.5) + 0.55)
+    axes = figure.subplots(1, len(rows), sharex=True, sharey=True, squeeze=False)[0]
+    _maps(figure, axes, dataset, rows)
     return figure
-
-
-def _curve(axes: "Axes", dataset) -> None:
-    order = in_order(dataset)
-    x = dataset[str(dataset.attrs["axis"])].values[order]
-    shade_transition(axes, dataset, label=True)
-    value, error = (dataset[name].values[order] for name in ("structure_factor_K", "structure_factor_K_error"))
-    axes.errorbar(x, value, error, color=BLUE, marker="o", label="this wavefunction")
-    axes.set_xlabel(axis_text(dataset))
-    axes.set_ylabel(r"$S(K)$, zone corner")
-    axes.set_ylim(0, 1.1 * float(np.nanmax(value)))
-    axes.legend(loc="lower right")
 
 
 def _maps(figure, axes, dataset, rows) -> None:
@@ -60,8 +52,9 @@ def _maps(figure, axes, dataset, rows) -> None:
     tile = wigner_seitz(reciprocal)
     top = float(np.nanmax(values[rows])) if len(rows) else 1.0
     reach = np.abs(vectors).max() * 1.02
-    if "moire_lattice" in dataset:
-        zone = 2 * np.pi * np.linalg.inv(dataset["moire_lattice"].values).T
+    corners = zone = None
+    if "primitive_lattice" in dataset:
+        zone = 2 * np.pi * np.linalg.inv(dataset["primitive_lattice"].values).T
         corners = wigner_seitz(zone)
         reach = min(reach, 2.15 * np.linalg.norm(corners, axis=1).max())
     near = np.abs(vectors).max(axis=1) < reach + np.linalg.norm(tile, axis=1).max()
@@ -77,7 +70,7 @@ def _maps(figure, axes, dataset, rows) -> None:
         collection.set_clim(0, top)
         panel.add_collection(collection)
         panel.add_collection(PolyCollection([tile], facecolors="#bbbbbb", edgecolors="none"))
-        if "moire_lattice" in dataset:
+        if corners is not None:
             panel.plot(*np.vstack([corners, corners[:1]]).T, color="white", lw=1.2)
             if panel is axes[0]:
                 _name_corner(panel, corners, zone)
@@ -86,8 +79,8 @@ def _maps(figure, axes, dataset, rows) -> None:
         panel.set_aspect("equal")
         panel.set_facecolor("#eeeeee")
         panel.grid(False)
-        panel.set_title(row_text(dataset, row))
-    unit = str(dataset["wave_vector"].attrs.get("units", "")).replace("1/nm", r"nm$^{-1}$")
+        panel.set_title(row_title(dataset, row))
+    unit = unit_text(str(dataset["wave_vector"].attrs.get("units", "")))
     axes[0].set_ylabel(rf"$q_y$ ({unit})")
     for panel in axes:
         panel.set_xlabel(rf"$q_x$ ({unit})")

@@ -1,15 +1,12 @@
-"""Fonts, colours and labels that all figures share."""
+"""Fonts, colours and figures that all drawings share."""
 
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
-
-from qernel.judgement import transition
+from jaxtyping import Float
 
 if TYPE_CHECKING:
-    import xarray
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, distinct to colour-blind readers and in grey.
@@ -22,10 +19,8 @@ BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
     "#D55E00",
     "#CC79A7",
 )
-OF_TERM = {"energy": BLACK, "kinetic": RED, "moire": GREEN, "interaction": BLUE}
-OF_PHASE = {"liquid": BLUE, "crystal": RED}
-OTHERS = (ORANGE, SKY, PURPLE)
-TRANSITION_LABEL = r"$S(K)$ jumps"
+# Where a transition is.
+SHADE = "#f0e4c8"
 
 STYLE: dict[str, Any] = {
     "font.size": 10,
@@ -50,13 +45,7 @@ STYLE: dict[str, Any] = {
     "figure.dpi": 100,
 }
 
-_AXIS_TEXT = {
-    "depth_meV": r"moiré potential depth $V_0$ (meV)",
-    "phase_degrees": r"moiré phase $\varphi$ (degrees)",
-    "effective_mass": r"effective mass $m^*$ ($m_e$)",
-    "dielectric": r"dielectric constant $\varepsilon_r$",
-    "lattice_constant_nm": r"moiré lattice constant $a_M$ (nm)",
-}
+_LETTER = re.compile(r"[A-Za-z](\([A-Za-z]\))?")
 
 
 def new_figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> "Figure":
@@ -66,59 +55,21 @@ def new_figure(width: float, height: float, layout: Literal["constrained", "comp
     return Figure(figsize=(width, height), layout=layout)
 
 
-def axis_text(dataset: "xarray.Dataset") -> str:
-    """Label of the horizontal axis."""
-    axis = str(dataset.attrs["axis"])
-    return _AXIS_TEXT.get(axis, axis.replace("_", " "))
+def in_math(symbol: str) -> str:
+    """A symbol as figures print it: one letter, or a letter of a letter, in italics; anything else as it is."""
+    return f"${symbol}$" if _LETTER.fullmatch(symbol) else symbol
 
 
-def row_text(dataset: "xarray.Dataset", row: int) -> str:
-    """Title of one row, such as V₀ = 12.5 meV."""
-    axis = str(dataset.attrs["axis"])
-    value = float(dataset[axis].values[row])
-    if axis == "depth_meV":
-        return rf"$V_0$ = {value:g} meV"
-    return f"{axis.replace('_', ' ')} = {value:g}"
+def unit_text(unit: str) -> str:
+    """A unit as figures print it: powers raised, the effective Bohr radius with its subscript."""
+    unit = re.sub(r"^1/(\w+)$", r"\1$^{-1}$", unit)
+    unit = re.sub(r"a_B\*(?:\^(\d))?", lambda match: f"$a_B^{{*{match[1] or ''}}}$", unit)
+    return re.sub(r"(\w)\^(-?\d)", r"\1$^{\2}$", unit)
 
 
-def energy_unit(dataset: "xarray.Dataset") -> str:
-    """Unit of energies per electron, for labels: `meV per electron`."""
-    return str(dataset["energy"].attrs.get("units", "per electron"))
-
-
-def in_order(dataset: "xarray.Dataset") -> Int[np.ndarray, " rows"]:
-    """Rows by increasing coordinate."""
-    return np.argsort(dataset[str(dataset.attrs["axis"])].values, kind="stable")
-
-
-def shade_transition(axes: "Axes", dataset: "xarray.Dataset", label: bool = False) -> None:
-    """Mark the interval in which the structure factor jumps, if it does."""
-    found = transition(dataset)
-    if found is not None:
-        text = TRANSITION_LABEL if label else None
-        axes.axvspan(found.low, found.high, color="#f0e4c8", lw=0, zorder=0, label=text)
-
-
-def chosen_rows(dataset: "xarray.Dataset", count: int = 4) -> list[int]:
-    """About `count` rows to show as maps: the ends, both sides of a transition, and evenly between."""
-    order = in_order(dataset)
-    if len(order) <= count:
-        return [int(row) for row in order]
-    x = dataset[str(dataset.attrs["axis"])].values[order]
-    places = [0, len(order) - 1]
-    found = transition(dataset)
-    if found is not None:
-        places += [int(np.searchsorted(x, found.low)), int(np.searchsorted(x, found.high))]
-    places = sorted(set(places))
-    while len(places) < count:
-        # Halve the widest gap.
-        gaps = [(x[b] - x[a], a, b) for a, b in zip(places, places[1:], strict=False) if b - a > 1]
-        if not gaps:
-            break
-        _, a, b = max(gaps)
-        middle = a + 1 + int(np.argmin(np.abs(x[a + 1 : b] - (x[a] + x[b]) / 2)))
-        places = sorted({*places, middle})
-    return [int(order[place]) for place in places[:count]]
+def with_unit(words: str, unit: str) -> str:
+    """Label of an axis: words, and the unit in brackets where there is one."""
+    return words if unit in ("", "1") else f"{words} ({unit_text(unit)})"
 
 
 def smooth(values: Float[np.ndarray, "steps ..."], width: int) -> Float[np.ndarray, "steps ..."]:

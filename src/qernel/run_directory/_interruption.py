@@ -8,8 +8,8 @@ from typing import Any
 from qernel import hosts
 
 
-class Interrupted(Exception):
-    """The user stopped a run; the message says how to go on."""
+class Interrupted(KeyboardInterrupt):
+    """The user stopped a run, and all of it is saved; the message says how to go on."""
 
 
 class Interruption:

@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from qernel.evaluation import (
     write_netcdf,
 )
 from qernel.hamiltonian import Family, InPhase
+from qernel.observables import AbstractObservable
 from qernel.training import TrainingState, largest_mesh, replicate, shard_family, shard_walkers
 
 from ._problem import Problem
@@ -46,14 +47,16 @@ def measure(
     points: Points | None = None,
     *,
     stream: int = 0,
+    observables: Sequence[AbstractObservable] = (),
     progress: Progress | None = None,
 ) -> "xarray.Dataset":
     """The labelled table of the frozen wavefunction at some points (default: those that the run's settings name).
 
     Every point starts from the walkers of the nearest trained one, followed by a burn-in of its own. Of several phases
-    each is measured where it competes; they are a dimension of the table. Another `stream` draws other random numbers.
+    each is measured where it competes; they are a dimension of the table. `observables` are measured beside those of the
+    system. Another `stream` draws other random numbers.
     """
-    return measure_samples(problem, state, points, stream=stream, progress=progress)[0]
+    return measure_samples(problem, state, points, stream=stream, observables=observables, progress=progress)[0]
 
 
 def measure_samples(
@@ -62,6 +65,7 @@ def measure_samples(
     points: Points | None = None,
     *,
     stream: int = 0,
+    observables: Sequence[AbstractObservable] = (),
     progress: Progress | None = None,
 ) -> "tuple[xarray.Dataset, dict[str, tuple[np.ndarray, Evaluation]]]":
     """As [`measure`][qernel.run_directory.measure], and for each phase the points where it was measured and its samples."""
@@ -73,7 +77,7 @@ def measure_samples(
     for number, name in enumerate(names):
         rows = np.flatnonzero(problem.competes(state, points, name))
         report = None if progress is None else partial(_share, progress, number, len(names))
-        evaluation = _evaluation(problem, state, points[rows], name, stream * len(names) + number, report)
+        evaluation = _evaluation(problem, state, points[rows], name, stream * len(names) + number, observables, report)
         evaluations[name] = rows, evaluation
         tables[name] = _table(problem, evaluation, problem.family_at(points[rows]))
     if problem.names:
@@ -122,7 +126,8 @@ def in_phase(problem: Problem, family: Family, names: list[str]) -> Family:
 
 
 def _evaluation(
-    problem: Problem, state: TrainingState, points: Points, phase: str, stream: int, progress: Progress | None
+    problem: Problem, state: TrainingState, points: Points, phase: str, stream: int, observables: Sequence[AbstractObservable],
+    progress: Progress | None,
 ) -> Evaluation:
     """The frozen wavefunction of one phase at some points."""
     settings, system = problem.settings, problem.system
@@ -147,7 +152,7 @@ def _evaluation(
             step_size=jnp.asarray(np.asarray(state.step_size)[nearest]),
             burn_in=settings.measured_burn_in,
             rounds=settings.measured_rounds,
-            observables=(*standard, *ordered, *system.observables),
+            observables=(*standard, *ordered, *system.observables, *observables),
             units=system.units,
             laplacian=problem.method.laplacian,
             chunk=settings.measured_chunk,

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from qernel.ansatz import Ansatz, CompetingPhases
-from qernel.hamiltonian import Family
+from qernel.hamiltonian import Family, InPhase
 from qernel.systems import System
 from qernel.training import Method, TrainingState, initial_state
 
@@ -65,6 +65,7 @@ class Problem:
     - `names`: of the phases of matter that compete in the wavefunction; none if it holds one state at each point.
     - `references`: names of the sets of orbitals that the wavefunction starts from, where they have names.
     - `notes`: words for the record of results.
+    - `go_on`: how a run in a directory is gone on with, `{path}` standing for the directory.
     """
 
     system: System
@@ -78,6 +79,7 @@ class Problem:
     references: tuple[str, ...] = ()
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     walkers_key: PRNGKeyArray | None = None
+    go_on: str = "qernel resume {path}"
 
     def __post_init__(self) -> None:
         competing = self.ansatz.phases if isinstance(self.ansatz, CompetingPhases) else 0
@@ -130,6 +132,13 @@ class Problem:
                 positions = jax.random.normal(self.key, shape, dtype)
             phase = np.tile(np.arange(len(names)), self.system.family.size).tolist() if names else None
             return initial_state(self.ansatz, self.method, positions, key=self.key, phase=phase)
+
+    def state_parameters(self) -> Any:
+        """The parameters of the first member, as the wavefunction is called with them."""
+        members = self.members
+        numbers = jnp.zeros(members.size)
+        parameters = InPhase(members.parameters, numbers) if self.names else members.parameters
+        return jax.tree.map(lambda leaf: leaf[0], parameters)
 
     def family_at(self, points: Float[np.ndarray, "points coordinates"]) -> Family:
         """The same Hamiltonian at other points."""

@@ -59,13 +59,19 @@ class RunDirectory:
         """Whether there is anything here to lose: a checkpoint, or results."""
         return bool(checkpoint_steps(self.checkpoints)) or self.results.exists()
 
+    def check_free(self) -> None:
+        """Raises `ValueError` if a run lives here already."""
+        if self.begun:
+            raise ValueError(
+                f"{self.path} already holds a run: choose another --out, or: qernel resume {self.path}"
+            )
+
     def create(self, config_text: str) -> None:
         """Make the folder and write `config.toml`; one that stopped before its first checkpoint is used again.
 
         **Raises:** `ValueError` if a run lives here already, or a file is in the way.
         """
-        if self.begun:
-            raise ValueError(f"{self.path} already holds a run: choose another directory, or resume that run")
+        self.check_free()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.config, config_text)

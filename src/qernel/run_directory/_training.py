@@ -208,7 +208,7 @@ class _Keeper:
         self._checkpoints.wait()
         steps, path = checkpoint_steps(self._directory.checkpoints), self._directory.path
         saved = f"saved step {steps[-1]}" if steps else "nothing was saved yet"
-        return f"stopped by {signal}: {saved}; continue with: qernel resume {path}"
+        return f"stopped by {signal}: {saved}; continue with: {self._problem.go_on.format(path=path)}"
 
     def fault(self, fault: TrainingFault) -> str:
         """Save the last good state and the one before the first failing step; the message for the user."""

@@ -1,0 +1,35 @@
+"""All other observables that are numbers, against the coordinates of the family."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qernel.evaluation import ground_state, order_parameters_of
+
+from ._multiples import multiples
+from ._plane import Lines
+from ._quantity import is_measured, measured
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
+
+def observables_figure(dataset: "xarray.Dataset", boundary: Lines = ()) -> "Figure | None":
+    """A panel with error bars for every observable that is a number, those of one's own included; None without any.
+
+    Order parameters and their signatures have the [order figure][qernel.plotting.order_figure].
+
+    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state was found to change.
+    """
+    dataset = ground_state(dataset)
+    names = scalar_observables(dataset)
+    return multiples(dataset, [measured(dataset, name) for name in names], boundary=boundary) if names else None
+
+
+def scalar_observables(dataset: "xarray.Dataset") -> list[str]:
+    """Names of the observables that are numbers, measured somewhere, and neither order parameters nor their signatures."""
+    orders = order_parameters_of(dataset)
+    shown = {*orders, *(str(dataset[name].attrs.get("signature", "")) for name in orders)}
+    listed = np.atleast_1d(dataset.attrs.get("observables", [])).tolist()
+    return [name for name in listed if name not in shown and is_measured(dataset, name)]

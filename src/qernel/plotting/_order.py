@@ -1,0 +1,108 @@
+"""Order parameters, and the phase of the ground state, against the coordinates of the family."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qernel.evaluation import axes_of, ground_state, in_order, order_parameters_of, phases_of, separate_phases
+
+from ._multiples import multiples
+from ._palette import phase_colours
+from ._plane import Lines, category_map
+from ._quantity import is_measured, measured
+from ._rows import axis_text, places, shade_transition
+from ._style import BLACK, BLUE, PURPLE, RED, in_math, new_figure
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SUSCEPTIBILITY = "fidelity_susceptibility"
+
+
+def order_figure(dataset: "xarray.Dataset", boundary: Lines = ()) -> "Figure | None":
+    """Order parameters with error bars, and the fidelity susceptibility if there is one; in a plane of two coordinates
+    the phase of the ground state too. None where none of these is known.
+
+    Along one coordinate separate phases are shown as well, where they were measured, and rings mark the rows that show
+    an order parameter's other signature.
+
+    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state was found to change.
+    """
+    rows = ground_state(dataset)
+    names = [name for name in order_parameters_of(rows) if is_measured(rows, name)]
+    susceptibility = [_SUSCEPTIBILITY] if is_measured(rows, _SUSCEPTIBILITY) else []
+    if len(axes_of(dataset)) > 1:
+        phase = phase_of_rows(dataset) if len(axes_of(dataset)) == 2 else None
+        colours = phase_colours(dataset)
+        draw = lambda panel: category_map(panel, rows, phase or [], colours, "phase of the ground state")
+        quantities = [measured(rows, name) for name in names]
+        quantities += [measured(rows, name, scale="log", colour=PURPLE) for name in susceptibility]
+        first = [] if phase is None else [draw]
+        return multiples(rows, quantities, boundary=boundary, first=first) if quantities or first else None
+    if not names and not susceptibility:
+        return None
+    count = len(names) + len(susceptibility)
+    figure = new_figure(6.4 if count == 1 else 4.4 * min(count, 3), 3.4)
+    for panel, name in zip(figure.subplots(1, count, squeeze=False)[0], [*names, *susceptibility], strict=True):
+        shade_transition(panel, rows, label=True)
+        if name in names:
+            _curve(panel, dataset, name)
+        else:
+            _susceptibility(panel, rows, name)
+        panel.set_xlabel(axis_text(rows))
+        panel.legend(loc="best")
+    return figure
+
+
+def phase_of_rows(dataset: "xarray.Dataset") -> list[str] | None:
+    """The phase of matter of every row: the lowest of separate phases, or what the signature of the first order
+    parameter says; None if nothing says it."""
+    if phases_of(dataset):
+        return ground_state(dataset)["phase"].values.tolist()
+    for name in order_parameters_of(dataset)[:1]:
+        attrs = dataset[name].attrs
+        signature = str(attrs.get("signature", ""))
+        if signature in dataset:
+            high = dataset[signature].values > 0.5
+            return [str(attrs["high"] if found else attrs["low"]) for found in high]
+    return None
+
+
+def _curve(panel: "Axes", dataset, name: str) -> None:
+    rows = ground_state(dataset)
+    order, quantity, x = in_order(rows), measured(rows, name), places(rows)
+    assert quantity.errors is not None
+    colours = phase_colours(dataset)
+    for phase, table in separate_phases(dataset).items():
+        if is_measured(table, name):
+            there, of_phase = in_order(table), measured(table, name)
+            style = {"color": colours[phase], "marker": "s", "mfc": "none", "lw": 0.9, "ls": "--"}
+            errors = None if of_phase.errors is None else of_phase.errors[there]
+            label = phase.replace("_", " ")
+            panel.errorbar(places(table)[there], of_phase.values[there], errors, label=label, **style)
+    colour, label = (BLACK, "lowest phase") if phases_of(dataset) else (BLUE, "this wavefunction")
+    panel.errorbar(x[order], quantity.values[order], quantity.errors[order], color=colour, marker="o", label=label)
+    attrs = rows[name].attrs
+    signature = str(attrs.get("signature", ""))
+    if signature in rows:
+        shown = rows[signature].values > 0.5
+        if shown.any():
+            label = str(attrs.get("what", "")) or signature.replace("_", " ")
+            panel.plot(x[shown], quantity.values[shown], "o", ms=9, mfc="none", mec=RED, mew=1.0, label=label)
+    panel.set_ylabel(quantity.label)
+    panel.set_title(quantity.title)
+    if np.nanmin(quantity.values) >= 0:
+        panel.set_ylim(0, 1.1 * float(max(np.nanmax(quantity.values), 1e-12)))
+
+
+def _susceptibility(panel: "Axes", rows, name: str) -> None:
+    order, quantity = in_order(rows), measured(rows, name)
+    value = quantity.values[order]
+    # An error bar must not reach zero on a logarithmic axis.
+    error = None if quantity.errors is None else np.minimum(quantity.errors[order], 0.9 * np.abs(value))
+    panel.errorbar(places(rows)[order], value, error, color=PURPLE, marker="o", label=in_math("fidelity susceptibility"))
+    if np.nanmin(value) > 0:
+        panel.set_yscale("log")
+    panel.set_ylabel(quantity.label)

@@ -1,0 +1,54 @@
+"""A number at every row of a table, as a figure shows it."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from ._style import BLUE, in_math, with_unit
+
+if TYPE_CHECKING:
+    import xarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """A number at every row of a table.
+
+    - `values`, and `errors` where they are known; `label` of its axis, with the unit; `title` in words.
+    - `colour` of its points; `scale` of maps: "signed" where zero separates two meanings, "log" for what spans decades.
+    """
+
+    values: Float[np.ndarray, " rows"]
+    errors: Float[np.ndarray, " rows"] | None
+    label: str
+    title: str = ""
+    colour: str = BLUE
+    scale: Literal["linear", "signed", "log"] = "linear"
+
+    @property
+    def largest_error(self) -> float:
+        """The largest standard error, NaN if none is known."""
+        if self.errors is None or not np.isfinite(self.errors).any():
+            return float("nan")
+        return float(np.nanmax(self.errors))
+
+
+def measured(dataset: "xarray.Dataset", name: str, **options) -> Quantity:
+    """A variable of a table and its error, labelled with its symbol and unit and titled with what it is."""
+    attrs = dataset[name].attrs
+    plain = name.replace("_", " ")
+    symbol = in_math(str(attrs.get("symbol", plain)))
+    error = f"{name}_error"
+    settings = {
+        "label": with_unit(symbol, str(attrs.get("units", "1"))),
+        "title": str(attrs.get("long_name", plain)),
+    } | options
+    errors = np.asarray(dataset[error].values, np.float64) if error in dataset else None
+    return Quantity(np.asarray(dataset[name].values, np.float64), errors, **settings)
+
+
+def is_measured(dataset: "xarray.Dataset", name: str) -> bool:
+    """Whether a table has a variable that is a number anywhere."""
+    return name in dataset and bool(np.isfinite(dataset[name].values).any())

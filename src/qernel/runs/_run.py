@@ -1,0 +1,411 @@
+"""A run: a system, a wavefunction and a method in a directory, from the first step to the report."""
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qernel import hosts
+from qernel.ansatz import Ansatz, CompetingPhases, LogPsi
+from qernel.evaluation import read_netcdf
+from qernel.hamiltonian import Points
+from qernel.judgement import verdict
+from qernel.observables import AbstractObservable, Observable
+from qernel.plotting import draw, save_figure
+from qernel.presets import Config, build, load, to_toml
+from qernel.report import write_report
+from qernel.run_directory import (
+    PendingCheck,
+    checkpoint_steps,
+    load_checkpoint,
+    Problem,
+    RunDirectory,
+    Say,
+    Settings,
+    Step,
+    measure,
+    nothing_said,
+    provenance,
+    read_metrics,
+    read_training,
+    restore,
+    start,
+    train_in,
+    write_atomically,
+    write_results,
+)
+from qernel.studies.transition import TransitionFinding, draw_transition, find
+from qernel.systems import System
+from qernel.training import (
+    Method,
+    TrainingState,
+    diagnose,
+    largest_mesh,
+    shard_family,
+    shard_state,
+    step_failed,
+    train_step,
+)
+
+from ._psi import Psi
+from ._script import how_to_open, is_script, script_identity, script_text
+
+if TYPE_CHECKING:
+    import xarray
+
+
+class Run:
+    """A run in a directory: train, stop, go on, measure at any point, draw, report.
+
+    Begun with objects of one's own by [`Run.begin`][qernel.runs.Run.begin], from a configuration by
+    [`Run.configured`][qernel.runs.Run.configured], or found again by [`Run.open`][qernel.runs.Run.open]. It prints
+    nothing; the command line is this and words.
+
+        run = Run.begin("runs/mine", system, ansatz, method)
+        for step in run.train(300):
+            print(step.number, step.energies)
+        table = run.evaluate()
+        run.figures()
+    """
+
+    def __init__(self, directory: RunDirectory, problem: Problem, config: Config | None = None):
+        self.directory = directory
+        self.problem = problem
+        self.config = config
+        self._state: TrainingState | None = None
+        self._check: PendingCheck | None = None
+        self._walkers: Any = None
+
+    # ------------------------------------------------------------------------------------------- begin and open
+
+    @staticmethod
+    def begin(
+        path: str | Path,
+        system: System,
+        ansatz: Ansatz,
+        method: Method | None = None,
+        settings: Settings | None = None,
+        *,
+        seed: int = 0,
+        points: Points | None = None,
+        resume: bool = False,
+    ) -> "Run":
+        """Begin a run of one's own system, wavefunction and method.
+
+        **Arguments:**
+
+        - `path`: of a directory in which no run lives; with `resume` a run of the same objects that lives there is
+          opened instead, so that a script that was stopped goes on when it is started again.
+        - `method`: sampler, optimiser and Laplacian (by default those of [`Method`][qernel.training.Method], in the
+          cell of the Hamiltonian).
+        - `settings`: numbers of walkers and rounds, checkpoints ([`Settings`][qernel.run_directory.Settings]).
+        - `points`: where [`evaluate`][qernel.runs.Run.evaluate] measures unless it is told (default: the trained ones).
+
+        **Raises:** `ValueError` if a run lives there already, or the wavefunction does not meet its contract at the
+        system's electrons and parameters.
+        """
+        directory = RunDirectory(path)
+        problem = _own_problem(system, ansatz, method, settings, seed, points)
+        if resume and directory.begun:
+            return Run._of_script(directory, problem)
+        if hosts.first():
+            directory.create(script_text(problem, provenance(" ".join(sys.argv))))
+        return Run(directory, problem)
+
+    @staticmethod
+    def configured(config: Config, path: str | Path, *, command: str = "", problem: Problem | None = None) -> "Run":
+        """Begin the run that a configuration describes; `problem` in place of the one that would be built.
+
+        **Raises:** `ValueError` if a run lives there already, or in the user's terms for what cannot be built.
+        """
+        directory = RunDirectory(path)
+        directory.check_free()
+        problem = build(config) if problem is None else problem
+        if hosts.first():
+            directory.create(to_toml(config, provenance(command or " ".join(sys.argv))))
+        return Run(directory, problem, config)
+
+    @staticmethod
+    def open(
+        path: str | Path,
+        system: System | None = None,
+        ansatz: Ansatz | None = None,
+        method: Method | None = None,
+        settings: Settings | None = None,
+        *,
+        seed: int = 0,
+        overrides: Sequence[str] = (),
+        say: Say = nothing_said,
+    ) -> "Run":
+        """Open a run at its last checkpoint.
+
+        A run of a configuration needs its `path` alone; `overrides` are settings that leave the model as it is, such as
+        `steps=500`. A run that a script made needs the script's objects: their shapes matter, not their values.
+
+        **Raises:** `ValueError` if there is no run, no whole checkpoint, or it is one of another model.
+        """
+        directory = RunDirectory(path)
+        if not directory.path.is_dir():
+            raise ValueError(f"there is no directory {directory.path}")
+        if not directory.exists:
+            raise ValueError(f"{directory.path} is not the directory of a run: it has no config.toml")
+        if is_script(directory):
+            if system is None or ansatz is None:
+                raise ValueError(how_to_open(directory))
+            return Run._of_script(directory, _own_problem(system, ansatz, method, settings, seed, None), say)
+        config = _unchanged(directory, overrides)
+        run = Run(directory, build(config, solve=False), config)
+        run._state = restore(run.problem, directory, say)
+        return run
+
+    @staticmethod
+    def _of_script(directory: RunDirectory, problem: Problem, say: Say = nothing_said) -> "Run":
+        run = Run(directory, problem)
+        run._state = restore(problem, directory, say)
+        return run
+
+    # ------------------------------------------------------------------------------------------- train
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self.directory.path
+
+    @property
+    def step(self) -> int:
+        """Number of training steps done."""
+        return 0 if self._state is None else int(self._state.step)
+
+    @property
+    def state(self) -> TrainingState:
+        """The state of the training: wavefunction, walkers and all else."""
+        if self._state is None:
+            raise ValueError(f"the run in {self.path} has not begun to train")
+        return self._state
+
+    def start(self, say: Say = nothing_said) -> None:
+        """Burn the walkers in and compile the first step, if that was not done; `train` does it by itself."""
+        if self._state is None:
+            self.problem, self._state, self._check = start(self.problem, say, walkers=self._walkers)
+
+    def train(self, steps: int | None = None, *, say: Say = nothing_said) -> Iterator[Step]:
+        """Train, and yield every step: `for step in run.train(300): print(step.energies)`.
+
+        Checkpoints and `metrics.csv` are kept on the way. Ctrl-C and SIGTERM are honoured after the step that runs; a
+        second one stops at once. If the loop is left early, the last step is saved.
+
+        **Arguments:** `steps`: so many more; by default up to the number in the settings.
+
+        **Raises:** `Interrupted` after Ctrl-C, `RuntimeError` if the training goes on failing; the last good state is
+        saved first.
+        """
+        self.start(say)
+        last = self.problem.settings.steps if steps is None else self.step + steps
+        for step in train_in(self.directory, self.problem, self.state, last, self._check):
+            self._state = step.state
+            yield step
+        self._state, self._check = hosts.local(self.state), None
+
+    def repair(self, say: Say = nothing_said) -> None:
+        """Read the last whole checkpoint again, and set damaged ones aside so that the training can go on."""
+        self._state = restore(self.problem, self.directory, say, repair=True)
+
+    def record_configuration(self, command: str) -> None:
+        """Write the configuration, as overrides have changed it, into the directory."""
+        if self.config is not None and hosts.first():
+            write_atomically(self.directory.config, to_toml(self.config, provenance(command)))
+
+    def continue_at(self, points: Points, path: str | Path) -> "Run":
+        """Begin a new run with this wavefunction at other members: `run.continue_at({"kappa": [0.1, 0.12]}, path)`.
+
+        It starts from the trained parameters and from the walkers of the nearest members; the conditioning keeps the
+        range that it was made for.
+        """
+        problem, state = self.problem, self.state
+        other = problem.with_points(points)
+        values = other.members.points
+        names = list(problem.names) * other.system.family.size if problem.names else [""] * len(values)
+        nearest = [problem.nearest(state, values[i : i + 1], _trained(problem, state, n))[0] for i, n in enumerate(names)]
+        directory = RunDirectory(path)
+        config = None
+        if self.config is not None:
+            changes = {"system": self.config.system.at(other.system.family.points), "provenance": {}}
+            evaluation = self.config.evaluation.model_copy(update={"at": {}})
+            config = self.config.model_copy(update=changes | {"evaluation": evaluation})
+        identity = script_identity(other) if config is None else config.identity()
+        other = dataclasses.replace(other, ansatz=state.ansatz, identity=identity, points=None)
+        command = f"continued from {self.path}, step {self.step}"
+        text = script_text(other, provenance(command)) if config is None else to_toml(config, provenance(command))
+        if hosts.first():
+            directory.create(text)
+        run = Run(directory, other, config)
+        run._walkers = jnp.asarray(np.asarray(state.positions)[np.array(nearest)])
+        return run
+
+    def replay_fault(self) -> str:
+        """Repeat the first failing step of a run that stopped with a fault; says what is not finite, or nothing."""
+        if not checkpoint_steps(self.directory.fault):
+            return ""
+        problem, method = self.problem, self.problem.method
+        with jax.enable_x64(True):
+            state = load_checkpoint(self.directory.fault, problem.state(solved=False), identity=problem.identity)
+            # Placed as in the training, so that the same program runs.
+            mesh = largest_mesh(problem.members.size, problem.settings.walkers)
+            state, members = shard_state(state, mesh), shard_family(problem.members, mesh)
+            _, report = train_step(state, members, method)
+        verb = "fails again" if step_failed(report, problem.settings.walkers) else "does not fail this time"
+        return f"step {int(state.step) + 1} {verb}: {diagnose(state, members, method)}"
+
+    # ------------------------------------------------------------------------------------------- measure
+
+    @property
+    def psi(self) -> Psi:
+        """The trained wavefunction: `run.psi(r, kappa=0.1)`, see [`Psi`][qernel.runs.Psi]."""
+        return Psi(self.problem, self.state)
+
+    def evaluate(
+        self,
+        points: Points | None = None,
+        *,
+        observables: Sequence[AbstractObservable] = (),
+        into: str | Path | None = None,
+        progress: Any = None,
+    ) -> "xarray.Dataset":
+        """Measure the wavefunction, write `results.nc` and `results.csv`, and return the labelled table.
+
+        **Arguments:**
+
+        - `points`: values of the coordinates by name, of which all combinations are measured, or a list of points; they
+          need not have been trained. By default those of the settings.
+        - `observables`: to be measured beside those of the system.
+        - `into`: another directory for the results.
+        """
+        values = None if points is None else self.problem.system.family.as_points(points)
+        dataset = measure(self.problem, self.state, values, observables=observables, progress=progress)
+        target = self.directory if into is None else RunDirectory(into)
+        if hosts.first():
+            target.path.mkdir(parents=True, exist_ok=True)
+            write_results(dataset, target)
+            self._draw_own((*self.problem.system.observables, *observables), dataset, target)
+        return dataset
+
+    @property
+    def results(self) -> "xarray.Dataset":
+        """The labelled table of the last evaluation. Raises `ValueError` if there is none."""
+        return read_netcdf(self.directory.results)
+
+    def verdict(self) -> list[str]:
+        """What the last evaluation says, in words, and what to do next."""
+        record = read_training(self.directory.metrics) if next(read_metrics(self.directory.metrics), None) else None
+        return verdict(self.results, record)
+
+    def transition(self, **options: Any) -> TransitionFinding:
+        """Whether, where and how the phase of matter changes: scan, train branches on, draw.
+
+        Takes the options of [`find`][qernel.studies.transition.find]; `into` names another directory for what it writes.
+        """
+        target = RunDirectory(options.pop("into", self.path))
+        finding = find(self.problem, self.state, target, config=self.config, **options)
+        draw_transition(target.path)
+        return finding
+
+    def figures(self) -> list[Path]:
+        """Draw the figures of the last evaluation and of the training; returns their paths."""
+        return draw(self.path)
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write one self-contained web page about the run, and return its path."""
+        return write_report(self.path, out)
+
+    @staticmethod
+    def _draw_own(observables: Sequence[AbstractObservable], dataset: "xarray.Dataset", target: RunDirectory) -> None:
+        """Figures that observables bring with them."""
+        for observable in observables:
+            if isinstance(observable, Observable) and observable.figure is not None:
+                target.figures.mkdir(parents=True, exist_ok=True)
+                save_figure(observable.figure, dataset, target.figures / f"{observable.name}.png")
+
+
+def _trained(problem: Problem, state: TrainingState, name: str) -> str:
+    """The phase itself, or the first that is still trained if it has retired everywhere."""
+    present = dict.fromkeys(problem.phases(state))
+    return name if name in present else next(iter(present))
+
+
+def _own_problem(
+    system: System,
+    ansatz: Ansatz,
+    method: Method | None,
+    settings: Settings | None,
+    seed: int,
+    points: Points | None,
+) -> Problem:
+    """The problem of a script's own objects."""
+    settings = Settings() if settings is None else settings
+    cell = system.family.hamiltonian.cell
+    if method is None:
+        method = Method()
+        if cell is not None:
+            sampler = dataclasses.replace(method.sampler, wrap=cell.wrap)
+            method = dataclasses.replace(method, sampler=sampler)
+    keys = jax.random.split(jax.random.key(seed))
+    names: tuple[str, ...] = ()
+    if isinstance(ansatz, CompetingPhases):
+        matter = tuple(dict.fromkeys(phase.matter for phase in system.phases))
+        names = matter if len(matter) == ansatz.phases else tuple(f"phase_{n + 1}" for n in range(ansatz.phases))
+    problem = Problem(
+        system=system,
+        ansatz=ansatz,
+        method=method,
+        settings=settings,
+        key=keys[0],
+        points=None if points is None else system.family.as_points(points),
+        names=names,
+        walkers_key=keys[1],
+        go_on="Run.open('{path}', system, ansatz, method), or the same script with Run.begin(..., resume=True)",
+    )
+    _check_contract(problem)
+    return dataclasses.replace(problem, identity=script_identity(problem))
+
+
+def _check_contract(problem: Problem) -> None:
+    """Raises `ValueError` if the wavefunction cannot be evaluated at the system's electrons and parameters."""
+    hamiltonian = problem.system.family.hamiltonian
+    if not callable(problem.ansatz):
+        raise ValueError(f"a wavefunction is called with positions and parameters: a {type(problem.ansatz)} cannot be")
+    if not isinstance(problem.ansatz, eqx.Module):
+        raise ValueError(f"a wavefunction is an eqx.Module, whose arrays are trained, got {type(problem.ansatz)}")
+    r = jax.ShapeDtypeStruct((hamiltonian.n_electrons, hamiltonian.dim), jnp.dtype(problem.settings.dtype))
+    with jax.enable_x64(True):
+        parameters = problem.state_parameters()
+        value = eqx.filter_eval_shape(problem.ansatz, r, parameters)
+    if not isinstance(value, LogPsi) or value.log_magnitude.shape != () or value.phase.shape != ():
+        found = value if not isinstance(value, LogPsi) else f"shapes {value.log_magnitude.shape}, {value.phase.shape}"
+        where = inspect.getsourcefile(type(problem.ansatz)) or "?"
+        raise ValueError(
+            f"the wavefunction {type(problem.ansatz).__name__} ({where}) must return a LogPsi of two numbers for one "
+            f"configuration of shape {r.shape}, got {found}"
+        )
+
+
+def _unchanged(directory: RunDirectory, overrides: Sequence[str]) -> Config:
+    """The configuration that a run directory records, with overrides that leave the model as it is."""
+    before = load(directory.config)
+    config = load(directory.config, overrides)
+    new, old = (c.model_dump(mode="json") for c in (config, before))
+    for section, values in before.identity().items():
+        for key in {**values, **config.identity()[section]}:
+            was = old[section].get(key)
+            if new[section].get(key) != was:
+                raise ValueError(
+                    f"{section}.{key} cannot change in a run that has begun: it is {was}; start another run instead"
+                )
+    return config
+

@@ -1,0 +1,66 @@
+"""What the directory of a run says that a script made: no configuration describes the script's own objects."""
+
+import tomllib
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from qernel.run_directory import Problem, RunDirectory
+
+_SECTION = "made_by_a_script"
+
+
+def script_text(problem: Problem, provenance: dict[str, Any]) -> str:
+    """The text of `config.toml` of a run that a script began: what it was, and what it needs to be opened again."""
+    family = problem.system.family
+    method = problem.method
+    table = {
+        _SECTION: {
+            "system": problem.system.name,
+            "electrons": list(family.hamiltonian.electrons),
+            "coordinates": [coordinate.name for coordinate in family.coordinates],
+            "points": family.points.tolist(),
+            "ansatz": _name(problem.ansatz),
+            "optimiser": _name(method.optimiser),
+            "open_with": "Run.open(path, system, ansatz, method), with the objects that the script made",
+        },
+        "settings": {key: value for key, value in vars(problem.settings).items() if value is not None},
+        "provenance": provenance,
+    }
+    return tomli_w.dumps(table)
+
+
+def is_script(directory: RunDirectory) -> bool:
+    """Whether a script made the run that lives in a directory."""
+    if not directory.exists:
+        return False
+    try:
+        return _SECTION in tomllib.loads(directory.config.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError:
+        return False
+
+
+def how_to_open(directory: RunDirectory) -> str:
+    """The sentence for a run that only its script can open."""
+    made = tomllib.loads(directory.config.read_text(encoding="utf-8"))[_SECTION]
+    return (
+        f"{directory.path} was made by a script (system {made['system']}, ansatz {made['ansatz']}): open it there with "
+        f"Run.open('{directory.path}', system, ansatz, method)"
+    )
+
+
+def script_identity(problem: Problem) -> dict[str, Any]:
+    """By what checkpoints of another script are told: names, electrons and points, beside the shapes of all arrays."""
+    family = problem.system.family
+    return {
+        "system": problem.system.name,
+        "electrons": list(family.hamiltonian.electrons),
+        "points": np.round(family.points, 9).tolist(),
+        "ansatz": _name(problem.ansatz),
+        "optimiser": _name(problem.method.optimiser),
+    }
+
+
+def _name(module: Any) -> str:
+    return type(module).__name__
