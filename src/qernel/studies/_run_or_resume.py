@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from qernel.presets import Config, build, load, to_toml
+from qernel.presets import Config, build, check_same_model, load, to_toml
 from qernel.run_directory import (
     Interrupted,
     RunDirectory,
@@ -33,7 +33,7 @@ def run_or_resume(
         if recorded == config and directory.results.is_file():
             say(f"{directory.path} is finished")
             return
-        _check_same_model(recorded, config)
+        check_same_model(recorded, config)
         problem = build(config, solve=False)
         state = restore(problem, directory, say, repair=True)
         if recorded != config:
@@ -52,14 +52,3 @@ def run_or_resume(
     except KeyboardInterrupt:
         raise Interrupted(f"stopped while measuring; the trained state is saved in {directory.path}") from None
     write_results(dataset, directory)
-
-
-def _check_same_model(recorded: Config, config: Config) -> None:
-    old, new = (c.model_dump(mode="json") for c in (recorded, config))
-    for section, values in recorded.identity().items():
-        for key in {**values, **config.identity()[section]}:
-            was = old[section].get(key)
-            if new[section].get(key) != was:
-                raise ValueError(
-                    f"{section}.{key} cannot change in a run that has begun: it is {was}; choose another directory"
-                )
