@@ -91,7 +91,7 @@ def ablation_table(dataset: "xarray.Dataset") -> str:
         lines.append(
             [
                 name,
-                *(str(ablation_error(dataset, name, depths=depths)) for depths in (None, ~held, held)),
+                *(str(ablation_error(dataset, name, rows=rows)) for rows in (None, ~held, held)),
                 str(ablation_error(dataset, name, FULL)) if FULL in names and name != FULL else "-",
                 f"{ablation_seconds(dataset, name):.0f}",
                 f"{np.nanmin(row['seconds_per_step'].values):.3f}",

@@ -53,9 +53,9 @@ def ablation_figure(dataset: "xarray.Dataset") -> "Figure":
     for edge in places[:-1] + 0.5:
         right.axvline(edge, color="#e6e6e6", lw=0.6)
     low, high = np.nanmin(shown), np.nanmax(shown)
-    # Errors span orders of magnitude, and small ones may be negative within their bars.
-    small = 0.1
-    if high > 10 * small:
+    # Errors span orders of magnitude, and small ones, within a few of their bars, may be negative.
+    small = 3 * float(np.nanmedian([(b - a) / 2 for a, b in shown]))
+    if high > 10 * small > 0:
         left.set_yscale("symlog", linthresh=small, linscale=0.6)
         left.set_ylim(1.2 * min(low, -small / 5), 1.5 * high)
     for panel in (left, right):

@@ -76,9 +76,7 @@ def at_point(problem: Problem, row: int) -> tuple[Problem, Walkers]:
     points = problem.system.family.points if problem.points is None else problem.points
     point = points[row : row + 1]
     state = problem.state()
-    alone = dataclasses.replace(
-        problem.with_points(point), points=point, key=jax.random.fold_in(problem.key, row), identity={}
-    )
+    alone = dataclasses.replace(problem.with_points(point), points=point, key=jax.random.fold_in(problem.key, row))
     return alone, state.positions[problem.nearest(state, point)]
 
 
