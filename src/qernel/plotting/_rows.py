@@ -20,7 +20,7 @@ from qernel.evaluation import (
     single_axis,
 )
 from qernel.evaluation import KnownValues
-from qernel.judgement import transition
+from qernel.judgement import order_jump
 
 from ._style import BLACK, SHADE, in_math, unit_text
 
@@ -57,10 +57,12 @@ def row_title(dataset: "xarray.Dataset", row: int) -> str:
 
 def shade_transition(axes: "Axes", dataset: "xarray.Dataset", label: bool = False) -> None:
     """Mark the interval in which the order parameter jumps, if it does, and where the ground state is known to change."""
-    found = transition(dataset)
+    found = order_jump(dataset)
     if found is not None:
         symbol = in_math(str(dataset[order_parameters_of(dataset)[0]].attrs["symbol"]))
-        axes.axvspan(found.low, found.high, color=SHADE, lw=0, zorder=0, label=f"{symbol} jumps" if label else None)
+        # Within one step of the grid it jumps; over several it is resolved, and changes fast.
+        text = f"{symbol} jumps" if found.steps == 1 else f"half of the change of {symbol}"
+        axes.axvspan(found.low, found.high, color=SHADE, lw=0, zorder=0, label=text if label else None)
     axis, known = single_axis(dataset), known_values(dataset)
     if axis is None or known is None:
         return
@@ -107,7 +109,7 @@ def chosen_rows(dataset: "xarray.Dataset", count: int = 4) -> list[int]:
 
 def _sides(dataset, x, order) -> list[int]:
     """The two rows between which the order parameter jumps, or the ground state changes its phase."""
-    found = transition(dataset)
+    found = order_jump(dataset)
     if found is not None:
         return [int(np.searchsorted(x, found.low)), int(np.searchsorted(x, found.high))]
     phase = _lowest(dataset)

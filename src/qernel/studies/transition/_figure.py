@@ -7,23 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qernel.evaluation import read_netcdf, separate_phases
-from qernel.judgement import competitors
-from qernel.judgement import branch_crossing, slope_check
-
+from qernel.evaluation import (
+    axes_of,
+    ground_state,
+    phases_of,
+    positions_on,
+    read_netcdf,
+    rows_of,
+    separate_phases,
+    single_axis,
+)
+from qernel.judgement import branch_crossing, competitors, interaction_of, order_parameter, slope_check
 from qernel.plotting import (
     BLACK,
     BLUE,
     GREEN,
-    OF_PHASE,
     ORANGE,
-    OTHERS,
     PURPLE,
     RED,
     SKY,
-    STYLE,
+    Quantity,
+    category_map,
     energy_unit,
+    in_math,
+    measured,
+    multiples,
     new_figure,
+    phase_colours,
+    save_figure,
+    with_unit,
 )
 
 if TYPE_CHECKING:
@@ -31,158 +43,220 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Branches = "dict[str, xarray.Dataset]"
+
 
 def draw_transition(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> Path:
-    """Draw the figure of `qernel transition` from what it left in a directory, and return its path.
+    """Draw the figure of a transition study from what it left in a directory, and return its path.
 
-    Raises `ValueError` if there is no scan.
+    **Raises:** `ValueError` if there is no scan.
     """
-    import matplotlib
-
     folder = Path(run_dir)
     finding = folder / "transition.json"
     if not finding.is_file():
         raise ValueError(f"{folder} holds no transition.json: run 'qernel transition {folder}' first")
     rows = read_netcdf(folder / "transition.nc")
     plain = json.loads(finding.read_text())
-    branches = None
-    if "branches" in plain and "phase" not in rows:
-        liquid, crystal = (read_netcdf(folder / "branches" / phase / "results.nc") for phase in OF_PHASE)
-        branches = (liquid, crystal)
+    branches = {}
+    if "branches" in plain and not phases_of(rows):
+        names = plain["branches"]["names"]
+        branches = {name: read_netcdf(folder / "branches" / name / "results.nc") for name in names}
     target = folder / "figures" if out is None else Path(out)
     target.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
-        figure = transition_figure(rows, plain, branches)
-        path = target / "transition.png"
-        figure.savefig(path)
-    return path
+    return save_figure(lambda rows: transition_figure(rows, plain, branches), rows, target / "transition.png")
 
 
 def transition_figure(
-    rows: "xarray.Dataset", finding: dict[str, Any], branches: tuple["xarray.Dataset", "xarray.Dataset"] | None = None
+    rows: "xarray.Dataset", finding: dict[str, Any], branches: "dict[str, xarray.Dataset] | None" = None
 ) -> "Figure":
     """Order parameter, interaction energy, branches and slope; susceptibility, overlaps, trial states and experts.
 
-    `rows` is the scan, `finding` what `transition.json` holds, `branches` the data sets of liquid and crystal, which a
-    scan of separate phases holds itself.
+    In a plane of two coordinates maps of the lowest phase, the difference of the phases' energies and the
+    susceptibilities, with the measured line, its band and the known one.
+
+    **Arguments:** `rows`, the scan; `finding`, what `transition.json` holds; `branches`, tables of two phases that were
+    trained on, by name; a scan of separate phases holds its own.
     """
-    apart = separate_phases(rows) or dict(zip(OF_PHASE, branches or (), strict=False))
-    if found := competitors(rows):
-        branches, _ = found
+    if single_axis(rows) is None:
+        return _of_a_plane(rows, finding)
+    apart = separate_phases(rows) or dict(branches or {})
+    pair = competitors(rows)
+    compared = dict(zip(pair[1], pair[0], strict=True)) if pair else dict(branches or {})
+    lowest = ground_state(rows)
+    axis = axes_of(rows)[0]
     figure = new_figure(13.5, 6.2)
     panels = figure.subplots(2, 4)
-    x = rows["depth_meV"].values
     order, interaction, energy, slope, susceptibility, overlaps, trials, experts = panels.ravel()
-    _with_branches(order, rows, apart, "structure_factor_K")
-    order.set_ylabel("structure factor S(K)")
-    order.legend()
-    _with_branches(interaction, rows, apart, "interaction")
-    unit = energy_unit(rows).split(" ")[0]
-    interaction.set_ylabel(f"interaction per electron ({unit})")
-    _energies(energy, rows, branches)
-    _slopes(slope, rows)
-    value, error = rows["fidelity_susceptibility"].values, rows["fidelity_susceptibility_error"].values
-    susceptibility.errorbar(x, value, np.minimum(error, 0.9 * value), color=PURPLE, marker="o")
+    _with_branches(order, lowest, apart, order_parameter(rows), "no order parameter")
+    _with_branches(interaction, lowest, apart, interaction_of(rows), "no interaction")
+    _energies(energy, lowest, compared)
+    _slopes(slope, lowest)
+    chi = lowest["fidelity_susceptibility"]
+    value, error = chi.values, lowest["fidelity_susceptibility_error"].values
+    susceptibility.errorbar(
+        positions_on(lowest, axis), value, np.minimum(error, 0.9 * value), color=PURPLE, marker="o", ls="none"
+    )
     susceptibility.set_yscale("log")
-    susceptibility.set_ylabel(r"fidelity susceptibility (meV$^{-2}$)")
-    _overlaps(figure, overlaps, rows)
-    _trials(trials, rows)
-    _experts(experts, rows)
-    for axes in panels.ravel():
-        if axes is not overlaps:
-            axes.set_xlabel(r"$V_0$ (meV)")
-            _mark(axes, finding)
+    susceptibility.set_ylabel(with_unit("fidelity susceptibility", str(chi.attrs["units"])))
+    _overlaps(figure, overlaps, lowest)
+    _trials(trials, lowest)
+    _experts(experts, lowest)
+    for panel in panels.ravel():
+        if panel is not overlaps:
+            panel.set_xlabel(_head(axis))
+            _mark(panel, finding)
     return figure
 
 
-def _mark(axes: "Axes", finding: dict[str, Any]) -> None:
-    place, error = finding["location_meV"], finding["uncertainty_meV"]
+def _head(axis) -> str:
+    return with_unit(f"${axis.latex}$", axis.unit)
+
+
+def _mark(panel: "Axes", finding: dict[str, Any]) -> None:
+    place, error = finding["location"], finding["uncertainty"]
     if place is not None:
-        axes.axvspan(place - error, place + error, color="#f0e4c8", lw=0, zorder=0)
-        axes.axvline(place, color=BLACK, lw=0.8, ls=":", zorder=1)
+        panel.axvspan(place - error, place + error, color="#f0e4c8", lw=0, zorder=0)
+        panel.axvline(place, color=BLACK, lw=0.8, ls=":", zorder=1)
 
 
-def _with_branches(axes: "Axes", rows, branches, name: str) -> None:
-    for phase, branch in branches.items():
-        style: dict[str, Any] = {"color": OF_PHASE.get(phase, SKY), "marker": "s", "mfc": "none", "lw": 0.9, "ls": "--"}
-        _points(axes, branch, name, label=f"{phase} branch", **style)
-    _points(axes, rows, name, color=BLACK, label="model", marker="o")
+def _empty(panel: "Axes", text: str) -> None:
+    panel.text(0.5, 0.5, text, ha="center", va="center", transform=panel.transAxes)
 
 
-def _points(axes: "Axes", dataset, name: str, **style) -> None:
-    axes.errorbar(dataset["depth_meV"].values, dataset[name].values, dataset[f"{name}_error"].values, **style)
-
-
-def _energies(axes: "Axes", rows, branches) -> None:
-    axes.set_ylabel(f"energy less the liquid's ({energy_unit(rows).split(' ')[0]})")
-    if branches is None:
-        axes.text(0.5, 0.5, "no branches trained", ha="center", va="center", transform=axes.transAxes)
+def _with_branches(panel: "Axes", rows, branches, name: str | None, otherwise: str) -> None:
+    if name is None:
+        _empty(panel, otherwise)
         return
-    liquid, crossing = branches[0], branch_crossing(*branches)
-    style: dict[str, Any] = {"color": RED, "marker": "s", "mfc": "none", "ls": "--"}
-    axes.axhline(0, color=BLUE, lw=1, ls="--")
-    axes.errorbar(crossing.parameter, crossing.difference, crossing.difference_error, **style)
-    x = liquid["depth_meV"].values
-    same = [int(np.argmin(np.abs(rows["depth_meV"].values - place))) for place in x]
-    difference = rows["energy"].values[same] - liquid["energy"].values
-    error = np.hypot(rows["energy_error"].values[same], liquid["energy_error"].values)
-    axes.errorbar(x, difference, error, color=BLACK, marker="o")
+    colours = phase_colours(rows)
+    for phase, branch in branches.items():
+        style: dict[str, Any] = {"color": colours.get(phase, SKY), "marker": "s", "mfc": "none", "lw": 0.9, "ls": "--"}
+        _points(panel, branch, name, label=f"{phase} branch", **style)
+    _points(panel, rows, name, color=BLACK, label="model", marker="o")
+    attrs = rows[name].attrs
+    panel.set_ylabel(with_unit(in_math(str(attrs.get("symbol", name.replace("_", " ")))), str(attrs["units"])))
+    panel.legend()
 
 
-def _slopes(axes: "Axes", rows) -> None:
+def _points(panel: "Axes", dataset, name: str, **style) -> None:
+    x = positions_on(dataset, axes_of(dataset)[0])
+    panel.errorbar(x, dataset[name].values, dataset[f"{name}_error"].values, **style)
+
+
+def _energies(panel: "Axes", rows, compared) -> None:
+    if len(compared) != 2:
+        _empty(panel, "no branches trained")
+        return
+    (first, second), colours = list(compared), phase_colours(rows)
+    base = compared[first]
+    crossing = branch_crossing(base, compared[second])
+    panel.set_ylabel(f"energy less that of the {first} ({energy_unit(rows).split(' ')[0]})")
+    style: dict[str, Any] = {"color": colours.get(second, RED), "marker": "s", "mfc": "none", "ls": "--"}
+    panel.axhline(0, color=colours.get(first, BLUE), lw=1, ls="--")
+    panel.errorbar(crossing.parameter, crossing.difference, crossing.difference_error, label=second, **style)
+    axis = axes_of(rows)[0]
+    x, places = positions_on(base, axis), positions_on(rows, axis)
+    same = [int(np.argmin(np.abs(places - place))) for place in x]
+    difference = rows["energy"].values[same] - base["energy"].values
+    error = np.hypot(rows["energy_error"].values[same], base["energy_error"].values)
+    panel.errorbar(x, difference, error, color=BLACK, marker="o", label="model")
+    panel.legend()
+
+
+def _slopes(panel: "Axes", rows) -> None:
     """Measured slopes, and those of the energy curve wherever its differences are worth drawing."""
-    _points(axes, rows, "slope", color=BLACK, marker="o", label=r"$\langle\partial H/\partial V_0\rangle$")
+    if "slope" not in rows:
+        _empty(panel, "no slope measured")
+        return
+    latex = axes_of(rows)[0].latex
+    _points(panel, rows, "slope", color=BLACK, marker="o", label=rf"$\langle\partial H/\partial {latex}\rangle$")
     check = slope_check(rows)
     if check is not None:
         sharp = check.error < 0.1 * np.ptp(rows["slope"].values)
-        axes.plot(check.middle[sharp], check.from_energies[sharp], "x", color=ORANGE, label=r"$dE/dV_0$")
-    axes.set_ylabel("slope per electron")
-    axes.legend()
+        panel.plot(check.middle[sharp], check.from_energies[sharp], "x", color=ORANGE, label=rf"$dE/d{latex}$")
+    panel.set_ylabel("slope per electron")
+    panel.legend()
 
 
-def _overlaps(figure: "Figure", axes: "Axes", rows) -> None:
-    x = rows["depth_meV"].values
+def _overlaps(figure: "Figure", panel: "Axes", rows) -> None:
+    axis = axes_of(rows)[0]
+    x = positions_on(rows, axis)
     # Each row's cell reaches half way to its neighbours: the scan is not even.
     edges = np.concatenate([[x[0]], (x[1:] + x[:-1]) / 2, [x[-1]]])
-    image = axes.pcolormesh(edges, edges, np.clip(rows["fidelity"].values, 0, 1), cmap="viridis", vmin=0, vmax=1)
-    axes.set_aspect("equal")
-    axes.grid(False)
-    axes.set_xlabel(r"$V_0$ (meV)")
-    axes.set_ylabel(r"$V_0'$ (meV)")
-    figure.colorbar(image, ax=axes, label=r"$|\langle\psi(V_0)|\psi(V_0')\rangle|^2$", shrink=0.9)
+    image = panel.pcolormesh(edges, edges, np.clip(rows["fidelity"].values, 0, 1), cmap="viridis", vmin=0, vmax=1)
+    panel.set_aspect("equal")
+    panel.grid(False)
+    panel.set_xlabel(_head(axis))
+    panel.set_ylabel(with_unit(f"${axis.latex}'$", axis.unit))
+    label = rf"$|\langle\psi({axis.latex})|\psi({axis.latex}')\rangle|^2$"
+    figure.colorbar(image, ax=panel, label=label, shrink=0.9)
 
 
-def _trials(axes: "Axes", rows) -> None:
+def _trials(panel: "Axes", rows) -> None:
     names = [str(name) for name in rows if f"{name}_effective_samples" in rows and name != "fidelity"]
-    colours = {"fidelity_liquid": BLUE, "fidelity_crystal": RED}
     for number, name in enumerate(names):
-        colour = colours.get(name, (*OTHERS, GREEN)[number % 4])
-        _points(axes, rows, name, color=colour, marker="o", label=name.removeprefix("fidelity_"))
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel(r"$|\langle\phi|\psi\rangle|^2$, $\phi$ one determinant")
+        colour = (BLUE, RED, GREEN, ORANGE)[number % 4]
+        _points(panel, rows, name, color=colour, marker="o", label=name.removeprefix("fidelity_").replace("_", " "))
+    panel.set_ylabel(r"$|\langle\phi|\psi\rangle|^2$, $\phi$ one determinant")
     if names:
-        axes.legend()
+        panel.set_ylim(bottom=0)
+        panel.legend()
     else:
-        axes.text(0.5, 0.5, "no reference orbitals", ha="center", va="center", transform=axes.transAxes)
+        _empty(panel, "no named orbitals")
 
 
-def _experts(axes: "Axes", rows) -> None:
+def _experts(panel: "Axes", rows) -> None:
     if "expert_usage" not in rows:
-        axes.text(0.5, 0.5, "no experts", ha="center", va="center", transform=axes.transAxes)
+        _empty(panel, "no experts")
         return
-    usage = rows["expert_usage"].values
-    colours = (BLUE, RED, GREEN, ORANGE, *OTHERS, SKY)
-    styles = ("-", "--", ":", "-.")
+    usage, x = rows["expert_usage"].transpose(rows_of(rows), ...).values, positions_on(rows, axes_of(rows)[0])
+    colours, styles = (BLUE, RED, GREEN, ORANGE, SKY, PURPLE), ("-", "--", ":", "-.")
     for layer in range(usage.shape[1]):
         for expert in range(usage.shape[2]):
-            axes.plot(
-                rows["depth_meV"].values,
-                usage[:, layer, expert],
-                color=colours[expert % len(colours)],
-                ls=styles[layer % len(styles)],
-                label=f"expert {expert + 1}" if layer == 0 else None,
-            )
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("mean gate" + ("" if usage.shape[1] == 1 else " (dashed: second layer)"))
+            label = f"expert {expert + 1}" if layer == 0 else None
+            style = {"color": colours[expert % len(colours)], "ls": styles[layer % len(styles)]}
+            panel.plot(x, usage[:, layer, expert], label=label, **style)
+    panel.set_ylim(bottom=0)
+    panel.set_ylabel("mean gate" + ("" if usage.shape[1] == 1 else " (dashed: second layer)"))
     if usage.shape[2] <= 8:
-        axes.legend(ncols=2)
+        panel.legend(ncols=2)
+
+
+def _of_a_plane(rows, finding: dict[str, Any]) -> "Figure":
+    """Maps, with the line between two phases: first the lowest phase, then what the line follows from."""
+    lowest, quantities = ground_state(rows), []
+    names = phases_of(rows)
+    line = finding.get("boundary")
+    if line is not None:
+        first, second = (rows.sel(phase=name) for name in line["phases"])
+        difference = second["energy"].values - first["energy"].values
+        error = np.hypot(first["energy_error"].values, second["energy_error"].values)
+        text = f"energy of {line['phases'][1]} less {line['phases'][0]}"
+        quantities.append(Quantity(difference, error, energy_unit(rows).split(" ")[0], text, scale="signed"))
+    order = order_parameter(rows)
+    if order is not None:
+        quantities.append(measured(lowest, order))
+    for axis in axes_of(rows):
+        name = f"fidelity_susceptibility_{axis.name}"
+        if name in rows:
+            label = with_unit("fidelity susceptibility", str(rows[name].attrs["units"]))
+            title = f"fidelity susceptibility along ${axis.latex}$"
+            quantities.append(measured(lowest, name, label=label, title=title, scale="log"))
+    boundary = [] if line is None else [np.array(line["points"])]
+    first = []
+    if names:
+        found, colours = lowest["phase"].values.tolist(), phase_colours(rows)
+        first = [lambda panel: category_map(panel, lowest, found, colours, "phase of the ground state")]
+    figure = multiples(lowest, quantities, boundary=boundary, first=first)
+    if line is not None:
+        points, error = np.array(line["points"]), np.array(line["error"])
+        along = [axis.name for axis in axes_of(rows)].index(line["error_along"])
+        for panel in figure.axes:
+            if panel.get_label() == "<colorbar>":
+                continue
+            x, y = points.T
+            band: dict[str, Any] = {"color": ORANGE, "alpha": 0.5, "lw": 0, "zorder": 3}
+            if along == 0:
+                panel.fill_betweenx(y, x - error, x + error, **band)
+            else:
+                panel.fill_between(x, y - error, y + error, **band)
+    return figure
