@@ -37,10 +37,10 @@ TINY = (
     "sampling.burn_in=1",
     "training.steps=4",
     "training.checkpoint_every=2",
-    "evaluation.depths_meV=[5,20]",
+    "evaluation.at.depth_meV=[5,20]",
     "evaluation.walkers=8",
     "evaluation.moves=2",
-    "evaluation.phases=4",
+    "evaluation.rounds=4",
     "evaluation.burn_in=1",
 )
 
