@@ -69,7 +69,7 @@ def run(name, overrides, arguments, exact):
                 key=jax.random.key(arguments.seed + 1),
                 step_size=jnp.asarray(np.asarray(state.step_size)[nearest]),
                 burn_in=30,
-                phases=arguments.phases,
+                rounds=arguments.rounds,
                 chunk=16,
             ),
             family,
@@ -89,7 +89,7 @@ def run(name, overrides, arguments, exact):
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--steps", type=int, default=200)
-parser.add_argument("--phases", type=int, default=40)
+parser.add_argument("--rounds", type=int, default=40)
 parser.add_argument("--seconds", type=float)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--order-at", type=float, nargs="+", default=[10.0, 14.0, 20.0], help="depths of S(K), in meV")

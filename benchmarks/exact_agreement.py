@@ -25,12 +25,12 @@ from qernel.ansatz import MomentumProjected
 from qernel.hamiltonian import Hamiltonian
 from qernel.systems.moire import moire_parameters
 from qernel.evaluation import evaluate, results
-from qernel.observables import density, moire_supercell, structure_factor
+from qernel.observables import density, structure_factor
 from qernel.exact import exact_diagonalisation
 from qernel.hamiltonian import Hamiltonian
 from qernel.systems.moire import moire_parameters
 from qernel.evaluation import evaluate, results
-from qernel.observables import density, moire_supercell, structure_factor
+from qernel.observables import density, structure_factor
 from qernel.presets import build, preset
 from qernel.sampling import Sampler
 from qernel.training import burn_in, initial_state, train
@@ -44,7 +44,7 @@ SETTINGS = (
     "sampling.walkers=60",
     "training.steps=600",
     "evaluation.walkers=256",
-    "evaluation.phases=120",
+    "evaluation.rounds=120",
     "evaluation.burn_in=40",
 )
 
@@ -56,7 +56,7 @@ def trained(config, projected):
     with jax.enable_x64(True):
         state = train_from(problem.state(), family, method, config.sampling.burn_in, config.training.steps)
         if projected:
-            ansatz = MomentumProjected(state.ansatz, moire_supercell(family.hamiltonian))
+            ansatz = MomentumProjected(state.ansatz, family.hamiltonian.supercell)
             state = initial_state(ansatz, method, state.positions, key=problem.key)
             state = train_from(state, family, method, config.sampling.burn_in, config.training.steps // 4)
         positions = state.positions[:, np.arange(settings.walkers) % config.sampling.walkers]
@@ -70,7 +70,7 @@ def trained(config, projected):
             key=jax.random.fold_in(problem.key, 1),
             step_size=state.step_size,
             burn_in=settings.burn_in,
-            phases=settings.phases,
+            rounds=settings.measured_rounds,
         )
         return problem, evaluation, results(evaluation, family, problem.material)
 
@@ -86,7 +86,7 @@ def train_from(state, family, method, phases, steps):
 def exact(problem, depth, bands, vectors):
     """The lowest state at zero momentum, and the gap to the other momenta, from the smaller basis."""
     hamiltonian, parameters = problem.family.hamiltonian, moire_parameters(problem.material, depth)
-    primitive = moire_supercell(hamiltonian).primitive
+    primitive = hamiltonian.supercell.primitive
     cutoff = 3.2 * float(np.linalg.norm(primitive.reciprocal[0]))
     everywhere = bands == BANDS[0]
     state = exact_diagonalisation(
@@ -121,7 +121,7 @@ def chi_squared(found, values):
 def compare(problem, samples, vectors, state, coarse):
     """Chi-squared per point of S(q), the folded density, the whole density; and of the smaller basis for each."""
     hamiltonian = problem.family.hamiltonian
-    moire = moire_supercell(hamiltonian)
+    moire = hamiltonian.supercell
     folded = Hamiltonian(hamiltonian.kinetic, {}, hamiltonian.electrons, cell=moire.primitive)
     structure = structure_factor(samples, hamiltonian, vectors @ hamiltonian.cell.reciprocal)
     one, whole = density(samples, folded, 8), density(samples, hamiltonian, 12)

@@ -28,6 +28,6 @@ def problem(
         "sampling.moves=10",
         f"training.chunk={chunk}",
         f'training.precision="{precision}"',
-        "evaluation.depths_meV=[15]",
+        "evaluation.at.depth_meV=[15]",
     ]
     return build(preset("moire-6", *overrides, *others))

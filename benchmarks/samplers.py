@@ -29,7 +29,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("run", nargs="?")
 parser.add_argument("--depths", type=float, nargs="+", default=[5.0, 20.0])
 parser.add_argument("--walkers", type=int, default=32)
-parser.add_argument("--phases", type=int, default=100)
+parser.add_argument("--rounds", type=int, default=100)
 parser.add_argument("--steps", type=int, default=100)
 arguments = parser.parse_args()
 
@@ -80,7 +80,7 @@ def compare(title, density, family, positions, step_size, kernels):
             observables,
             key=jax.random.key(0),
             step_size=step_size,
-            phases=arguments.phases,
+            rounds=arguments.rounds,
         )
         found[name] = measured.per_second.min()
         step, effective = measured.step_size.mean() / spacing, measured.effective.min(axis=1)

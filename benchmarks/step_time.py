@@ -24,7 +24,7 @@ from qernel.compilation import compiled, compiler_options
 from qernel.gradient import LogDerivatives, clipped_residuals, local_energies
 from qernel.layers import trainable
 from qernel.training import train_step
-from qernel.training._step import sample_phase
+from qernel.training._step import sample_round
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--electrons", type=int, nargs="+", default=[6, 12, 24])
@@ -77,7 +77,7 @@ def measure(electrons):
 
     r = state.positions
     pass_time = median(forward_pass, state.ansatz, r, family)
-    _, sampling, compiling_moves = timed(lambda: sample_phase(state, family, method), repeats=arguments.repeats)
+    _, sampling, compiling_moves = timed(lambda: sample_round(state, family, method), repeats=arguments.repeats)
     local, energy, _ = timed(energies, state.ansatz, r, repeats=arguments.repeats)
     gradient = median(gram, trained, r, jnp.ones(r.shape[:2], bool))
     updating = median(update, trained, r, local, state.optimiser_state)

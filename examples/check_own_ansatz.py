@@ -9,7 +9,7 @@ from qernel.systems.moire import Material
 
 
 # --8<-- [start:check]
-def main(walkers=64, phases=30):
+def main(walkers=64, rounds=30):
     family = moire_family(Material(), 3, (6, 0), [0, 15, 30])
     report = check_ansatz(
         two_phases(family),
@@ -17,7 +17,7 @@ def main(walkers=64, phases=30):
         family.select(1),
         key=jax.random.key(0),
         walkers=walkers,
-        phases=phases,
+        rounds=rounds,
     )
     print(report)
     return report

@@ -51,7 +51,7 @@ def with_node(r, parameters):
     return jnp.sum(2 * jnp.log(jnp.abs(r)) - r**2)
 
 
-def main(phases=200, walkers=512, log_density=with_node):
+def main(rounds=200, walkers=512, log_density=with_node):
     sampler = Sampler(delayed_rejection, moves=10, target_acceptance=0.3)
 
     @jax.jit

@@ -28,12 +28,12 @@ class Pinning(AbstractPotential):
 def pinned_electrons(depths, cell, electrons=(7, 0)):
     potentials = {"pinning": Pinning(PeriodicDistance(cell), width=2.0), "interaction": Ewald(cell)}
     hamiltonian = Hamiltonian(Kinetic(), potentials, electrons, cell=cell)
-    return Family(hamiltonian, {"depth": jnp.asarray(depths, float)}, varying=("depth",))
+    return Family(hamiltonian, {"depth": jnp.asarray(depths, float)}, "depth")
     # --8<-- [end:potential]
 
 
 # --8<-- [start:train]
-def main(steps=100, walkers=64, phases=100, depths=(0.0, 0.1, 0.2), **sizes):
+def main(steps=100, walkers=64, rounds=100, depths=(0.0, 0.1, 0.2), **sizes):
     cell = triangular(20.0)
     family = pinned_electrons(depths, cell)
     waves, orbitals = PlaneWaves(cell, 0.65).vectors, plane_wave_orbitals(cell, 7)
@@ -63,7 +63,7 @@ def main(steps=100, walkers=64, phases=100, depths=(0.0, 0.1, 0.2), **sizes):
         sampler=method.sampler,
         key=jax.random.key(3),
         step_size=state.step_size,
-        phases=phases,
+        rounds=rounds,
     )
     table = results(evaluation, family)
     print(format_table(table))

@@ -4,7 +4,7 @@ import numpy as np
 
 from qernel.systems.moire import moire_family
 from qernel.evaluation import Evaluation
-from qernel.observables import moire_lattice, zone_corners
+from qernel.observables import zone_corners
 from qernel.systems.moire import Material
 
 MATERIAL = Material()
@@ -47,8 +47,8 @@ def evaluation_of(
     series = {name: values * unit for name, values in series.items()}
     series["slope"] = slopes * n
     cell = family.hamiltonian.cell
-    vectors = cell.reciprocal_vectors(2.0 * np.linalg.norm(moire_lattice(family.hamiltonian).reciprocal[0]))
-    corners = zone_corners(moire_lattice(family.hamiltonian))
+    vectors = cell.reciprocal_vectors(2.0 * np.linalg.norm(family.hamiltonian.primitive.reciprocal[0]))
+    corners = zone_corners(family.hamiltonian.primitive)
     at_corner = (np.linalg.norm(vectors[:, None] - corners, axis=-1) < 1e-6).any(axis=1)
     structure = np.where(at_corner, np.broadcast_to(corner, rows)[:, None], 1.0 - 0.3 * (np.arange(len(vectors)) < 6))
     of_walkers = structure[:, None] + 0.03 * rng.standard_normal((rows, walkers, len(vectors)))

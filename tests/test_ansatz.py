@@ -32,7 +32,6 @@ from qernel.hamiltonian import Hamiltonian, Kinetic
 from qernel.laplacian import FolxLaplacian, ForwardLaplacian
 from qernel.lattice import square
 from qernel.layers import ConditionRouter, Frozen, SquaredReLU, TopK, trainable
-from qernel.observables import moire_supercell
 from qernel.orbitals import ExpandedOrbitals, PlaneWaves, log_sum_determinants, plane_wave_orbitals
 from qernel.propagation import own_jet
 
@@ -171,7 +170,7 @@ def test_check_ansatz_names_a_potential_without_the_period_of_the_cell(key):
     }
     hamiltonian = Hamiltonian(Kinetic(), potentials, (1, 0), cell=square(3.0))
     wave = lambda r, parameters: LogPsi(jnp.sum(jnp.cos(2 * jnp.pi * r / 3.0)), jnp.zeros(()), real=True)
-    report = check_ansatz(wave, hamiltonian, (), key=key, walkers=8, phases=2)
+    report = check_ansatz(wave, hamiltonian, (), key=key, walkers=8, rounds=2)
     found = {finding.name: finding for finding in report.findings}["periodic potentials"]
     assert not found.passed and "'field'" in found.message and "'lattice'" not in found.message
 
@@ -351,7 +350,7 @@ def test_a_sum_of_no_determinants_says_so():
 @pytest.mark.parametrize("complex", [False, True])
 def test_projection_has_its_momentum_and_the_right_laplacian(number, complex):
     family = small_family()
-    supercell = moire_supercell(family.hamiltonian)
+    supercell = family.hamiltonian.supercell
     assert supercell is not None
     momentum = supercell.momenta()[number]
     projected = MomentumProjected(perturbed(small_qernel(family, complex=complex)), supercell, momentum)
@@ -376,7 +375,7 @@ def test_projection_has_its_momentum_and_the_right_laplacian(number, complex):
 
 def test_projections_that_cannot_be():
     family = small_family()
-    supercell = moire_supercell(family.hamiltonian)
+    supercell = family.hamiltonian.supercell
     assert supercell is not None
     with pytest.raises(ValueError, match="is no momentum"):
         MomentumProjected(small_qernel(family), supercell, np.array([0.01, 0.0]))

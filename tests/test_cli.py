@@ -292,10 +292,10 @@ def test_directories_that_are_no_runs(qernel, tmp_path, run):
 
 def test_a_checkpoint_of_another_model(qernel, run):
     config = run / "config.toml"
-    config.write_text(config.read_text().replace("phase_degrees = 45.0", "phase_degrees = 30.0"))
+    config.write_text(config.read_text().replace("phi_degrees = 45.0", "phi_degrees = 30.0"))
     done = qernel("evaluate", run)
     assert done.code == 2
-    assert "is a checkpoint of another model: system.phase_degrees is 45.0 there and 30.0 here" in done.err
+    assert "is a checkpoint of another model: system.phi_degrees is 45.0 there and 30.0 here" in done.err
     assert len(done.err.splitlines()) == 1
 
 

@@ -72,7 +72,7 @@ def test_its_closed_derivatives_are_right(example, quick_to_compile):
 
 @pytest.mark.filterwarnings("ignore:open shell")
 def test_the_checker_passes_it(example, quick_to_compile, capsys):
-    report = example("check_own_ansatz").main(walkers=8, phases=4)
+    report = example("check_own_ansatz").main(walkers=8, rounds=4)
     assert report.ok, str(report)
     assert "antisymmetry" in capsys.readouterr().out
 
@@ -80,7 +80,7 @@ def test_the_checker_passes_it(example, quick_to_compile, capsys):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_potential_of_ones_own(example, quick_to_compile):
     table = example("custom_potential").main(
-        steps=10, walkers=8, phases=8, depths=(0.0, 0.2), width=8, layers=1, experts=2, determinants=1
+        steps=10, walkers=8, rounds=8, depths=(0.0, 0.2), width=8, layers=1, experts=2, determinants=1
     )
     pinning = table["pinning"].values
     assert pinning[0] == 0 and pinning[1] < 0
@@ -97,6 +97,6 @@ def gaussian(r, parameters):
 def test_a_kernel_of_ones_own_keeps_its_target(example, target, exact):
     module = example("custom_kernel")
     density = getattr(module, target) if isinstance(target, str) else target
-    _, mean, error = module.main(phases=200, walkers=512, log_density=density)
+    _, mean, error = module.main(rounds=200, walkers=512, log_density=density)
     assert error < 0.01 * exact
     assert abs(mean - exact) < 4 * error

@@ -190,7 +190,7 @@ def pair_potential(order=32):
 def test_moire_potential_depends_on_the_lattice_only(turn):
     angle = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     lattice = Lattice(triangular(1.0).matrix @ angle)
-    parameters = moire_parameters(MATERIAL, 10.0, phase_degrees=25.0)
+    parameters = moire_parameters(MATERIAL, 10.0, phi_degrees=25.0)
     r = jnp.asarray(random_positions(7, 2))
     expected = MoirePotential(lattice)(r, parameters)
     for change in ([[0, 1], [1, 0]], [[1, 0], [-1, 1]], [[3, 7], [2, 5]], [[-1, 0], [0, -1]]):
@@ -202,7 +202,7 @@ def test_moire_potential_symmetries_and_minima():
     potential = MoirePotential(PRIMITIVE)
     r = jnp.asarray(random_positions(1, 2))
     parameters = moire_parameters(MATERIAL, 10.0)
-    mirrored = moire_parameters(MATERIAL, 10.0, phase_degrees=-45.0)
+    mirrored = moire_parameters(MATERIAL, 10.0, phi_degrees=-45.0)
     np.testing.assert_allclose(potential(-r, parameters), potential(r, mirrored), rtol=1e-12)
     moved = r + jnp.asarray(PRIMITIVE.matrix[:1] - 3 * PRIMITIVE.matrix[1:])
     np.testing.assert_allclose(potential(moved, parameters), potential(r, parameters), rtol=1e-10)
@@ -225,8 +225,8 @@ def test_varied_material_agrees_with_a_rebuilt_one(names):
     here = moire_hamiltonian(MATERIAL, CELL, electrons)
     there_cell = supercell(triangular(rebuilt.lattice_constant), 3)
     there = moire_hamiltonian(rebuilt, there_cell, electrons)
-    p_here = moire_parameters(MATERIAL, 12.0, phase_degrees=30.0, **varied)
-    p_there = moire_parameters(rebuilt, 12.0, phase_degrees=30.0)
+    p_here = moire_parameters(MATERIAL, 12.0, phi_degrees=30.0, **varied)
+    p_there = moire_parameters(rebuilt, 12.0, phi_degrees=30.0)
     fraction = np.random.default_rng(0).uniform(0, 1, (4, 2))
     found = evaluate(here, jnp.asarray(fraction @ CELL.lattice.matrix), p_here)
     known = evaluate(there, jnp.asarray(fraction @ there_cell.lattice.matrix), p_there)
@@ -268,7 +268,7 @@ def test_family():
 
 
 def test_family_broadcasts_what_varies():
-    family = moire_family(MATERIAL, (3, 6), (4, 0), 10.0, dielectric=[5.0, 10.0], phase_degrees=[30.0, 45.0])
+    family = moire_family(MATERIAL, (3, 6), (4, 0), 10.0, dielectric=[5.0, 10.0], phi_degrees=[30.0, 45.0])
     assert family.size == 2 and family.varying == ("phase", "dielectric")
     np.testing.assert_allclose(family.parameters.dielectric, [1.0, 2.0])
     np.testing.assert_allclose(family.parameters.depth, MATERIAL.to_hartree(10.0))

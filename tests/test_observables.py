@@ -29,7 +29,7 @@ from qernel.evaluation import (
     write_netcdf,
 )
 from qernel.judgement import findings, slope_check, steepest_stretch, transition, verdict
-from qernel.observables import moire_supercell, translation_average, zone_corners
+from qernel.observables import translation_average, zone_corners
 from qernel.run_directory import read_training
 from qernel.evaluation import known_values
 from qernel.orbitals import ExpandedOrbitals, PlaneWaves
@@ -90,7 +90,7 @@ def closed_shell():
         key=jax.random.key(0),
         step_size=2.6,
         burn_in=25,
-        phases=80,
+        rounds=80,
     )
     return family, evaluation, results(evaluation, family, MATERIAL)
 
@@ -141,7 +141,7 @@ def test_uniform_density_and_its_error(closed_shell):
     np.testing.assert_allclose(dataset.density.mean(("x", "y")), 7 / 9, rtol=1e-12)
     pull = (dataset.density - 7 / 9) / dataset.density_error
     assert 0.9 < float(np.sqrt((pull**2).mean())) < 1.2
-    averaged = translation_average(evaluation.density, moire_supercell(family.hamiltonian))
+    averaged = translation_average(evaluation.density, family.hamiltonian.supercell)
     np.testing.assert_allclose(averaged.mean(axis=(1, 2)), evaluation.density.mean(axis=(1, 2)))
     assert averaged.std() < 0.5 * evaluation.density.std()
     np.testing.assert_allclose(averaged, np.roll(averaged, averaged.shape[1] // 3, axis=1), rtol=1e-12)
@@ -198,14 +198,14 @@ def measure(family, ansatz, positions, **options):
         key=jax.random.key(0),
         step_size=5.0,
         burn_in=5,
-        phases=40,
+        rounds=40,
     )
     return evaluate(ansatz, family, positions, **(defaults | options))
 
 
 def test_density_on_a_skewed_left_handed_cell():
     family, ansatz, positions = ripple(lattice_index=((0, 2), (3, 1)))
-    evaluation = measure(family, ansatz, positions, phases=150, grid=(12, 4))
+    evaluation = measure(family, ansatz, positions, rounds=150, grid=(12, 4))
     # ∫ |ψ|² over each bin: the wave runs along the first fractional coordinate alone.
     c, edges = 0.6, np.arange(13) / 12
     x = 2 * np.pi * edges
@@ -217,21 +217,21 @@ def test_density_on_a_skewed_left_handed_cell():
 
 def test_one_compile_for_all_depths_weights_and_phases():
     family, ansatz, positions = small()
-    measure(family, ansatz, positions, phases=3)
+    measure(family, ansatz, positions, rounds=3)
     before = ansatz.traces[0]
     other = moire_family(MATERIAL, ((2, 1), (-1, 1)), (1, 0), [1.0, 28.0])
-    measure(other, eqx.tree_at(lambda a: a.amplitude, ansatz, jnp.asarray(0.3)), positions, phases=5, burn_in=7)
+    measure(other, eqx.tree_at(lambda a: a.amplitude, ansatz, jnp.asarray(0.3)), positions, rounds=5, burn_in=7)
     # Whether ψ is real is asked once more, by shape alone.
     assert ansatz.traces[0] - before <= 1
 
 
 def test_numbers_do_not_depend_on_chunk_or_devices():
     family, ansatz, positions = small()
-    whole = measure(family, ansatz, positions, phases=6)
-    ragged = measure(family, ansatz, positions, phases=6, chunk=3)
+    whole = measure(family, ansatz, positions, rounds=6)
+    ragged = measure(family, ansatz, positions, rounds=6, chunk=3)
     mesh = jax.make_mesh((4,), ("walkers",), axis_types=(jax.sharding.AxisType.Auto,))
     spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "walkers"))
-    sharded = measure(family, ansatz, jax.device_put(positions, spread), phases=6)
+    sharded = measure(family, ansatz, jax.device_put(positions, spread), rounds=6)
     for other in (ragged, sharded):
         for name, values in whole.series.items():
             np.testing.assert_allclose(other.series[name], values, rtol=1e-10)
@@ -241,16 +241,16 @@ def test_numbers_do_not_depend_on_chunk_or_devices():
 
 def test_same_key_same_numbers():
     family, ansatz, positions = small()
-    first, second = (measure(family, ansatz, positions, phases=4) for _ in range(2))
+    first, second = (measure(family, ansatz, positions, rounds=4) for _ in range(2))
     np.testing.assert_array_equal(first.series["energy"], second.series["energy"])
-    other = measure(family, ansatz, positions, phases=4, key=jax.random.key(1))
+    other = measure(family, ansatz, positions, rounds=4, key=jax.random.key(1))
     assert (other.series["energy"] != first.series["energy"]).any()
 
 
 def test_progress_is_reported():
     family, ansatz, positions = small()
     seen = []
-    measure(family, ansatz, positions, burn_in=2, phases=3, progress=lambda *done: seen.append(done))
+    measure(family, ansatz, positions, burn_in=2, rounds=3, progress=lambda *done: seen.append(done))
     assert seen == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
 
 
@@ -307,7 +307,7 @@ def test_open_boundaries_in_three_dimensions():
         key=jax.random.key(1),
         step_size=0.8,
         burn_in=20,
-        phases=60,
+        rounds=60,
         laplacian=HessianTrace(),
     )
     assert evaluation.density is None and evaluation.wave_vectors.shape == (0, 3)
@@ -323,8 +323,8 @@ def test_open_boundaries_in_three_dimensions():
 
 def test_walkers_that_never_move_are_reported():
     family, ansatz, positions = small()
-    evaluation = measure(family, ansatz, positions, step_size=1e-30, phases=6, burn_in=0)
-    assert evaluation.stuck.tolist() == [8, 8] and measure(family, ansatz, positions, phases=6).stuck.sum() == 0
+    evaluation = measure(family, ansatz, positions, step_size=1e-30, rounds=6, burn_in=0)
+    assert evaluation.stuck.tolist() == [8, 8] and measure(family, ansatz, positions, rounds=6).stuck.sum() == 0
     with pytest.warns(UserWarning, match="8 walkers never moved"):
         results(evaluation, family, MATERIAL)
 
@@ -335,7 +335,7 @@ def test_walkers_that_never_move_are_reported():
 @pytest.mark.parametrize(
     "change, message",
     [
-        (dict(phases=1), "at least two measured phases"),
+        (dict(rounds=1), "at least two measured rounds"),
         (dict(burn_in=-1), "cannot be negative"),
         (dict(chunk=0), "at least one walker"),
         (dict(grid=(3, 0)), "positive numbers of bins"),
@@ -487,7 +487,7 @@ def test_known_values_belong_to_their_system_only():
     assert known(family_of([0.0], ((3, 0), (3, 3)))) is not None
     assert known(family_of([0.0], electrons=5)) is None
     assert known(family_of([0.0], (3, 6))) is None
-    assert known(family_of([0.0], phase_degrees=30.0)) is None
+    assert known(family_of([0.0], phi_degrees=30.0)) is None
     assert known(family_of([0.0], dielectric=10.0)) is None
 
 

@@ -23,7 +23,6 @@ from qernel.layers import trainable
 from qernel.evaluation import add_phases, columns, format_table, lowest_phases, read_netcdf, results, separate_phases
 from qernel.judgement import phase_crossing
 from qernel.judgement import verdict
-from qernel.observables import moire_supercell
 from qernel.run_directory import read_training
 from qernel.orbitals import ExpandedOrbitals
 from qernel.plotting import energy_figure
@@ -38,7 +37,7 @@ SEPARATE = (
     "ansatz.start=both",
     "ansatz.phases=separate",
     "system.depths_meV=[5,12,20]",
-    "evaluation.depths_meV=[5,10,15,20]",
+    "evaluation.at.depth_meV=[5,10,15,20]",
 )
 
 
@@ -87,7 +86,7 @@ def test_the_phase_conditions_the_network():
 def test_derivatives_of_every_phase(projected):
     ansatz, family = competing()
     if projected:
-        ansatz = CompetingPhases(MomentumProjected(ansatz.ansatz, moire_supercell(family.hamiltonian)))
+        ansatz = CompetingPhases(MomentumProjected(ansatz.ansatz, family.hamiltonian.supercell))
     r = random_positions(family, 1, seed=4)[0, 0]
     for row in (2, 3):
         at = AtParameters(ansatz, family.select(row))

@@ -27,7 +27,7 @@ DEPTHS = np.array([0.0, 5.0, 10.0, 15.0, 20.0, 30.0])
 
 def dataset_of(depths=DEPTHS, size=3, electrons=6, **options):
     family = family_of(depths, size, electrons)
-    varying = {k: options.pop(k) for k in list(options) if k in ("dielectric", "phase_degrees")}
+    varying = {k: options.pop(k) for k in list(options) if k in ("dielectric", "phi_degrees")}
     if varying:
         family = family_of(depths, size, electrons, **varying)
     energy = -44.6 - 0.05 * np.asarray(depths) ** 2

@@ -21,7 +21,6 @@ from qernel.observables import (
     density,
     estimate,
     localisation_length,
-    moire_lattice,
     momentum_distribution,
     natural_occupations,
     one_body_density_matrix,
@@ -420,9 +419,9 @@ def test_order_of_a_vibrating_crystal():
     """The Debye-Waller factor: ⟨m²⟩ = e^{-K²σ²} m₀² + (1 - e^{-K²σ²}) / N."""
     samples, _ = crystal((0,), sigma=1.5)
     hamiltonian = moire((3, 0))
-    factor = np.exp(-np.sum(zone_corners(moire_lattice(hamiltonian))[0] ** 2) * 1.5**2)
+    factor = np.exp(-np.sum(zone_corners(hamiltonian.primitive)[0] ** 2) * 1.5**2)
     agrees(crystal_order(samples, hamiltonian).squared, factor + (1 - factor) / 3)
-    bragg = zone_corners(moire_lattice(hamiltonian))
+    bragg = zone_corners(hamiltonian.primitive)
     agrees(structure_factor(samples, hamiltonian, bragg), 3 * factor + 1 - factor)
 
 
@@ -462,7 +461,7 @@ def test_recorded_samples(every):
         sampler=Sampler(moves=3, wrap=SKEWED.wrap),
         key=jax.random.key(0),
         step_size=0.3,
-        phases=8,
+        rounds=8,
         grid=(4, 3),
         record_every=every,
     )

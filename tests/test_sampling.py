@@ -191,7 +191,7 @@ def test_efficiency_counts_independent_samples(key):
             key=key,
             step_size=step,
             burn_in=2,
-            phases=100,
+            rounds=100,
         )
     far, near = measured[1.0], measured[0.1]
     assert far.effective.shape == (2, 2) and np.allclose(far.effective[:, 0], far.effective[:, 1], rtol=1e-3)
@@ -199,5 +199,5 @@ def test_efficiency_counts_independent_samples(key):
     assert np.allclose(far.per_second, far.effective.min(axis=1) * 2 / far.seconds)
     with pytest.raises(ValueError, match="four phases"):
         efficiency(
-            Sampler(), gaussian, jnp.ones(1), jnp.zeros((1, 2, 1, 1)), gaussian, key=key, step_size=1.0, phases=2
+            Sampler(), gaussian, jnp.ones(1), jnp.zeros((1, 2, 1, 1)), gaussian, key=key, step_size=1.0, rounds=2
         )

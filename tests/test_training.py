@@ -96,7 +96,7 @@ def test_one_trace_for_all_steps_depths_and_a_resume(tmp_path):
     first = len(calls)
     assert first > 0
     state, _ = last_of(train(state, family, method, 3))
-    other = moire_family(Material(), 2, (2, 0), [7.5, 12.5], phase_degrees=30.0)
+    other = moire_family(Material(), 2, (2, 0), [7.5, 12.5], phi_degrees=30.0)
     state, _ = last_of(train(state, other, method, 1))
     with CheckpointWriter(tmp_path) as writer:
         writer.save(5, state)
@@ -120,10 +120,10 @@ def test_a_step_compiled_ahead_is_not_compiled_again(devices, caplog):
         compile_step(state, family, method, mesh=mesh)
         assert "jit(measure_and_update)" in compiled()
         moved = burn_in(state, family, method, 2, mesh=mesh)
-        assert "jit(sampling_phase)" in compiled()
+        assert "jit(sampling_round)" in compiled()
         caplog.clear()
         last_of(train(moved, family, method, 2, mesh=mesh))
-    assert not {"jit(measure_and_update)", "jit(sampling_phase)"} & set(compiled())
+    assert not {"jit(measure_and_update)", "jit(sampling_round)"} & set(compiled())
 
 
 # ------------------------------------------------------------------------------- faults

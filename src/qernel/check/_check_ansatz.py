@@ -30,7 +30,7 @@ def check_ansatz(
     *,
     key: PRNGKeyArray,
     walkers: int = 64,
-    phases: int = 30,
+    rounds: int = 30,
     scale: float = 1.0,
 ) -> AnsatzReport:
     r"""Test an ansatz against a Hamiltonian, in float64, and name what fails.
@@ -47,7 +47,7 @@ def check_ansatz(
       a short chain. A wavefunction that jumps or kinks as an electron moves fails here, and its energy is not
       variational.
 
-    **Arguments:** `parameters`, the parameter pytree of one Hamiltonian; `walkers` and `phases`, length of the
+    **Arguments:** `parameters`, the parameter pytree of one Hamiltonian; `walkers` and `rounds`, length of the
     short chain; `scale`, width of random positions with open boundaries.
     """
     with jax.enable_x64(True):
@@ -63,7 +63,7 @@ def check_ansatz(
         if (nuclear := nuclear_cusps(ansatz, hamiltonian, parameters, r)) is not None:
             findings.append(nuclear)
         findings.append(_laplacians(ansatz, parameters, r))
-        findings.append(_smoothness(ansatz, hamiltonian, parameters, r, chain, phases))
+        findings.append(_smoothness(ansatz, hamiltonian, parameters, r, chain, rounds))
         return AnsatzReport(tuple(findings))
 
 
@@ -149,14 +149,14 @@ def laplacian_difference(ansatz: Ansatz, parameters: Any, r: Float[Array, "walke
     return float(np.max(np.abs(fast - slow) / (1 + np.abs(slow))))
 
 
-def _smoothness(ansatz, hamiltonian, parameters, r, key, phases):
+def _smoothness(ansatz, hamiltonian, parameters, r, key, rounds):
     wrap = None if hamiltonian.cell is None else hamiltonian.cell.wrap
     sampler = Sampler(moves=10, wrap=wrap)
     batch = jax.tree.map(lambda x: x[None], parameters)
 
     @compiled
     def run(r, step_size, key):
-        def phase(carry, number):
+        def one_round(carry, number):
             positions, width = carry
             walkers = sampler(log_density(ansatz), batch, positions, width, jax.random.fold_in(key, number))
             local = jax.vmap(lambda x: local_energy(ansatz, hamiltonian, x, parameters))(walkers.positions[0])
@@ -165,10 +165,10 @@ def _smoothness(ansatz, hamiltonian, parameters, r, key, phases):
                 local.kinetic_from_gradient,
             )
 
-        return jax.lax.scan(phase, (r[None], step_size), jnp.arange(2 * phases))[1]
+        return jax.lax.scan(one_round, (r[None], step_size), jnp.arange(2 * rounds))[1]
 
     width = jnp.asarray(starting_width(r[None]))
-    laplacian, kinetic = (np.asarray(x)[phases:] for x in run(r, width, key))
+    laplacian, kinetic = (np.asarray(x)[rounds:] for x in run(r, width, key))
     real = eqx.filter_eval_shape(ansatz, r[0], parameters).real
     difference = laplacian - smooth_node_tails(kinetic.T, real).T
     mean = float(difference.mean())

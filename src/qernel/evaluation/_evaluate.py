@@ -33,7 +33,7 @@ from qernel.observables import (
     histogram,
     slope_along,
 )
-from qernel.sampling import Sampler, Walkers, sampling_phase
+from qernel.sampling import Sampler, Walkers, sampling_round
 from qernel.units import Units
 
 from ._evaluation import Evaluation
@@ -134,7 +134,7 @@ def evaluate(
 
     def move(positions: Array, steps: Array, key: PRNGKeyArray, number: int) -> Walkers:
         # The number is an array: a Python number would be static and retrace for every round.
-        return sampling_phase(sampler, log_density(ansatz), family.parameters, positions, steps, key, np.int32(number))
+        return sampling_round(sampler, log_density(ansatz), family.parameters, positions, steps, key, np.int32(number))
 
     for number in range(burn_in):
         positions, steps = place(positions), place(steps)

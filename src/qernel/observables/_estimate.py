@@ -78,7 +78,7 @@ class WalkerMeans(eqx.Module):
         return Estimate(np.asarray(value), np.where(walkers < _WALKERS, np.nan, np.sqrt(variance)))
 
 
-def estimate(values: Inexact[np.ndarray, "walkers phases ..."]) -> Estimate:
+def estimate(values: Inexact[np.ndarray, "walkers rounds ..."]) -> Estimate:
     """Mean of values measured along parallel chains, and its error from the spread of the walkers' means.
 
     Right under any autocorrelation, with at least eight walkers (see [`WalkerMeans`][qernel.observables.WalkerMeans]).

@@ -14,7 +14,7 @@ _REAL = (9.0, -15.0, 7.0)
 _COMPLEX = (24.0, -90.0, 112.0, -45.0)
 
 
-def smooth_node_tails(energies: Float[np.ndarray, "walkers phases"], real: bool) -> Float[np.ndarray, "walkers phases"]:
+def smooth_node_tails(energies: Float[np.ndarray, "walkers rounds"], real: bool) -> Float[np.ndarray, "walkers rounds"]:
     r"""$\frac{1}{2m}|\nabla\log\psi|^2$ with the samples nearest to the nodes of ψ replaced by smooth ones
     of the same mean.
 

@@ -19,7 +19,7 @@ class SeriesStatistics(eqx.Module):
       walkers' means (NaN with fewer than eight walkers: one walker in two would then widen the error by
       chance).
     - `variance` of single samples.
-    - `autocorrelation_time`: $\tau = 1 + 2\sum_{t>0}\rho_t$, in sampling phases; 1 for independent samples.
+    - `autocorrelation_time`: $\tau = 1 + 2\sum_{t>0}\rho_t$, in rounds of sampling; 1 for independent samples.
     - `effective_samples`: `variance / error²`.
     - `r_hat`: split R̂, Gelman-Rubin ratio of the spread between half-chains to that within; 1 when
       converged.
@@ -57,7 +57,7 @@ class SeriesStatistics(eqx.Module):
         if self.r_hat > LIMITS.r_hat:
             found.append(
                 f"the walkers remember where they started (R-hat {self.r_hat:.2f}, autocorrelation time "
-                f"{self.autocorrelation_time:.0f} phases): burn in and measure for longer"
+                f"{self.autocorrelation_time:.0f} rounds): burn in and measure for longer"
             )
         if abs(self.drift_sigma) > LIMITS.drift_sigma:
             found.append(f"the mean drifts during the measurement ({self.drift_sigma:+.1f} sigma): burn in for longer")
@@ -69,20 +69,20 @@ class SeriesStatistics(eqx.Module):
         return found
 
 
-def series_statistics(series: Float[np.ndarray, "walkers phases"]) -> SeriesStatistics:
+def series_statistics(series: Float[np.ndarray, "walkers rounds"]) -> SeriesStatistics:
     r"""Mean, error, autocorrelation time and convergence of parallel chains of one quantity.
 
     Samples that are not finite are left out of everything and counted. The autocovariance is pooled over
     walkers about the common mean, $C_t = \sum_{w,t'}(x_{wt'}-\bar x)(x_{w,t'+t}-\bar x)\,/\,\text{pairs}$,
     its sum is truncated by Geyer's initial monotone sequence, and the error of the mean of W chains of T
-    phases is $\sigma^2 = \frac{1}{WT}\left[C_0 + 2\sum_t (1 - t/T)\,C_t\right]$: the weight $1 - t/T$ keeps
+    rounds is $\sigma^2 = \frac{1}{WT}\left[C_0 + 2\sum_t (1 - t/T)\,C_t\right]$: the weight $1 - t/T$ keeps
     it right for chains that are not much longer than τ.
 
     **Source:** C. J. Geyer, Statist. Sci. 7, 473 (1992); U. Wolff, arXiv:hep-lat/0306017; split R̂,
     arXiv:1903.08008.
     """
     series = np.asarray(series, np.float64)
-    walkers, phases = series.shape
+    walkers, rounds = series.shape
     finite = np.isfinite(series)
     samples = int(finite.sum())
     non_finite = series.size - samples
@@ -113,20 +113,20 @@ def series_statistics(series: Float[np.ndarray, "walkers phases"]) -> SeriesStat
     )
 
 
-def error_of_mean(series: Float[np.ndarray, "walkers phases"]) -> float:
+def error_of_mean(series: Float[np.ndarray, "walkers rounds"]) -> float:
     """Standard error of the mean of parallel chains, corrected for autocorrelation."""
     return series_statistics(series).error
 
 
 def _autocorrelation(
-    deviations: Float[np.ndarray, "walkers phases"], finite: Bool[np.ndarray, "walkers phases"]
+    deviations: Float[np.ndarray, "walkers rounds"], finite: Bool[np.ndarray, "walkers rounds"]
 ) -> tuple[float, float]:
     """Integrated autocorrelation time, and the variance of the mean relative to independent samples."""
-    phases = deviations.shape[1]
-    length = 1 << (2 * phases - 1).bit_length()
+    rounds = deviations.shape[1]
+    length = 1 << (2 * rounds - 1).bit_length()
 
     def correlate(x):
-        return np.fft.irfft(np.sum(np.abs(np.fft.rfft(x, length, axis=1)) ** 2, axis=0), length)[:phases]
+        return np.fft.irfft(np.sum(np.abs(np.fft.rfft(x, length, axis=1)) ** 2, axis=0), length)[:rounds]
 
     pairs = np.round(correlate(finite.astype(np.float64)))
     covariance = correlate(deviations) / np.maximum(pairs, 1)
@@ -166,7 +166,7 @@ def _walker_means(deviations, finite):
 
 
 def _spread_of_means(
-    deviations: Float[np.ndarray, "walkers phases"], finite: Bool[np.ndarray, "walkers phases"]
+    deviations: Float[np.ndarray, "walkers rounds"], finite: Bool[np.ndarray, "walkers rounds"]
 ) -> float:
     means, counts = _walker_means(deviations, finite)
     if len(means) < 2:
@@ -176,7 +176,7 @@ def _spread_of_means(
     return float(np.sqrt(np.sum(weights**2 * (means - centre) ** 2) * len(means) / (len(means) - 1)))
 
 
-def _split_r_hat(deviations: Float[np.ndarray, "walkers phases"], finite: Bool[np.ndarray, "walkers phases"]) -> float:
+def _split_r_hat(deviations: Float[np.ndarray, "walkers rounds"], finite: Bool[np.ndarray, "walkers rounds"]) -> float:
     half = deviations.shape[1] // 2
     if half < 2:
         return float("nan")
@@ -197,13 +197,13 @@ def _split_r_hat(deviations: Float[np.ndarray, "walkers phases"], finite: Bool[n
 
 
 def _drift(
-    deviations: Float[np.ndarray, "walkers phases"], finite: Bool[np.ndarray, "walkers phases"]
+    deviations: Float[np.ndarray, "walkers rounds"], finite: Bool[np.ndarray, "walkers rounds"]
 ) -> tuple[float, float]:
     """Linear change over the whole run, and the same in units of its error from the walkers' own slopes."""
-    walkers, phases = deviations.shape
-    if walkers < _WALKERS_FOR_SPREAD or phases < 4:
+    walkers, rounds = deviations.shape
+    if walkers < _WALKERS_FOR_SPREAD or rounds < 4:
         return float("nan"), float("nan")
-    time = np.linspace(-0.5, 0.5, phases)
+    time = np.linspace(-0.5, 0.5, rounds)
     slopes = np.sum(deviations * time, axis=1) / np.maximum(np.sum(finite * time**2, axis=1), 1e-12)
     error = float(np.std(slopes, ddof=1) / np.sqrt(walkers))
     drift = float(slopes.mean())

@@ -12,5 +12,5 @@ from ._kernels import random_walk as random_walk
 from ._metropolis import Metropolis as Metropolis
 from ._sampler import Sampler as Sampler
 from ._sampler import Walkers as Walkers
-from ._sampler import sampling_phase as sampling_phase
+from ._sampler import sampling_round as sampling_round
 from ._starting_width import starting_width as starting_width

@@ -21,7 +21,7 @@ class Efficiency:
     """What a kernel achieves, autocorrelation included.
 
     - `effective`: independent samples of each observable at each Hamiltonian.
-    - `seconds`: wall time of the measured phases.
+    - `seconds`: wall time of the measured rounds.
     - `acceptance`, `step_size`: of each Hamiltonian, adapted.
     """
 
@@ -46,20 +46,20 @@ def efficiency(
     key: PRNGKeyArray,
     step_size: Float[Array, " hamiltonians"] | float,
     burn_in: int = 40,
-    phases: int = 100,
+    rounds: int = 100,
 ) -> Efficiency:
     """Measure how many independent samples a second a sampler gives.
 
-    `burn_in` phases adapt the step, which is frozen for the `phases` that are timed; compilation is not counted. The
+    `burn_in` rounds adapt the step, which is frozen for the `rounds` that are timed; compilation is not counted. The
     number of samples is BlackJAX's estimate from the chains of all walkers; the log-density is one more observable. Let
     the others include what relaxes slowly: the best kernel is the one whose slowest observable is fastest.
 
     **Arguments:** as for [`Sampler`][qernel.sampling.Sampler]; `observables(r, parameters)` of one configuration.
 
-    **Raises:** `ValueError` for fewer than four phases.
+    **Raises:** `ValueError` for fewer than four rounds.
     """
-    if phases < 4:
-        raise ValueError(f"an autocorrelation needs at least four phases, got {phases}")
+    if rounds < 4:
+        raise ValueError(f"an autocorrelation needs at least four rounds, got {rounds}")
     steps = jnp.broadcast_to(jnp.asarray(step_size, positions.dtype), positions.shape[:1])
     keys = jax.random.split(key)
     for number in range(burn_in):
@@ -67,7 +67,7 @@ def efficiency(
         positions, steps = walkers.positions, walkers.step_size
     frozen = dataclasses.replace(sampler, gain=0.0)
     series, acceptance, start = [], [], 0.0
-    for number in range(phases + 1):
+    for number in range(rounds + 1):
         walkers, values = _phase(frozen, log_density, parameters, positions, steps, _fold(keys[1], number), observables)
         positions = walkers.positions
         series.append(np.asarray(values, np.float64))
@@ -75,7 +75,7 @@ def efficiency(
         if number == 0:
             start = time.perf_counter()
     seconds = time.perf_counter() - start
-    # hamiltonians, observables, walkers, phases
+    # hamiltonians, observables, walkers, rounds
     chains = np.moveaxis(np.stack(series[1:]), 0, -1).swapaxes(1, 2)
     effective = np.array([[effective_samples(one) for one in of_hamiltonian] for of_hamiltonian in chains])
     return Efficiency(effective, seconds, np.mean(acceptance[1:], axis=0), np.asarray(steps, np.float64))

@@ -17,9 +17,9 @@ from ._metropolis import Metropolis
 
 
 class Walkers(eqx.Module):
-    """What a sampling phase leaves: `positions`, `log_density` there, and per Hamiltonian `step_size`, `acceptance`.
+    """What a round of sampling leaves: `positions`, `log_density` there, and per Hamiltonian `step_size`, `acceptance`.
 
-    `stuck` counts walkers that accepted no move during the phase.
+    `stuck` counts walkers that accepted no move during the round.
     """
 
     positions: Float[Array, "hamiltonians walkers electrons dim"]
@@ -35,15 +35,15 @@ class Sampler(eqx.Module):
     - `algorithm(log_density, step_size)` returns a `blackjax` `SamplingAlgorithm` (`init`, `step`), whose `info` has an
       `acceptance_rate`: any BlackJAX algorithm and any kernel of one's own of this form; or a
       [`Metropolis`][qernel.sampling.Metropolis] kernel.
-    - `moves` kernel steps make one sampling phase.
-    - after each phase, per Hamiltonian, $\log\sigma \leftarrow \log\sigma + g\,(a - a^*)$ with the mean acceptance a,
+    - `moves` kernel steps make one round of sampling.
+    - after each round, per Hamiltonian, $\log\sigma \leftarrow \log\sigma + g\,(a - a^*)$ with the mean acceptance a,
       the target $a^*$ = `target_acceptance` and gain g = `gain`; `gain=0` freezes the step.
     - `chunk` walkers of each Hamiltonian are moved at once (all of them by default); small chunks fit a CPU's cache.
       Of "auto", [`with_largest_chunk`][qernel.sampling.Sampler.with_largest_chunk] makes a number.
-    - `wrap` maps positions back into the cell after each phase (None: open boundaries).
+    - `wrap` maps positions back into the cell after each round (None: open boundaries).
 
     The density is closed over inside the traced function, so that it may depend on traced network parameters with no
-    retrace, and its value at the walkers is computed afresh at the start of every phase: BlackJAX's cache would be
+    retrace, and its value at the walkers is computed afresh at the start of every round: BlackJAX's cache would be
     that of the parameters before the last optimiser step. Keys are folded with the global number of the walker, so
     that the chains do not depend on the number of devices.
     """
@@ -57,7 +57,7 @@ class Sampler(eqx.Module):
 
     def __check_init__(self):
         if self.moves < 1:
-            raise ValueError(f"a sampling phase needs at least one move, got moves={self.moves}")
+            raise ValueError(f"a round of sampling needs at least one move, got moves={self.moves}")
         if isinstance(self.chunk, int) and self.chunk < 1:
             raise ValueError(f"a chunk needs at least one walker, got {self.chunk}")
         if not 0 <= self.gain < float("inf"):
@@ -73,7 +73,7 @@ class Sampler(eqx.Module):
         step_size: Float[Array, " hamiltonians"],
         key: PRNGKeyArray,
     ) -> Walkers:
-        """Run one phase from `positions`.
+        """Run one round from `positions`.
 
         **Arguments:** `log_density(r, parameters)`, $2\\log|\\psi|$ of one configuration; `parameters`, pytree with a
         leading axis over Hamiltonians.
@@ -140,7 +140,7 @@ class Sampler(eqx.Module):
         """The sampler with a number in place of a chunk of "auto": the largest whose temporary arrays fit a `budget`.
 
         **Arguments:** `log_density(model)` makes the density of a pytree that may be traced; `budget`, in bytes, by
-        default [`memory_budget`][qernel.chunks.memory_budget] of the device of `positions`; the others as for a phase.
+        default [`memory_budget`][qernel.chunks.memory_budget] of the device of `positions`; the others as for a round.
         """
         if self.chunk != "auto":
             return self
@@ -155,7 +155,7 @@ class Sampler(eqx.Module):
 
 
 @compiled
-def sampling_phase(
+def sampling_round(
     sampler: Sampler,
     log_density: Callable[[Float[Array, "electrons dim"], Any], Float[Array, ""]],
     parameters: Any,
@@ -167,6 +167,6 @@ def sampling_phase(
     """Phase `number` of a chain: the [`Sampler`][qernel.sampling.Sampler] called with `key` folded with the number.
 
     Compiled once for walkers of one shape: burn-in, training and measurement run the same program. `log_density` is a
-    pytree whose arrays are arguments of the program, so that the network's parameters may change from phase to phase.
+    pytree whose arrays are arguments of the program, so that the network's parameters may change from round to round.
     """
     return sampler(log_density, parameters, positions, step_size, jax.random.fold_in(key, number))

@@ -19,7 +19,7 @@ from qernel.hamiltonian import Family
 from ._chunks import sampler_with_largest_chunk, with_largest_chunks
 from ._mesh import shard_family, shard_state, shard_walkers
 from ._state import Method, StepReport, TrainingState
-from ._step import measure_and_update, move_walkers, sample_phase, trace_phase, train_step
+from ._step import measure_and_update, move_walkers, sample_round, trace_round, train_step
 
 
 class TrainingFault(RuntimeError):
@@ -37,16 +37,16 @@ class TrainingFault(RuntimeError):
 
 
 def burn_in(
-    state: TrainingState, family: Family, method: Method, phases: int, *, mesh: Mesh | None = None
+    state: TrainingState, family: Family, method: Method, rounds: int, *, mesh: Mesh | None = None
 ) -> TrainingState:
-    """Move the walkers for `phases` sampling phases with the parameters frozen; the step sizes adapt.
+    """Move the walkers for `rounds` rounds of sampling with the parameters frozen; the step sizes adapt.
 
-    The phases have the negative numbers up to -1: random numbers of their own, and `state.step` counts training steps.
+    The rounds have the negative numbers up to -1: random numbers of their own, and `state.step` counts training steps.
     """
-    if phases < 1:
+    if rounds < 1:
         return state
     with jax.enable_x64(True):
-        moved = move_walkers(*_before_moves(state, family, method, phases, mesh), phases)
+        moved = move_walkers(*_before_moves(state, family, method, rounds, mesh), rounds)
         return eqx.tree_at(lambda s: s.step, moved, state.step)
 
 
@@ -57,13 +57,13 @@ def trace_moves(state: TrainingState, family: Family, method: Method, *, mesh: M
     compile in another thread, as by [`compile_step`][qernel.training.compile_step], is best begun after this one.
     """
     with jax.enable_x64(True):
-        trace_phase(*_before_moves(state, family, method, 1, mesh))
+        trace_round(*_before_moves(state, family, method, 1, mesh))
 
 
-def _before_moves(state, family, method, phases, mesh):
-    """State, family and method as a burn-in of so many phases moves the walkers with them."""
+def _before_moves(state, family, method, rounds, mesh):
+    """State, family and method as a burn-in of so many rounds moves the walkers with them."""
     method = dataclasses.replace(method, sampler=sampler_with_largest_chunk(method.sampler, state, family))
-    start = eqx.tree_at(lambda s: s.step, state, jnp.asarray(-phases, jnp.int32))
+    start = eqx.tree_at(lambda s: s.step, state, jnp.asarray(-rounds, jnp.int32))
     if mesh is not None:
         start, family = shard_state(start, mesh), shard_family(family, mesh)
     return start, family, method.on_devices(sharing_devices(start.positions))
@@ -165,7 +165,7 @@ def diagnose(state: TrainingState, family: Family, method: Method) -> str:
         if not _finite(state.positions):
             return "the walkers' positions are not finite"
         method = with_largest_chunks(method, state, family)
-        positions = sample_phase(state, family, method).positions
+        positions = sample_round(state, family, method).positions
         parameters = state.in_phase(family).parameters
         energies = _measure(
             state.ansatz, family.hamiltonian, positions, parameters, method.laplacian, method.energy_chunk

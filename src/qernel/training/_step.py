@@ -14,7 +14,7 @@ from qernel.compilation import as_one, compiled
 from qernel.gradient import LogDerivatives, clipped_residuals, local_energies
 from qernel.hamiltonian import Family
 from qernel.layers import trainable
-from qernel.sampling import Walkers, sampling_phase
+from qernel.sampling import Walkers, sampling_round
 
 from ._state import Method, StepReport, TrainingState
 
@@ -28,19 +28,19 @@ def train_step(state: TrainingState, family: Family, method: Method) -> tuple[Tr
 
     Two compiled programs: the moves are those of the burn-in, too.
     """
-    walkers = sample_phase(state, family, method)
+    walkers = sample_round(state, family, method)
     new, facts = measure_and_update(_with_walkers(state, walkers), family, method)
     return new, StepReport(**facts, acceptance=walkers.acceptance, stuck=walkers.stuck)
 
 
-def sample_phase(state: TrainingState, family: Family, method: Method) -> Walkers:
+def sample_round(state: TrainingState, family: Family, method: Method) -> Walkers:
     """Move the walkers: returns new walkers under the state's wavefunction."""
-    return sampling_phase(*_of_moves(state, family, method))
+    return sampling_round(*_of_moves(state, family, method))
 
 
-def trace_phase(state: TrainingState, family: Family, method: Method) -> None:
-    """Python's part of `sample_phase`, which is then only to be compiled and run."""
-    sampling_phase.lower(*_of_moves(state, family, method))
+def trace_round(state: TrainingState, family: Family, method: Method) -> None:
+    """Python's part of `sample_round`, which is then only to be compiled and run."""
+    sampling_round.lower(*_of_moves(state, family, method))
 
 
 def _of_moves(state, family, method):
@@ -49,11 +49,11 @@ def _of_moves(state, family, method):
     return method.sampler, log_density(state.ansatz), parameters, *start, state.key, state.step
 
 
-def move_walkers(state: TrainingState, family: Family, method: Method, phases: int) -> TrainingState:
-    """`phases` sampling phases with frozen parameters (burn-in); the step size adapts."""
+def move_walkers(state: TrainingState, family: Family, method: Method, rounds: int) -> TrainingState:
+    """Move the walkers for so many rounds of sampling with frozen parameters (burn-in); the step size adapts."""
     first = int(state.step)
-    for number in range(first, first + phases):
-        moved = _with_walkers(state, sample_phase(state, family, method))
+    for number in range(first, first + rounds):
+        moved = _with_walkers(state, sample_round(state, family, method))
         state = eqx.tree_at(lambda s: s.step, moved, _placed_as(state.step, jnp.asarray(number + 1, jnp.int32)))
     return state
 
