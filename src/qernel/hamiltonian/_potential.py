@@ -49,7 +49,7 @@ class AbstractPotential(eqx.Module):
     - `boundary`: where the potential makes sense, which a `Hamiltonian` checks. `"open"`: with open boundaries only
       (a trap, a molecule, Coulomb repulsion without images). `"any"`: also in a cell of which it has the period, as one
       that is written with the cell's minimum image or [`PeriodicDistance`][qernel.lattice.PeriodicDistance]. A
-      `Lattice`: also in cells made of whole cells of this one.
+      `Lattice`: also in cells made of whole cells of this one, the period of a potential of single electrons.
       `boundary = "open"` in the body of the class says it, or a property.
     """
 
