@@ -50,6 +50,15 @@ def film(dtype):
     return Conditioned(eqx.tree_at(lambda film: film.weight, layer, weight), condition(dtype))
 
 
+class SumOverHeads(eqx.Module):
+    """A pair bias as features of electrons, so that it can stand beside the layers: Σ_h b_hij over all electrons j."""
+
+    bias: PairBias
+
+    def __call__(self, x):
+        return jnp.sum(self.bias(x), axis=(0, 2))[:, None]
+
+
 def attention(key_value_heads, dtype):
     return GroupedQueryAttention(FEATURES, 4, key_value_heads, 3, key=KEY, dtype=dtype)
 
@@ -66,6 +75,7 @@ LAYERS = {
     "attention-multi-query": lambda dtype: attention(1, dtype),
     "periodic-embedding": lambda dtype: PeriodicEmbedding(np.random.default_rng(0).normal(size=(3, FEATURES))),
     "open-embedding": lambda dtype: OpenEmbedding(FEATURES, np.linspace(0.5, 2, FEATURES), harmonics=3),
+    "pair-bias": lambda dtype: SumOverHeads(PairBias(numbers((2, FEATURES), dtype))),
     "frozen": lambda dtype: Frozen(MLP((FEATURES, 9, 7), key=KEY, dtype=dtype)),
 }
 for _mixture in (
@@ -105,9 +115,9 @@ def test_the_table_holds_every_layer():
     tested = set().union(*(classes(build(name, jnp.float32)) for name in LAYERS))
     public = {getattr(layers, name) for name in dir(layers) if not name.startswith("_")}
     modules = {c for c in public if isinstance(c, type) and issubclass(c, eqx.Module)}
-    # What is made of pairs has a test of its own.
+    # It wants positions first among the features, and has a test of its own.
     missing = {c.__name__ for c in modules - tested if not c.__name__.startswith("Abstract")}
-    assert missing == {"PairBias", "OpenPairBias"}
+    assert missing == {"OpenPairBias"}
 
 
 @every_layer
@@ -343,6 +353,18 @@ def test_attention_survives_large_logits():
     assert jnp.isfinite(layer(100 * features(), bias)).all()
 
 
+def test_a_pair_bias_propagates():
+    """It knows that b_ij depends on r_i - r_j alone: every derivative against JAX's own."""
+    waves = PeriodicEmbedding(np.random.default_rng(0).normal(size=(4, 2)))
+    bias, r = PairBias(numbers((2, FEATURES))), numbers((3, 2))
+    after = lambda r: bias(waves(r))
+    found = bias.propagate(own_jet(waves, r))
+    first = jnp.moveaxis(jax.jacfwd(after)(r).reshape(2, 3, 3, 6), 3, 2)
+    second = jnp.trace(jax.jacfwd(jax.jacfwd(after))(r).reshape(2, 3, 3, 6, 6), axis1=3, axis2=4)
+    for a, b in zip((found.value, found.jacobian(), found.laplacian), (after(r), first, second), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
 def test_attention_permutes_with_its_pair_bias():
     layer, x = attention(2, jnp.float64), features()
     bias = numbers((4, ELECTRONS, ELECTRONS))
@@ -426,6 +448,9 @@ BAD = {
     "precision": (lambda: Linear(2, 3, key=KEY, precision="best"), "highest, high, default"),
     "embedding": (lambda: PeriodicEmbedding(np.zeros((0, 2))), r"\(n, dim\) array"),
     "embedding dim": (lambda: PeriodicEmbedding(np.eye(2))(jnp.zeros((4, 3))), "positions of size 2"),
+    "pair bias": (lambda: PairBias(jnp.zeros((2, 3))), r"\(heads, 2 waves\) with at least one"),
+    "pair bias of nothing": (lambda: PairBias(jnp.zeros((0, 4))), r"\(heads, 2 waves\) with at least one"),
+    "pair bias input": (lambda: PairBias(jnp.ones((2, 6)))(features()), "features of size 6"),
     "linear input": (lambda: Linear(2, 3, key=KEY)(jnp.zeros((4, 5))), "an input of size 2"),
     "film input": (lambda: FiLM(2, 3)(jnp.zeros((4, 3)), jnp.zeros(5)), "a condition of size 2"),
     "no condition": (lambda: mixture("joint", "softmax", jnp.float64).layer(features()), "needs a condition"),

@@ -8,11 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from qernel.ansatz import SlaterDeterminant
 from qernel.lattice import Lattice, cubic, oblique, triangular
 from qernel.orbitals import (
     ExpandedOrbitals,
     InterpolatedOrbitals,
     PlaneWaves,
+    SpinBlocks,
+    check_spins,
     from_exponentials,
     plane_wave_orbitals,
     to_exponentials,
@@ -259,3 +262,41 @@ def test_cos_sin_and_their_derivatives(dtype, tolerance):
     assert np.allclose(slope_sine, 2 * np.pi * np.cos(exact), atol=10 * tolerance)
     second = np.asarray(jax.vmap(jax.grad(jax.grad(lambda t: cos_sin(t)[0])))(jnp.asarray(turns)))
     assert np.allclose(second, -((2 * np.pi) ** 2) * np.cos(exact), atol=50 * tolerance)
+
+
+# ------------------------------------------------------------------------------- both spins
+
+
+@pytest.mark.filterwarnings("ignore:open shell")
+def test_spin_blocks_are_a_product_of_determinants():
+    cell = CELLS["triangular"]
+    up, down = plane_wave_orbitals(cell, 3), plane_wave_orbitals(cell, 2, TWIST[:2])
+    blocks, r = SpinBlocks(up, down), positions(cell, 5)
+    assert blocks.orbitals == 5 and blocks.electrons == (3, 2)
+    product = np.linalg.det(np.asarray(up(r[:3], None))) * np.linalg.det(np.asarray(down(r[3:], None)))
+    np.testing.assert_allclose(np.linalg.det(np.asarray(blocks(r, None))), product, rtol=1e-10)
+    with pytest.raises(ValueError, match="3 spin-up and 2 spin-down orbitals are for as many electrons, not for 4"):
+        blocks(r[:4], None)
+
+
+@pytest.mark.filterwarnings("ignore:open shell")
+@pytest.mark.parametrize(
+    ("orbitals", "electrons", "message"),
+    [
+        (lambda cell: plane_wave_orbitals(cell, 5), (3, 2), r"SpinBlocks\(up, down\): one set under all 5"),
+        (lambda cell: plane_wave_orbitals(cell, 2), (1, 1), r"SpinBlocks\(up, down\)"),
+        (lambda cell: plane_wave_orbitals(cell, 2), (0, 3), "3 electrons need as many orbitals"),
+        (lambda cell: plane_wave_orbitals(cell, 2), (0, 0), "at least one electron"),
+        (lambda cell: plane_wave_orbitals(cell, 2), (3, -1), "at least one electron"),
+        (
+            lambda cell: SpinBlocks(plane_wave_orbitals(cell, 3), plane_wave_orbitals(cell, 2)),
+            (2, 3),
+            "as many orbitals of each spin, the blocks have 3 and 2",
+        ),
+    ],
+)
+def test_each_spin_needs_orbitals_of_its_own(orbitals, electrons, message):
+    with pytest.raises(ValueError, match=message):
+        check_spins(orbitals(CELLS["triangular"]), electrons)
+    with pytest.raises(ValueError, match=message):
+        SlaterDeterminant(orbitals(CELLS["triangular"]), electrons)

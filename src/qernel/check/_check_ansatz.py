@@ -16,27 +16,11 @@ from qernel.laplacian import ForwardLaplacian, HessianTrace
 from qernel.observables import smooth_node_tails
 from qernel.sampling import Sampler
 
-
-class Finding(eqx.Module):
-    """One property of an ansatz: its name, whether it holds, and the numbers behind the answer."""
-
-    name: str
-    passed: bool
-    message: str
-
-
-class AnsatzReport(eqx.Module):
-    """What [`check_ansatz`][qernel.check.check_ansatz] found; `ok` if every property holds."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether every property holds."""
-        return all(finding.passed for finding in self.findings)
-
-    def __str__(self) -> str:
-        return "\n".join(f"{'ok  ' if f.passed else 'FAIL'} {f.name}: {f.message}" for f in self.findings)
+from ._cusps import electron_cusps, nuclear_cusps
+from ._energies import energies
+from ._finding import AnsatzReport, Finding
+from ._realness import realness
+from ._values import log_psi
 
 
 def check_ansatz(
@@ -53,8 +37,10 @@ def check_ansatz(
 
     - antisymmetry under exchange of two electrons of equal spin;
     - boundary phase: $\psi(r + A_d) = e^{i\theta_d}\psi(r)$ with the same θ everywhere (periodic cells);
+    - realness: of a wavefunction that says so the phase is 0 or π, at random configurations and along a path;
     - finite local energy at random configurations;
-    - cusps: no $1/r$ divergence of the local energy where two electrons meet;
+    - cusps: where two electrons meet the kinetic energy cancels the $1/r$ of the potential, to a thousandth of it;
+    - nuclear cusps: the same where an electron meets one of the [`Nuclei`][qernel.hamiltonian.Nuclei], if any;
     - Laplacian: the forward Laplacian equals the trace of the Hessian;
     - smoothness: $\langle -\frac12\nabla^2\psi/\psi\rangle = \langle\frac12|\nabla\psi/\psi|^2\rangle$ over
       a short chain. A wavefunction that jumps or kinks as an electron moves fails here, and its energy is not
@@ -69,8 +55,11 @@ def check_ansatz(
         findings = [_antisymmetry(ansatz, hamiltonian, parameters, r)]
         if hamiltonian.cell is not None:
             findings.append(_boundary(ansatz, hamiltonian, parameters, r))
+        findings.append(realness(ansatz, parameters, r))
         findings.append(_finite(ansatz, hamiltonian, parameters, r))
-        findings.append(_cusps(ansatz, hamiltonian, parameters, r))
+        findings.append(electron_cusps(ansatz, hamiltonian, parameters, r))
+        if (nuclear := nuclear_cusps(ansatz, hamiltonian, parameters, r)) is not None:
+            findings.append(nuclear)
         findings.append(_laplacians(ansatz, parameters, r))
         findings.append(_smoothness(ansatz, hamiltonian, parameters, r, chain, phases))
         return AnsatzReport(tuple(findings))
@@ -83,16 +72,6 @@ def _positions(hamiltonian, key, walkers, scale):
     return jax.random.uniform(key, shape, jnp.float64) @ jnp.asarray(hamiltonian.cell.matrix)
 
 
-@compiled
-def _values(ansatz, parameters, r):
-    return jax.vmap(lambda x: ansatz(x, parameters))(r)
-
-
-def _log_psi(ansatz, parameters, r):
-    value = _values(ansatz, parameters, r)
-    return np.asarray(value.log_magnitude), np.asarray(value.phase)
-
-
 def _angle(difference):
     return np.abs(np.angle(np.exp(1j * difference)))
 
@@ -100,11 +79,11 @@ def _angle(difference):
 def _antisymmetry(ansatz, hamiltonian, parameters, r):
     up, down = hamiltonian.electrons
     pairs = ([(0, 1)] if up > 1 else []) + ([(up, up + 1)] if down > 1 else [])
-    magnitude, phase = _log_psi(ansatz, parameters, r)
+    magnitude, phase = log_psi(ansatz, parameters, r)
     worst = 0.0
     for i, j in pairs:
         swapped = r.at[:, i].set(r[:, j]).at[:, j].set(r[:, i])
-        other_magnitude, other_phase = _log_psi(ansatz, parameters, swapped)
+        other_magnitude, other_phase = log_psi(ansatz, parameters, swapped)
         worst = max(
             worst,
             float(np.max(np.abs(other_magnitude - magnitude))),
@@ -114,11 +93,11 @@ def _antisymmetry(ansatz, hamiltonian, parameters, r):
 
 
 def _boundary(ansatz, hamiltonian, parameters, r):
-    magnitude, phase = _log_psi(ansatz, parameters, r)
+    magnitude, phase = log_psi(ansatz, parameters, r)
     worst, twists = 0.0, []
     for vector in hamiltonian.cell.matrix:
         moved = r.at[:, 0].add(jnp.asarray(vector)[None])
-        other_magnitude, other_phase = _log_psi(ansatz, parameters, moved)
+        other_magnitude, other_phase = log_psi(ansatz, parameters, moved)
         turn = np.exp(1j * (other_phase - phase))
         twists.append(float(np.angle(turn[0])))
         worst = max(worst, float(np.max(np.abs(other_magnitude - magnitude))), float(np.max(np.abs(turn - turn[0]))))
@@ -126,29 +105,10 @@ def _boundary(ansatz, hamiltonian, parameters, r):
     return Finding("boundary phase", worst < 1e-6, f"twist ({names}) rad, violated by {worst:.1e}")
 
 
-@compiled
-def _energies(ansatz, hamiltonian, parameters, r):
-    return jax.vmap(lambda x: local_energy(ansatz, hamiltonian, x, parameters).total)(r)
-
-
 def _finite(ansatz, hamiltonian, parameters, r):
-    bad = int(np.sum(~np.isfinite(np.asarray(_energies(ansatz, hamiltonian, parameters, r)))))
+    kinetic, potential = energies(ansatz, hamiltonian, parameters, r)
+    bad = int(np.sum(~np.isfinite(np.asarray(kinetic) + np.asarray(potential))))
     return Finding("finite local energy", bad == 0, f"{bad} of {len(r)} random configurations are not finite")
-
-
-def _cusps(ansatz, hamiltonian, parameters, r):
-    up, down = hamiltonian.electrons
-    pairs = ([(0, 1)] if up > 1 else []) + ([(0, up)] if up and down else [])
-    worst = 0.0
-    for i, j in pairs:
-        values = []
-        for separation in (1e-3, 2e-3):
-            offset = separation * np.eye(hamiltonian.dim)[0]
-            close = r.at[:, j].set(r[:, i] + jnp.asarray(offset)[None])
-            values.append(np.asarray(_energies(ansatz, hamiltonian, parameters, close)))
-        # E = a + c/s between s and 2s
-        worst = max(worst, float(np.median(np.abs(2e-3 * np.real(values[0] - values[1])))))
-    return Finding("cusps", worst < 0.05, f"local energy diverges as {worst:.3f}/r at contact" if pairs else "no pairs")
 
 
 def _laplacians(ansatz, parameters, r):
@@ -179,10 +139,10 @@ def _smoothness(ansatz, hamiltonian, parameters, r, key, phases):
         def phase(carry, number):
             positions, width = carry
             walkers = sampler(log_density(ansatz), batch, positions, width, jax.random.fold_in(key, number))
-            energies = jax.vmap(lambda x: local_energy(ansatz, hamiltonian, x, parameters))(walkers.positions[0])
+            local = jax.vmap(lambda x: local_energy(ansatz, hamiltonian, x, parameters))(walkers.positions[0])
             return (walkers.positions, walkers.step_size), (
-                energies.kinetic.real,
-                energies.kinetic_from_gradient,
+                local.kinetic.real,
+                local.kinetic_from_gradient,
             )
 
         return jax.lax.scan(phase, (r[None], step_size), jnp.arange(2 * phases))[1]

@@ -58,7 +58,8 @@ class CuspJastrow(eqx.Module):
     - `squared_distance`: $d^2$, smooth and periodic, for instance
       [`PeriodicDistance`][qernel.lattice.PeriodicDistance]; open boundaries without one.
 
-    **Raises:** `ValueError` for a range that is not positive, or no strength.
+    **Raises:** `ValueError` for a range that is not positive, or no strength: the `cusp` of a Hamiltonian without
+    Coulomb repulsion is None, and its wavefunctions have no such factor.
 
     **Source:** T. Kato, Commun. Pure Appl. Math. 10, 151 (1957).
     """
@@ -72,7 +73,7 @@ class CuspJastrow(eqx.Module):
         self,
         electrons: tuple[int, int],
         range_: float,
-        strength: CuspStrength,
+        strength: CuspStrength | None,
         *,
         squared_distance: eqx.Module | None = None,
         dtype: DTypeLike = jnp.float32,

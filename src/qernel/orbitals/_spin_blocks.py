@@ -1,4 +1,5 @@
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Num, PyTree
 
 from ._orbitals import AbstractOrbitals
@@ -38,7 +39,8 @@ class SpinBlocks(AbstractOrbitals):
                 f"not for {len(r)}"
             )
         up, down = self.up(r[:n], parameters), self.down(r[n:], parameters)
-        dtype = jnp.promote_types(up.dtype, down.dtype)
+        # One of the spins may have real orbitals beside complex ones of the other.
+        dtype = np.promote_types(up.dtype, down.dtype)
         above, below = jnp.zeros((n, down.shape[1]), dtype), jnp.zeros((r.shape[0] - n, n), dtype)
         up, down = up.astype(dtype), down.astype(dtype)
         return jnp.concatenate([jnp.concatenate([up, above], axis=1), jnp.concatenate([below, down], axis=1)], axis=0)
