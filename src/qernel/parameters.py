@@ -1,6 +1,7 @@
 """Numbers, one or one for each axis of space, that may follow the Hamiltonian's parameters."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +16,28 @@ CheckedAxes = float | AxisFunction | tuple[float | ParameterFunction, ...]
 
 
 def as_scalar(value: float | ParameterFunction, parameters: PyTree, dtype: jnp.dtype) -> Float[Array, ""]:
-    """A number, or a number computed from the Hamiltonian's parameters, as an array of the given dtype."""
-    return jnp.asarray(value(parameters) if callable(value) else value).astype(dtype)
+    """A number, or a number computed from the Hamiltonian's parameters, as an array of the given dtype.
+
+    **Raises:** `ValueError` if it is not one real number.
+    """
+    number = one_real_number(value(parameters) if callable(value) else value, "a prefactor of the Hamiltonian")
+    return number.astype(dtype)
+
+
+def one_real_number(value: Any, name: str) -> Array:
+    """The value as an array without axes.
+
+    **Raises:** `ValueError` if it is complex (the imaginary part would be lost) or has axes (it would be broadcast).
+    """
+    number = jnp.asarray(value)
+    if jnp.iscomplexobj(number):
+        raise ValueError(f"{name} must be real, got a complex number: a Hamiltonian is Hermitian")
+    if number.shape:
+        raise ValueError(
+            f"{name} must be one number, got the shape {number.shape}: pass the parameters of one Hamiltonian, "
+            "and functions of them that return a number"
+        )
+    return number
 
 
 def checked_axes(what: str, values: AxisNumbers) -> CheckedAxes:
@@ -46,12 +67,16 @@ def along_axes(
 
     **Arguments:** `what`, their name in the message; `values`, what `checked_axes` returns.
 
-    **Raises:** `ValueError` if there are numbers for another number of axes.
+    **Raises:** `ValueError` if there are numbers for another number of axes, or complex ones.
     """
     if isinstance(values, tuple):
-        found = jnp.stack([as_scalar(value, parameters, dtype) for value in values])
+        numbers = [value(parameters) if callable(value) else value for value in values]
+        found = jnp.stack([one_real_number(number, f"the {what}").astype(dtype) for number in numbers])
     else:
-        found = jnp.asarray(values(parameters) if callable(values) else values).astype(dtype)
+        found = jnp.asarray(values(parameters) if callable(values) else values)
+        if jnp.iscomplexobj(found):
+            raise ValueError(f"the {what} must be real, got a complex number")
+        found = found.astype(dtype)
     if found.ndim > 1 or (found.ndim == 1 and found.shape[0] != dim):
         raise ValueError(f"the {what} must be one number or {dim}, one for each axis, got the shape {found.shape}")
     return jnp.broadcast_to(found, (dim,))

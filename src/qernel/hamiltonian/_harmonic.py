@@ -1,3 +1,5 @@
+from typing import ClassVar, Literal
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
@@ -19,6 +21,7 @@ class Harmonic(AbstractPotential):
     dimensions.
     """
 
+    boundary: ClassVar[Literal["open"]] = "open"
     frequency: CheckedAxes
 
     def __init__(self, frequency: AxisNumbers):

@@ -1,3 +1,5 @@
+from typing import ClassVar, Literal
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
@@ -20,6 +22,7 @@ class HarmonicPair(AbstractPotential):
     **Source:** Moshinsky, Am. J. Phys. 36, 52 (1968); N particles: Johnson and Payne, Phys. Rev. Lett. 67, 1157 (1991).
     """
 
+    boundary: ClassVar[Literal["open"]] = "open"
     strength: float | ParameterFunction
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Float[Array, ""]:
