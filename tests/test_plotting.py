@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 import xarray
 from matplotlib.image import imread
-from synthetic_evaluations import GRID, KAPPA, OMEGA, TILT, moire_phases, moire_table, scattered, trap_table
+from synthetic_evaluations import (
+    GRID,
+    KAPPA,
+    MATERIAL,
+    OMEGA,
+    TILT,
+    evaluation_of,
+    family_of,
+    moire_phases,
+    moire_table,
+    scattered,
+    trap_table,
+)
 
 from qernel.evaluation import (
     axes_of,
@@ -16,6 +28,7 @@ from qernel.evaluation import (
     points_of,
     positions_on,
     read_netcdf,
+    results,
     single_axis,
     write_netcdf,
 )
@@ -449,6 +462,16 @@ def test_the_place_of_a_known_boundary_is_marked_on_a_line():
 
 
 # ------------------------------------------------------------------------------- other tables
+
+
+def test_families_of_another_parameter():
+    """A coordinate that is not the system's usual one heads the axis, and no reference value is claimed for it."""
+    family = family_of(np.full(4, 15.0), dielectric=np.linspace(5, 8, 4))
+    dataset = results(evaluation_of(family, slope=-1.5), family, MATERIAL.units)
+    figure = energy_figure(dataset)
+    assert figure.axes[-1].get_xlabel() == r"dielectric constant $\varepsilon_r$" and len(figure.axes) == 1
+    assert slope_figure(dataset) is not None
+    assert density_figure(dataset).axes[0].get_title() == r"$\varepsilon_r$ = 5"
 
 
 def test_other_potentials_and_nothing_else():
