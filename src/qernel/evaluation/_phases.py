@@ -24,12 +24,13 @@ def joined_phases(tables: "Mapping[str, xarray.Dataset]", rows: "xarray.Dataset"
     import xarray
 
     dimension = rows_of(rows)
-    labels = {name: rows[name] for name in rows.coords if rows[name].dims == (dimension,)}
+    everywhere = np.arange(rows.sizes[dimension])
     parts = []
     for table in tables.values():
-        # Labels that are no index would become NaN where a row is missing.
-        bare = table.drop_vars([name for name in labels if name in table.coords and name not in table.indexes])
-        parts.append(bare.reindex({dimension: rows.indexes[dimension]}))
+        # By the number of the row: xarray does not align indices of points.
+        places = rows.indexes[dimension].get_indexer(table.indexes[dimension])
+        bare = table.drop_vars([name for name in table.coords if dimension in table[name].dims])
+        parts.append(bare.assign_coords({dimension: places}).reindex({dimension: everywhere}))
     joined = xarray.concat(
         parts,
         xarray.DataArray(list(tables), dims="phase", name="phase", attrs={"long_name": "phase of matter"}),
@@ -38,7 +39,7 @@ def joined_phases(tables: "Mapping[str, xarray.Dataset]", rows: "xarray.Dataset"
         compat="override",
         combine_attrs="override",
     )
-    joined = joined.assign_coords({name: label for name, label in labels.items() if name not in rows.indexes})
+    joined = joined.drop_vars(dimension).assign_coords(rows.coords)
     doubts = [f"{name}, {line}" for name, table in tables.items() for line in doubts_of(table)]
     joined.attrs["doubts"] = "\n".join(doubts)
     return joined

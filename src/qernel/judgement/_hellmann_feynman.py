@@ -83,7 +83,8 @@ def slope_lines(dataset: "xarray.Dataset") -> list[SlopeLine]:
     if not axes:
         return []
     points = points_of(dataset)
-    scale = np.maximum(np.ptp(points, axis=0), 1e-300)
+    spread = np.ptp(points, axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
     for index, axis in enumerate(axes):
         name = "slope" if "slope" in dataset else f"slope_{axis.name}"
         if name not in dataset:

@@ -13,6 +13,7 @@ from ._interaction import interaction_figure as interaction_figure
 from ._momentum_distribution import momentum_distribution_figure as momentum_distribution_figure
 from ._multiples import multiples as multiples
 from ._observables import observables_figure as observables_figure
+from ._observables import scalar_observables as scalar_observables
 from ._order import order_figure as order_figure
 from ._palette import phase_colours as phase_colours
 from ._palette import term_colours as term_colours

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 def density_figure(dataset: "xarray.Dataset", rows: list[int] | None = None) -> "Figure | None":
     """The density at several rows: maps in two dimensions, curves in one; None without a density.
 
-    In a periodic cell the map is in Cartesian space over a rectangle filled by the cell: primitive cells are outlined, the
-    periodic cell dashed. With open boundaries it covers the box of the measurement. A density in three dimensions is shown
-    along its third one: integrated over it with open boundaries, averaged in a cell. Where a single bin is mostly noise,
-    bins are merged for the picture.
+    In a periodic cell the map is in Cartesian space over a rectangle filled by the cell: primitive cells are outlined,
+    the periodic cell dashed. With open boundaries it covers the box of the measurement. A density in three dimensions
+    is shown along its third one: integrated over it with open boundaries, averaged in a cell. Where a single bin is
+    mostly noise, bins are merged for the picture.
     """
     if "density" not in dataset:
         return None
@@ -66,7 +66,7 @@ def _periodic_maps(dataset, rows: list[int]) -> "Figure":
     scale = np.linalg.norm(primitive[0]) if primitive is not None else window[0] / 4
     scale_bar(axes[0], window, float(scale), unit)
     label = with_unit(f"{mean}density", str(dataset["density"].attrs.get("units", "")))
-    figure.colorbar(colours, ax=list(axes), label=label, fraction=0.05, pad=0.015)
+    figure.colorbar(colours, ax=list(axes), label=label.replace(" (", "\n("), fraction=0.05, pad=0.015)
     return figure
 
 
@@ -86,7 +86,7 @@ def _density_curves(dataset, rows: list[int]) -> "Figure":
 
 
 def _seen_along_third(dataset, name: str) -> Float[np.ndarray, "2 2"] | None:
-    """Two vectors of a plane lattice; of one in space the projections of the first two onto the plane across the third."""
+    """Two vectors of a plane lattice; of one in space the first two, seen along the third of the cell."""
     if name not in dataset:
         return None
     vectors = np.asarray(dataset[name].values, np.float64)

@@ -28,8 +28,8 @@ def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> li
     """Draw the figures of a run directory, and return their paths.
 
     Reads `results.nc` (energies, order parameters, observables, densities, structure factors) and `metrics.csv`
-    (training), whichever exist, and writes PNG files to `out`, by default the directory's `figures`. What the results do
-    not hold is left out.
+    (training), whichever exist, and writes PNG files to `out`, by default the directory's `figures`. What the
+    results do not hold is left out.
 
     **Raises:** `ValueError` if neither file exists.
     """
@@ -47,8 +47,8 @@ def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> li
         figures = {}
         if dataset is not None:
             figures["energy"] = energy_figure(dataset)
-            # In a plane the maps of the energy's terms hold it.
-            if "interaction" in dataset and len(axes_of(dataset)) < 2:
+            # With several coordinates the panels of the energy's terms show it at a scale of its own.
+            if len(axes_of(dataset)) < 2:
                 figures["interaction"] = interaction_figure(dataset)
             figures["order"] = order_figure(dataset)
             figures["observables"] = observables_figure(dataset)

@@ -12,7 +12,6 @@ from qernel.evaluation import (
     known_at_rows,
     known_values,
     phases_of,
-    potentials_of,
     rows_of,
     separate_phases,
     single_axis,
@@ -20,8 +19,8 @@ from qernel.evaluation import (
 
 from ._multiples import multiples
 from ._palette import phase_colours, term_colours, term_label
-from ._plane import Lines
-from ._quantity import Quantity
+from ._plane import Lines, measured_boundary
+from ._quantity import Quantity, Scale
 from ._rows import axis_text, energy_unit, known_on_line, places, shade_transition
 from ._style import BLACK, BLUE, ORANGE, RED, new_figure, with_unit
 
@@ -33,14 +32,14 @@ if TYPE_CHECKING:
 _SQUARES = {"marker": "s", "ms": 8, "mfc": "none", "ls": "none"}
 
 
-def energy_figure(dataset: "xarray.Dataset", boundary: Lines = ()) -> "Figure":
+def energy_figure(dataset: "xarray.Dataset", boundary: Lines | None = None) -> "Figure":
     """Total energy and terms, how far separate phases lie apart, and the energy relative to known values.
 
     Along one coordinate curves in panels above one another; in a plane of two, maps, with the known boundary and the
     measured one (`boundary`) drawn in; of more, points against the first coordinate.
     """
     if len(axes_of(dataset)) > 1:
-        return multiples(ground_state(dataset), _quantities(dataset), boundary=boundary)
+        return multiples(ground_state(dataset), _quantities(dataset), boundary=measured_boundary(dataset, boundary))
     rows = ground_state(dataset)
     known = known_values(dataset)
     order = in_order(rows)
@@ -78,7 +77,7 @@ def _terms(axes: "Axes", dataset, known: KnownValues | None, x, order) -> None:
     for name, colour in colours.items():
         value, error = _values(dataset, name, order)
         axes.errorbar(x, value, error, color=colour, marker="o", label=term_label(dataset, name))
-    if known is not None and known.has_exact and single_axis(dataset) is not None:
+    if known is not None and known.has_exact:
         here, place = known_on_line(dataset, known), _known_places(dataset, known)
         for name, values in {"energy": known.exact, **known.terms}.items():
             colour = colours.get(name, BLACK)
@@ -94,8 +93,8 @@ def _terms(axes: "Axes", dataset, known: KnownValues | None, x, order) -> None:
 
 def _known_places(dataset, known: KnownValues) -> np.ndarray:
     axis = single_axis(dataset)
-    assert axis is not None
-    return known.coordinate(axis.name)
+    # A single Hamiltonian without coordinates stands at its number.
+    return np.zeros(len(known.points)) if axis is None else known.coordinate(axis.name)
 
 
 def _above_lowest(axes: "Axes", dataset, phases: "dict[str, xarray.Dataset]") -> None:
@@ -107,9 +106,11 @@ def _above_lowest(axes: "Axes", dataset, phases: "dict[str, xarray.Dataset]") ->
         energy, error = (dataset[variable].sel(phase=name).values for variable in ("energy", "energy_error"))
         order = np.array([row for row in in_order(dataset) if np.isfinite(energy[row])], int)
         above = energy[order] - lowest[order]
-        axes.errorbar(position[order], above, error[order], color=colours[name], marker="o", label=name.replace("_", " "))
+        axes.errorbar(
+            position[order], above, error[order], color=colours[name], marker="o", label=name.replace("_", " ")
+        )
     axes.set_ylabel(f"above the lowest\n({_short_unit(dataset)})")
-    axes.legend(loc="upper left")
+    axes.legend(loc="best")
 
 
 def _below_mean_field(axes: "Axes", dataset, known: KnownValues, x, order) -> None:
@@ -152,7 +153,7 @@ def _above_exact(axes: "Axes", dataset, known: KnownValues, x, order) -> None:
             color=BLUE,
             ls="none",
             capsize=4,
-            label=f"uncertainty of the {'exact value' if known.method == 'exact' else known.method}",
+            label="uncertainty of the exact value",
         )
     bound = known.upper_bound - known.exact
     bounded = known_on_line(dataset, known) & np.isfinite(bound)
@@ -178,7 +179,8 @@ def _quantities(dataset) -> list[Quantity]:
         values, errors = (np.asarray(rows[variable].values, np.float64) for variable in (name, f"{name}_error"))
         found.append(Quantity(values, errors, unit, title, colour))
     known = known_values(rows)
-    for column, scale, colour in (("mean_field", "linear", ORANGE), ("exact", "signed", BLUE)):
+    columns: tuple[tuple[str, Scale, str], ...] = (("mean_field", "linear", ORANGE), ("exact", "signed", BLUE))
+    for column, scale, colour in columns:
         reference = known_at_rows(rows, column)
         if known is not None and np.isfinite(reference).any():
             method = known.mean_field_method if column == "mean_field" else known.method
@@ -192,7 +194,9 @@ def _between_phases(dataset, unit: str) -> list[Quantity]:
     names = phases_of(dataset)
     if len(names) < 2:
         return []
-    energies, errors = (dataset[name].transpose("phase", rows_of(dataset)).values for name in ("energy", "energy_error"))
+    energies, errors = (
+        dataset[name].transpose("phase", rows_of(dataset)).values for name in ("energy", "energy_error")
+    )
     if len(names) == 2:
         title = f"energy of the {names[1].replace('_', ' ')} less that of the {names[0].replace('_', ' ')}"
         return [Quantity(energies[1] - energies[0], np.hypot(*errors), unit, title, RED, "signed")]

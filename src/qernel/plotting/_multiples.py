@@ -13,7 +13,7 @@ from qernel.evaluation import axes_of, in_order, points_of
 from ._plane import Lines, draw_boundaries, label_plane, value_map
 from ._quantity import Quantity
 from ._rows import axis_text, places, shade_transition
-from ._style import new_figure
+from ._style import new_figure, unit_text
 
 if TYPE_CHECKING:
     import xarray
@@ -29,7 +29,7 @@ def multiples(
     dataset: "xarray.Dataset",
     quantities: Sequence[Quantity],
     *,
-    boundary: Lines = (),
+    boundary: Lines | None = None,
     first: "Sequence[Callable[[Axes], None]]" = (),
 ) -> "Figure":
     """A panel for every quantity: points joined along one coordinate, maps of two.
@@ -37,8 +37,8 @@ def multiples(
     Of more coordinates, points against the first one, in a colour for each point of the others. No line joins rows that
     differ in more than the coordinate that it is drawn against.
 
-    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state was found to change; `first`:
-    functions that draw panels before those of the quantities.
+    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state was found to change, by
+    default none; `first`: functions that draw panels before those of the quantities.
     """
     axes = axes_of(dataset)
     count = len(quantities) + len(first)
@@ -62,7 +62,7 @@ def multiples(
         panel.set_title(wrapped(panel.get_title()))
     if plane:
         label_plane(panels, dataset)
-        draw_boundaries(figure, panels, dataset, boundary)
+        draw_boundaries(figure, panels, dataset, boundary or ())
     else:
         for panel in panels:
             shade_transition(panel, dataset, label=panel is panels[0])
@@ -72,7 +72,7 @@ def multiples(
 
 
 def others_of(dataset: "xarray.Dataset") -> list[tuple[str, Int[np.ndarray, " rows"]]]:
-    """Rows that differ in the first coordinate alone, in order, and the others' values in words; all of them on a line."""
+    """Groups of rows that differ in the first coordinate alone, in order, each with the others' values in words."""
     axes = axes_of(dataset)
     if len(axes) < 2:
         return [("", in_order(dataset))]
@@ -82,7 +82,9 @@ def others_of(dataset: "xarray.Dataset") -> list[tuple[str, Int[np.ndarray, " ro
     found = []
     for values in distinct:
         rows = np.flatnonzero((others == values).all(axis=1))
-        words = ", ".join(f"{axis.symbol} = {axis.value(v)}" for axis, v in zip(axes[1:], values, strict=True))
+        words = ", ".join(
+            f"${axis.latex}$ = {v:.4g}{unit_text(axis.suffix)}" for axis, v in zip(axes[1:], values, strict=True)
+        )
         found.append((words, rows[np.argsort(position[rows], kind="stable")]))
     return found
 

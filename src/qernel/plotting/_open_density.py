@@ -49,7 +49,7 @@ def open_density_maps(dataset: "xarray.Dataset", rows: list[int]) -> "Figure":
             spine.set_visible(False)
         axis.set_title(row_title(dataset, row))
     scale_bar(axes[0], span, float(span[0] / 4), length, origin=(float(x[0]), float(y[0])))
-    figure.colorbar(colours, ax=list(axes), label=label, fraction=0.05, pad=0.015)
+    figure.colorbar(colours, ax=list(axes), label=label.replace(" (", "\n("), fraction=0.05, pad=0.015)
     return figure
 
 

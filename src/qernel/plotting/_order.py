@@ -8,10 +8,10 @@ from qernel.evaluation import axes_of, ground_state, in_order, order_parameters_
 
 from ._multiples import multiples
 from ._palette import phase_colours
-from ._plane import Lines, category_map
+from ._plane import Lines, category_map, measured_boundary
 from ._quantity import is_measured, measured
 from ._rows import axis_text, places, shade_transition
-from ._style import BLACK, BLUE, PURPLE, RED, in_math, new_figure
+from ._style import BLACK, BLUE, PURPLE, RED, new_figure
 
 if TYPE_CHECKING:
     import xarray
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 _SUSCEPTIBILITY = "fidelity_susceptibility"
 
 
-def order_figure(dataset: "xarray.Dataset", boundary: Lines = ()) -> "Figure | None":
+def order_figure(dataset: "xarray.Dataset", boundary: Lines | None = None) -> "Figure | None":
     """Order parameters with error bars, and the fidelity susceptibility if there is one; in a plane of two coordinates
     the phase of the ground state too. None where none of these is known.
 
     Along one coordinate separate phases are shown as well, where they were measured, and rings mark the rows that show
     an order parameter's other signature.
 
-    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state was found to change.
+    **Arguments:** `boundary`: lines in the plane of two coordinates where the ground state changes, by default where
+    the measured energies of separate phases are equal.
     """
     rows = ground_state(dataset)
     names = [name for name in order_parameters_of(rows) if is_measured(rows, name)]
@@ -40,7 +41,9 @@ def order_figure(dataset: "xarray.Dataset", boundary: Lines = ()) -> "Figure | N
         quantities = [measured(rows, name) for name in names]
         quantities += [measured(rows, name, scale="log", colour=PURPLE) for name in susceptibility]
         first = [] if phase is None else [draw]
-        return multiples(rows, quantities, boundary=boundary, first=first) if quantities or first else None
+        if not quantities and not first:
+            return None
+        return multiples(rows, quantities, boundary=measured_boundary(dataset, boundary), first=first)
     if not names and not susceptibility:
         return None
     count = len(names) + len(susceptibility)
@@ -102,7 +105,7 @@ def _susceptibility(panel: "Axes", rows, name: str) -> None:
     value = quantity.values[order]
     # An error bar must not reach zero on a logarithmic axis.
     error = None if quantity.errors is None else np.minimum(quantity.errors[order], 0.9 * np.abs(value))
-    panel.errorbar(places(rows)[order], value, error, color=PURPLE, marker="o", label=in_math("fidelity susceptibility"))
+    panel.errorbar(places(rows)[order], value, error, color=PURPLE, marker="o", label="this wavefunction")
     if np.nanmin(value) > 0:
         panel.set_yscale("log")
     panel.set_ylabel(quantity.label)

@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from qernel.evaluation import axes_of, known_values, points_of
+from qernel.judgement import phase_boundary
 
 from ._quantity import Quantity
-from ._style import BLACK, unit_text
+from ._style import BLACK, PURPLE, unit_text
 
 if TYPE_CHECKING:
     import xarray
@@ -52,23 +53,32 @@ def category_map(
 
 
 def draw_boundaries(figure: "Figure", panels: "Sequence[Axes]", dataset: "xarray.Dataset", boundary: Lines) -> None:
-    """Where the ground state is known to change its phase, dashed, and the given measured boundary, on every map."""
+    """Where the ground state is known to change its phase, dashed, and where it was measured to, on every map."""
     from matplotlib.patheffects import withStroke
 
-    lines = [("known boundary", (0, (4, 3)), line) for line in known_boundaries(dataset)]
-    lines += [("measured boundary", "-", np.asarray(line)) for line in boundary]
+    # On dark and on light colours; the known one on top, since where all is well they coincide.
+    halo = [withStroke(linewidth=4.0, foreground="white")]
+    measured: dict[str, Any] = {"color": PURPLE, "lw": 2.6, "path_effects": halo, "zorder": 4}
+    known: dict[str, Any] = {"color": BLACK, "lw": 1.3, "ls": (0, (4, 3)), "zorder": 5}
+    lines = [("measured boundary", measured, np.asarray(line)) for line in boundary]
+    lines += [("known boundary", known, line) for line in known_boundaries(dataset)]
     handles = {}
     for panel in panels:
         limits = panel.get_xlim(), panel.get_ylim()
         for name, style, line in lines:
-            # On dark and on light colours.
-            halo = [withStroke(linewidth=3.2, foreground="white")]
-            drawn = panel.plot(*line.T, color=BLACK, ls=style, lw=1.5, path_effects=halo, zorder=4)
-            handles[name] = drawn[0]
+            handles[name] = panel.plot(*line.T, **style)[0]
         panel.set_xlim(limits[0])
         panel.set_ylim(limits[1])
     if handles:
         figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles))
+
+
+def measured_boundary(dataset: "xarray.Dataset", boundary: Lines | None) -> Lines:
+    """The given lines, by default the one on which the energies of separate phases are equal, if there is one."""
+    if boundary is not None:
+        return boundary
+    found = phase_boundary(dataset)
+    return () if found is None else (found.points,)
 
 
 def known_boundaries(dataset: "xarray.Dataset") -> list[Float[np.ndarray, "points 2"]]:
@@ -84,7 +94,9 @@ def label_plane(panels: "Sequence[Axes]", dataset: "xarray.Dataset") -> None:
     """Names of the two coordinates along the axes of every map."""
     horizontal, vertical = axes_of(dataset)
     for panel in panels:
-        short = [f"${axis.latex}$" + ("" if axis.unit == "1" else f" ({unit_text(axis.unit)})") for axis in axes_of(dataset)]
+        short = [
+            f"${axis.latex}$" + ("" if axis.unit == "1" else f" ({unit_text(axis.unit)})") for axis in axes_of(dataset)
+        ]
         panel.set_xlabel(horizontal.text if len(panels) == 1 else short[0])
         panel.set_ylabel(vertical.text if len(panels) == 1 else short[1])
         panel.grid(False)
@@ -96,10 +108,12 @@ def grid_of(
     """The values along both axes of a grid and the place of every point in it; None if the points fill none."""
     scale = np.maximum(np.abs(points).max(axis=0), 1e-300)
     rounded = np.round(points / scale, 9)
-    (x, i), (y, j) = (np.unique(column, return_inverse=True) for column in rounded.T)
+    (first, i), (second, j) = (np.unique(column, return_index=True, return_inverse=True)[1:] for column in rounded.T)
+    # The values themselves, not what is left of them after rounding.
+    x, y = points[first, 0], points[second, 1]
     if min(len(x), len(y)) < 2 or len(points) < _FILLED * len(x) * len(y):
         return None
-    return x * scale[0], y * scale[1], np.stack([i, j], axis=1)
+    return x, y, np.stack([i, j], axis=1)
 
 
 def cell_edges(centres: Float[np.ndarray, " points"]) -> Float[np.ndarray, " edges"]:

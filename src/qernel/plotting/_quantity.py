@@ -11,6 +11,8 @@ from ._style import BLUE, in_math, with_unit
 if TYPE_CHECKING:
     import xarray
 
+Scale = Literal["linear", "signed", "log"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:
@@ -25,7 +27,7 @@ class Quantity:
     label: str
     title: str = ""
     colour: str = BLUE
-    scale: Literal["linear", "signed", "log"] = "linear"
+    scale: Scale = "linear"
 
     @property
     def largest_error(self) -> float:
@@ -35,18 +37,15 @@ class Quantity:
         return float(np.nanmax(self.errors))
 
 
-def measured(dataset: "xarray.Dataset", name: str, **options) -> Quantity:
+def measured(dataset: "xarray.Dataset", name: str, *, scale: Scale = "linear", colour: str = BLUE) -> Quantity:
     """A variable of a table and its error, labelled with its symbol and unit and titled with what it is."""
     attrs = dataset[name].attrs
     plain = name.replace("_", " ")
     symbol = in_math(str(attrs.get("symbol", plain)))
     error = f"{name}_error"
-    settings = {
-        "label": with_unit(symbol, str(attrs.get("units", "1"))),
-        "title": str(attrs.get("long_name", plain)),
-    } | options
+    label, title = with_unit(symbol, str(attrs.get("units", "1"))), str(attrs.get("long_name", plain))
     errors = np.asarray(dataset[error].values, np.float64) if error in dataset else None
-    return Quantity(np.asarray(dataset[name].values, np.float64), errors, **settings)
+    return Quantity(np.asarray(dataset[name].values, np.float64), errors, label, title, colour, scale)
 
 
 def is_measured(dataset: "xarray.Dataset", name: str) -> bool:

@@ -7,20 +7,19 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from qernel.evaluation import (
+    KnownValues,
     axes_of,
     coordinates_of,
     ground_state,
     in_order,
     known_values,
-    order_parameters_of,
     phases_of,
     points_of,
     positions_on,
     rows_of,
     single_axis,
 )
-from qernel.evaluation import KnownValues
-from qernel.judgement import order_jump
+from qernel.judgement import order_jump, order_parameter
 
 from ._style import BLACK, SHADE, in_math, unit_text
 
@@ -49,17 +48,17 @@ def places(dataset: "xarray.Dataset") -> Float[np.ndarray, " rows"]:
 def row_title(dataset: "xarray.Dataset", row: int) -> str:
     """Title of one row: its coordinates, and its phase if several were measured."""
     title = ", ".join(
-        f"${axis.latex}$ = {positions_on(dataset, axis)[row]:g}{unit_text(axis.suffix)}" for axis in axes_of(dataset)
+        f"${axis.latex}$ = {positions_on(dataset, axis)[row]:.4g}{unit_text(axis.suffix)}" for axis in axes_of(dataset)
     )
     phase = _lowest(dataset)
     return (title or f"Hamiltonian {row}") + ("" if phase is None else f"\n{phase[row].replace('_', ' ')}")
 
 
 def shade_transition(axes: "Axes", dataset: "xarray.Dataset", label: bool = False) -> None:
-    """Mark the interval in which the order parameter jumps, if it does, and where the ground state is known to change."""
-    found = order_jump(dataset)
-    if found is not None:
-        symbol = in_math(str(dataset[order_parameters_of(dataset)[0]].attrs["symbol"]))
+    """Mark the interval in which the order parameter jumps, if it does, and where the exact ground state changes."""
+    found, name = order_jump(dataset), order_parameter(dataset)
+    if found is not None and name is not None:
+        symbol = in_math(str(dataset[name].attrs.get("symbol", name)))
         # Within one step of the grid it jumps; over several it is resolved, and changes fast.
         text = f"{symbol} jumps" if found.steps == 1 else f"half of the change of {symbol}"
         axes.axvspan(found.low, found.high, color=SHADE, lw=0, zorder=0, label=text if label else None)

@@ -1,34 +1,59 @@
-"""The Hellmann-Feynman check of the energy curve."""
+"""The Hellmann-Feynman check of the energies."""
 
 from typing import TYPE_CHECKING
 
-from qernel.evaluation import ground_state, in_order, positions_on, single_axis
-from qernel.judgement import slope_check
+import numpy as np
 
-from ._rows import axis_text, shade_transition
-from ._style import BLACK, RED, new_figure
+from qernel.evaluation import axes_of, ground_state, positions_on
+from qernel.judgement import SlopeLine, slope_lines
+
+from ._rows import shade_transition
+from ._style import BLACK, RED, new_figure, unit_text
 
 if TYPE_CHECKING:
     import xarray
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+# Lines of points that a legend can name.
+_NAMED = 6
 
 
 def slope_figure(dataset: "xarray.Dataset") -> "Figure | None":
-    r"""$dE/d\lambda$ from the energies against $\langle\partial H/\partial\lambda\rangle$, and their difference, along one
-    coordinate; None where it cannot be made."""
-    check, axis = slope_check(dataset), single_axis(dataset)
-    if check is None or axis is None:
+    r"""$dE/d\lambda$ from the energies against $\langle\partial H/\partial\lambda\rangle$, and their difference; None
+    where the check cannot be made.
+
+    A column for each coordinate. Of several coordinates, each line of rows on which a single one differs has a colour:
+    circles are measured, crosses come from the energies of neighbours on the line.
+    """
+    lines = slope_lines(dataset)
+    if not lines:
         return None
     dataset = ground_state(dataset)
-    order = in_order(dataset)
-    symbol = axis.latex
+    if len(axes_of(dataset)) == 1:
+        return _single(dataset, lines[0])
+    axes = [axis for axis in axes_of(dataset) if any(line.axis.name == axis.name for line in lines)]
+    figure = new_figure(5.0 * len(axes), 5.0)
+    panels = figure.subplots(2, len(axes), sharex="col", squeeze=False, height_ratios=[2, 1])
+    for column, axis in enumerate(axes):
+        above, below = panels[:, column]
+        _several(above, below, dataset, [line for line in lines if line.axis.name == axis.name])
+        above.set_ylabel(rf"$dE/d{axis.latex}$ per electron")
+        below.set_ylabel("difference")
+        below.set_xlabel(axis.text)
+    figure.align_ylabels()
+    return figure
+
+
+def _single(dataset, line: SlopeLine) -> "Figure":
+    check, axis, symbol = line.check, line.axis, line.axis.latex
     figure = new_figure(6.0, 5.0)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     for panel in (above, below):
         shade_transition(panel, dataset, label=panel is above)
-    slope, error = (dataset[name].values[order] for name in ("slope", "slope_error"))
+    slope, error = (values[line.rows] for values in _slopes(dataset, line))
     above.errorbar(
-        positions_on(dataset, axis)[order],
+        positions_on(dataset, axis)[line.rows],
         slope,
         error,
         color=RED,
@@ -53,7 +78,39 @@ def slope_figure(dataset: "xarray.Dataset") -> "Figure | None":
         check.middle, -check.uncertainty, check.uncertainty, color=RED, alpha=0.2, lw=0, label="interpolation"
     )
     below.set_ylabel("difference")
-    below.set_xlabel(axis_text(dataset))
+    below.set_xlabel(axis.text)
     below.legend()
     figure.align_ylabels()
     return figure
+
+
+def _several(above: "Axes", below: "Axes", dataset, lines: list[SlopeLine]) -> None:
+    from matplotlib import colormaps
+
+    named = set(np.round(np.linspace(0, len(lines) - 1, min(len(lines), _NAMED))).astype(int).tolist())
+    below.axhline(0, color="grey", lw=0.8)
+    for number, (line, colour) in enumerate(
+        zip(lines, colormaps["viridis"](np.linspace(0, 0.9, len(lines))), strict=True)
+    ):
+        slope, error = (values[line.rows] for values in _slopes(dataset, line))
+        label = _others(dataset, line) if number in named else None
+        above.errorbar(positions_on(dataset, line.axis)[line.rows], slope, error, color=colour, marker="o", label=label)
+        check = line.check
+        style = {"color": colour, "marker": "x", "ls": "none"}
+        above.errorbar(check.middle, check.from_energies, check.from_energies_error, **style)
+        # What the interpolation may miss is no statistical error, but no disagreement either.
+        below.errorbar(check.middle, check.difference, np.hypot(check.error, check.uncertainty), **style)
+    above.legend()
+
+
+def _others(dataset, line: SlopeLine) -> str:
+    """The coordinates that are the same all along a line."""
+    others = [axis for axis in axes_of(dataset) if axis.name != line.axis.name]
+    return ", ".join(
+        f"${axis.latex}$ = {positions_on(dataset, axis)[line.rows[0]]:.4g}{unit_text(axis.suffix)}" for axis in others
+    )
+
+
+def _slopes(dataset, line: SlopeLine) -> tuple[np.ndarray, np.ndarray]:
+    name = "slope" if "slope" in dataset else f"slope_{line.axis.name}"
+    return np.asarray(dataset[name].values, np.float64), np.asarray(dataset[f"{name}_error"].values, np.float64)

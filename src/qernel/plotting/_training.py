@@ -57,14 +57,14 @@ def _units(dataset) -> tuple[str, str]:
     energy, variance = "units of the results, per electron", "their square"
     if dataset is None:
         return energy, variance
-    return tuple(
-        str(dataset[name].attrs.get("units", text)) for name, text in (("energy", energy), ("variance", variance))
-    )
+    return str(dataset["energy"].attrs.get("units", energy)), str(dataset["variance"].attrs.get("units", variance))
 
 
 def _heads(record: TrainingRecord, dataset) -> str:
     """What the labels of the Hamiltonians are values of."""
-    known = [None if dataset is None or name not in dataset.coords else axis_named(dataset, name) for name in record.names]
+    known = [
+        None if dataset is None or name not in dataset.coords else axis_named(dataset, name) for name in record.names
+    ]
     heads = [
         name.replace("_", " ") if axis is None else with_unit(f"${axis.latex}$", axis.unit)
         for name, axis in zip(record.names, known, strict=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def cell_drawing(dataset: "xarray.Dataset") -> str | None:
-    """The periodic cell, its copies around it, and the moiré lattice points, as SVG; None unless two-dimensional.
+    """The periodic cell and the points of the primitive lattice, as SVG; None unless two-dimensional.
 
     It takes its colours from the page, so that it can be read on a dark one.
     """
@@ -30,11 +30,11 @@ def cell_drawing(dataset: "xarray.Dataset") -> str | None:
         f'<polygon points="{_points(flip(corners))}" class="cell" stroke-width="{0.6 * unit:.3g}"/>',
     ]
     legend = f"The periodic cell, {_lengths(cell)} {dataset['supercell'].attrs.get('units', '')}"
-    if "moire_lattice" in dataset:
+    if "primitive_lattice" in dataset:
         radius = 1.1 * unit
-        sites = _lattice_points(dataset["moire_lattice"].values, low + radius, high - radius)
+        sites = _lattice_points(dataset["primitive_lattice"].values, low + radius, high - radius)
         parts += [f'<circle cx="{x:.4g}" cy="{y:.4g}" r="{radius:.3g}"/>' for x, y in flip(sites)]
-        legend += ", and the moiré lattice"
+        legend += ", and the primitive lattice"
     return (
         f'<svg viewBox="0 0 {width:.4g} {height:.4g}" role="img" aria-label="{legend}"><title>{legend}</title>'
         f"{''.join(parts)}</svg>"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ._method import kernel
 from ._record import Record
 
 
@@ -48,9 +49,10 @@ def citations(record: Record) -> list[Citation]:
     """The sources that apply to a run, in order of their numbers on the page."""
     network = {"qernel", "psiformer", "film", "gqa"}
     optimisers = {"spring": {"minsr", "spring"}, "kfac": {"kfac", "ekfac"}, "adam": set()}
-    left_out = set() if record.dataset.attrs.get("kernel") == "langevin" else {"umrigar"}
+    # The words of the kernel name it: a run that a script made has nothing else.
+    left_out = set() if "langevin" in kernel(record).lower() else {"umrigar"}
     if record.config is None:
-        left_out |= network - {"qernel"} | set().union(*optimisers.values())
+        left_out |= network - {"qernel"} | {"forward"} | set().union(*optimisers.values())
     else:
         left_out |= set().union(*optimisers.values()) - optimisers[record.config.optimiser.name]
     return [citation for citation in _ALL if citation.key not in left_out]

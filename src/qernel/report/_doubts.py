@@ -2,19 +2,18 @@
 
 import numpy as np
 
-from qernel.evaluation import with_error
+from qernel.evaluation import doubts_of, known_at_rows, known_values, row_text, with_error
 from qernel.observables import LIMITS
-from qernel.evaluation import known_values
 
 from ._record import Record
 
 
 def doubts(record: Record) -> list[str]:
     """Every reason not to trust a number, in words."""
-    rows = [f"{line}." for line in str(record.dataset.attrs.get("doubts", "")).splitlines() if line]
+    rows = [f"{line}." for line in doubts_of(record.dataset)]
     # The sentence about the sampling is a summary of these rows.
     found = rows + [f.text for f in record.findings if f.doubtful and not (f.topic == "sampling" and rows)]
-    lost = int(record.dataset["non_finite"].values.sum())
+    lost = int(record.lowest["non_finite"].values.sum())
     if lost and not any("not finite" in line for line in rows):
         found.append(f"{lost} samples had a term that was not finite, and are left out.")
     return found
@@ -39,7 +38,7 @@ def checked(record: Record) -> list[str]:
         found.append(f"slope of the energies within {LIMITS.slope_sigma:g} errors of ⟨∂H/∂λ⟩ (Hellmann-Feynman)")
     if "references" in topics:
         found.append(
-            "energies not below the exact ones, nor far above them, nor above Hartree-Fock, where these are known"
+            "energies not below the exact ones, nor far above them, nor above the mean field, where these are known"
         )
     return found
 
@@ -54,7 +53,9 @@ def unchecked(record: Record) -> list[str]:
     if record.training is None:
         found.append("There is no record of the training here: whether it had settled is not checked.")
     if "slopes" not in {finding.topic for finding in record.findings}:
-        found.append("The Hellmann-Feynman check needs at least three values of λ and a measured slope: not made.")
+        found.append(
+            "The Hellmann-Feynman check needs at least three values of a coordinate and a measured slope: not made."
+        )
     found.append(
         "One training, from one seed: whether another would find the same state is not part of the error bars."
     )
@@ -66,17 +67,17 @@ def _variational(record: Record) -> str:
         "The error bars are statistical. They do not contain the variational error, by which the energy lies above the "
         "true ground state"
     )
-    known = known_values(record.dataset)
-    if known is None:
+    dataset = record.lowest
+    if known_values(dataset) is None:
         return f"{text}; no independent energies are known for this system."
-    dataset = record.dataset
-    above = dataset["energy"].values - known.exact_at(dataset["depth_meV"].values)[0]
-    here = np.isfinite(above)
-    if not here.any():
-        return f"{text}; no exact energy is known at these depths."
+    above = dataset["energy"].values - known_at_rows(dataset, "exact")
+    if not np.isfinite(above).any():
+        return f"{text}; no exact energy is known at these points."
     worst = int(np.nanargmax(above))
-    size = with_error(float(above[worst]), float(dataset["energy_error"].values[worst]))
+    error = float(dataset["energy_error"].values[worst])
+    size = with_error(float(above[worst]), error)
+    digits = max(3, 1 - int(np.floor(np.log10(error)))) if np.isfinite(error) and error > 0 else 3
     return (
-        f"{text}: where exact energies are known, by {np.nanmean(above):.3f} meV per electron on average and by {size} "
-        f"at most (V₀ = {dataset['depth_meV'].values[worst]:g} meV)."
+        f"{text}: where exact energies are known, by {np.nanmean(above):.{digits}f} {record.energy_unit} on average "
+        f"and by {size} at most ({row_text(dataset, worst)})."
     )

@@ -1,5 +1,6 @@
 """What a run directory holds."""
 
+import json
 import os
 import tomllib
 from dataclasses import dataclass
@@ -7,13 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
-from qernel.evaluation import read_netcdf
+from qernel.evaluation import (
+    Axis,
+    axes_of,
+    coordinates_of,
+    ground_state,
+    in_order,
+    phases_of,
+    positions_on,
+    read_netcdf,
+)
 from qernel.judgement import Finding, findings
-from qernel.run_directory import read_training
+from qernel.presets import Config, ConfigurationError, parse
+from qernel.run_directory import RunDirectory, read_metrics, read_training
 from qernel.training import TrainingRecord
-from qernel.presets import Config, parse
-from qernel.run_directory import RunDirectory, read_metrics
 
 if TYPE_CHECKING:
     import xarray
@@ -21,24 +31,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Record:
-    """A run directory, read: results, and the configuration, its provenance and the training where they are."""
+    """A run directory, read: results, and the configuration, its provenance and the training where they are.
+
+    - `dataset`: the results, with a dimension of separate phases if there are any; `lowest`: those of the lowest phase.
+    - `config`: None if there is no file, or a script made the run; `settings`: what the file says then, by section.
+    - `text`: of the file; `provenance`: its record of where the run was made.
+    """
 
     path: Path
     dataset: "xarray.Dataset"
+    lowest: "xarray.Dataset"
     config: Config | None
+    settings: dict[str, Any]
+    text: str
     provenance: dict[str, Any]
     training: TrainingRecord | None
     findings: tuple[Finding, ...]
 
     @property
-    def order(self) -> list[int]:
-        """Rows by increasing coordinate."""
-        return np.argsort(self.dataset[self.dataset.attrs["axis"]].values, kind="stable").tolist()
+    def axes(self) -> tuple[Axis, ...]:
+        """The coordinates that vary."""
+        return axes_of(self.dataset)
 
     @property
-    def potentials(self) -> list[str]:
-        """Names of the terms of the potential energy."""
-        return np.atleast_1d(self.dataset.attrs["potentials"]).tolist()
+    def symbols(self) -> str:
+        """The coordinates that vary, as the wavefunction depends on them."""
+        return ", ".join(axis.symbol for axis in self.axes) or "λ"
+
+    @property
+    def order(self) -> list[int]:
+        """Rows by increasing coordinate."""
+        return in_order(self.lowest).tolist()
+
+    @property
+    def phases(self) -> list[str]:
+        """Names of the phases that were measured separately."""
+        return phases_of(self.dataset)
+
+    @property
+    def energy_unit(self) -> str:
+        """Unit of energies per electron."""
+        return str(self.dataset["energy"].attrs["units"])
 
     @property
     def electrons(self) -> tuple[int, int]:
@@ -46,16 +79,21 @@ class Record:
         return int(self.dataset.attrs["electrons_up"]), int(self.dataset.attrs["electrons_down"])
 
     @property
-    def moire(self) -> bool:
-        """Whether the system is the moiré family, whose Hamiltonian is known in full."""
-        return "depth_meV" in self.dataset.coords and sorted(self.potentials) == ["interaction", "moire"]
+    def trained_points(self) -> Float[np.ndarray, "points coordinates"] | None:
+        """Where the wavefunction was trained, a value of each of the family's coordinates; None where not recorded."""
+        text = self.dataset.attrs.get("trained_points")
+        points = None if not text else np.asarray(json.loads(str(text)), np.float64)
+        names = coordinates_of(self.dataset)
+        return None if points is None or points.ndim != 2 or points.shape[1] != len(names) or not names else points
 
     def trained(self, row: int) -> bool | None:
-        """Whether the wavefunction was trained at this row's depth; None where that is not recorded."""
-        depths = self.dataset.attrs.get("trained_depths_meV")
-        if depths is None or self.dataset.attrs["axis"] != "depth_meV":
+        """Whether the wavefunction was trained at the point of this row; None where that is not recorded."""
+        points = self.trained_points
+        if points is None:
             return None
-        return bool(np.any(np.abs(np.asarray(depths) - self.dataset["depth_meV"].values[row]) < 1e-6))
+        here = np.array([positions_on(self.lowest, axis)[row] for axis in coordinates_of(self.lowest)])
+        scale = np.maximum(np.abs(points).max(axis=0), 1e-300)
+        return bool(np.any(np.all(np.abs(points - here) <= 1e-6 * scale, axis=1)))
 
 
 def read_record(run_dir: str | os.PathLike) -> Record:
@@ -70,8 +108,29 @@ def read_record(run_dir: str | os.PathLike) -> Record:
     if not directory.results.is_file():
         raise ValueError(f"{path} has no results.nc to report on: run 'qernel evaluate {path}' first")
     text = directory.config.read_text(encoding="utf-8") if directory.exists else ""
-    config = parse(text, source=str(directory.config)) if text else None
     dataset = read_netcdf(directory.results)
     training = read_training(directory.metrics) if next(read_metrics(directory.metrics), None) else None
-    provenance = tomllib.loads(text).get("provenance", {})
-    return Record(path, dataset, config, provenance, training, tuple(findings(dataset, training)))
+    config, sections = _read(text)
+    return Record(
+        path=path,
+        dataset=dataset,
+        lowest=ground_state(dataset),
+        config=config,
+        settings={name: entry for name, entry in sections.items() if name != "provenance"},
+        text=text,
+        provenance=sections.get("provenance", {}),
+        training=training,
+        findings=tuple(findings(dataset, training)),
+    )
+
+
+def _read(text: str) -> tuple[Config | None, dict[str, Any]]:
+    """The configuration, None if the file is none (a script writes what it knows), and the file's sections."""
+    try:
+        sections = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None, {}
+    try:
+        return (parse(text) if text else None), sections
+    except ConfigurationError:
+        return None, sections

@@ -1,20 +1,22 @@
 """The system in words and numbers."""
 
-from fractions import Fraction
+import json
 
 import numpy as np
+from jaxtyping import Float
 
-from qernel.systems.moire import Material
+from qernel.evaluation import coordinates_of, positions_on, potentials_of, rows_of
 
-from ._axis import axis_of
 from ._record import Record
+
+_DIMENSIONS = {1: "one dimension", 2: "two dimensions", 3: "three dimensions"}
 
 
 def title(record: Record) -> str:
     """What the page is about."""
-    axis = axis_of(record.dataset)
-    span = axis.span(record.dataset[axis.key].values)
-    return f"{_electrons(record)}{_place(record)}, {span}: variational ground states from one neural wavefunction"
+    spans = ", ".join(axis.span(positions_on(record.lowest, axis)) for axis in record.axes)
+    about = f"{_electrons(record)}{_place(record)}" + (f", {spans}" if spans else "")
+    return f"{about}: variational ground states from one neural wavefunction"
 
 
 def _electrons(record: Record) -> str:
@@ -27,26 +29,29 @@ def _electrons(record: Record) -> str:
 
 
 def _place(record: Record) -> str:
-    if "moire_cells" not in record.dataset.attrs:
-        return ""
-    cells = int(record.dataset.attrs["moire_cells"])
-    return f" in {cells} moiré cell{'s' if cells > 1 else ''}"
+    attrs = record.dataset.attrs
+    if "primitive_cells" in attrs:
+        cells = int(attrs["primitive_cells"])
+        return f" in {cells} primitive cell{'s' if cells > 1 else ''}"
+    dimensions = int(attrs.get("dimensions", 0))
+    return f" in {_DIMENSIONS[dimensions]}" if dimensions in _DIMENSIONS else ""
 
 
 def words(record: Record) -> str:
     """The Hamiltonian in a sentence or two."""
-    if record.moire:
-        filling = Fraction(sum(record.electrons), int(record.dataset.attrs["moire_cells"]))
-        return (
-            f"{_electrons(record)} of effective mass m* in the moiré potential of a triangular lattice, at a filling "
-            f"of {filling} electrons per moiré cell, repelling each other as e²/(4πε₀εᵣr)."
-        )
-    terms = ", ".join(name.replace("_", " ") for name in record.potentials)
-    dimension = f" in {record.dataset['supercell'].shape[1]} dimensions" if "supercell" in record.dataset else ""
+    written = str(record.dataset.attrs.get("words", ""))
+    if written:
+        return written
+    terms = ", ".join(term_words(record, name) for name in potentials_of(record.dataset))
     return (
-        f"{_electrons(record)}{dimension} with the potential energy {terms}, as named in the script that defined "
+        f"{_electrons(record)}{_place(record)} with the potential energy {terms}, as named in the script that defined "
         "the Hamiltonian."
     )
+
+
+def term_words(record: Record, name: str) -> str:
+    """A potential in words."""
+    return str(record.dataset[name].attrs.get("long_name", name.replace("_", " ")))
 
 
 def boundary(record: Record) -> str:
@@ -62,31 +67,46 @@ def boundary(record: Record) -> str:
 
 def facts(record: Record) -> list[tuple[str, str]]:
     """Numbers of the system: name and value."""
-    dataset, axis = record.dataset, axis_of(record.dataset)
-    x = dataset[axis.key].values
-    found = [("Measured at", f"{x.size} value{'s' if x.size > 1 else ''}, {axis.span(x)}")]
-    if record.config is not None:
-        trained = np.array(record.config.system.depths_meV)
-        found.append(("Trained at", f"{trained.size} value{'s' if trained.size > 1 else ''}, {axis.span(trained)}"))
-    for key in ("phase_degrees", "effective_mass", "dielectric", "lattice_constant_nm"):
-        if key in dataset.coords and key != axis.key:
-            other = axis_of(dataset, key)
-            text = other.span(dataset[key].values)
-            found.append((other.name.capitalize(), text))
-    names = [f"reference_{name}" for name in ("effective_mass", "dielectric", "lattice_constant_nm")]
-    if all(name in dataset.attrs for name in names):
-        material = Material(*(float(dataset.attrs[name]) for name in names))
-        found.append(("Effective Bohr radius", f"a_B* = {material.bohr_nm:.6g} nm"))
-        found.append(("Effective Hartree", f"Ha* = {material.hartree_meV:.6g} meV"))
-        if "supercell" in dataset and dataset["supercell"].shape == (2, 2):
-            area = abs(np.linalg.det(dataset["supercell"].values))
-            r_s = np.sqrt(area / np.pi / sum(record.electrons)) / material.bohr_nm
-            found.append(("Wigner-Seitz radius", f"r_s = {r_s:.3g}"))
+    dataset, axes = record.lowest, record.axes
+    spans = [axis.span(positions_on(dataset, axis)) for axis in axes]
+    found = [("Electrons", _electrons(record)), ("Measured at", _at(dataset.sizes[rows_of(dataset)], spans))]
+    trained = record.trained_points
+    if trained is not None:
+        names = [axis.name for axis in coordinates_of(dataset)]
+        found.append(
+            ("Trained at", _at(len(trained), [axis.span(trained[:, names.index(axis.name)]) for axis in axes]))
+        )
+    for axis in coordinates_of(dataset):
+        if axis not in axes:
+            found.append((_capital(axis.label), axis.span(positions_on(dataset, axis))))
+    found += [(str(name), str(value)) for name, value in json.loads(str(dataset.attrs.get("facts") or "[]"))]
     if "supercell" in dataset:
         unit = dataset["supercell"].attrs.get("units", "")
-        vectors = ", ".join(f"({', '.join(f'{v:.4g}' for v in row)})" for row in dataset["supercell"].values + 0.0)
+        vectors = ", ".join(f"({_listed(row)})" for row in dataset["supercell"].values + 0.0)
         found.append(("Vectors of the periodic cell", f"{vectors} {unit}"))
     if "supercell_index" in dataset.attrs:
-        a, b, c, d = np.asarray(dataset.attrs["supercell_index"]).tolist()
-        found.append(("In moiré lattice vectors", f"({a}, {b}), ({c}, {d})"))
+        index = np.atleast_1d(dataset.attrs["supercell_index"]).tolist()
+        dim = round(len(index) ** 0.5)
+        rows = [index[start : start + dim] for start in range(0, len(index), dim)]
+        found.append(("In primitive lattice vectors", ", ".join(f"({', '.join(str(n) for n in row)})" for row in rows)))
     return found
+
+
+def length_unit(record: Record) -> str:
+    """Unit of lengths in the results, empty if nothing has one."""
+    for name in ("supercell", "x", "r"):
+        if name in record.dataset.variables and record.dataset[name].attrs.get("units", "1") != "1":
+            return str(record.dataset[name].attrs["units"])
+    return ""
+
+
+def _at(number: int, spans: list[str]) -> str:
+    return ", ".join([f"{number} point{'s' if number > 1 else ''}", *spans])
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _listed(values: Float[np.ndarray, " n"]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)

@@ -10,22 +10,29 @@ from pathlib import Path
 from typing import Any
 
 from qernel import __version__
-from qernel.evaluation import write_csv
+from qernel.evaluation import potentials_of, write_csv
 from qernel.plotting import draw
 from qernel.presets import to_toml
 from qernel.run_directory import RunDirectory, write_atomically
 
-from ._axis import axis_of
 from ._cell_drawing import cell_drawing
 from ._citations import Citation, citations
 from ._doubts import checked, doubts, unchecked
-from ._figures import Figure, SECTIONS, figures
+from ._figures import SECTIONS, Figure, figures
 from ._further import further
 from ._method import ingredients, kernel, measurement_facts, training_facts
 from ._provenance import provenance_facts
 from ._record import Record, read_record
-from ._system import boundary, facts, title, words
-from ._tables import comparison_table, diagnostics_table, energy_table, order_table, slope_table, training_table
+from ._system import boundary, facts, length_unit, term_words, title, words
+from ._tables import (
+    comparison_table,
+    diagnostics_table,
+    energy_table,
+    observables_table,
+    phase_table,
+    slope_table,
+    training_table,
+)
 from ._typeset import typesetter
 
 
@@ -62,11 +69,14 @@ def _content(record: Record, drawn: dict[str, Figure], csv: str) -> dict[str, An
     dataset, sources = record.dataset, citations(record)
     optional = further(record.path, drawn)
     placed = {name for names in SECTIONS.values() for name in names} | {section.name for section in optional}
-    toml = "" if record.config is None else to_toml(record.config, record.provenance)
+    toml = record.text if record.config is None else to_toml(record.config, record.provenance)
     advice = dict.fromkeys(finding.advice for finding in record.findings if finding.advice)
     return {
         "record": record,
-        "axis": axis_of(dataset),
+        "symbols": record.symbols,
+        "trained": record.trained_points,
+        "terms": [term_words(record, name) for name in potentials_of(dataset)],
+        "length_unit": length_unit(record),
         "title": title(record),
         "findings": record.findings,
         "advice": list(advice),
@@ -84,7 +94,8 @@ def _content(record: Record, drawn: dict[str, Figure], csv: str) -> dict[str, An
         "measurement_facts": measurement_facts(record),
         "kernel": kernel(record),
         "energies": energy_table(record),
-        "order": order_table(record),
+        "phase_energies": phase_table(record),
+        "observables": observables_table(record),
         "diagnostics": diagnostics_table(record),
         "slopes": slope_table(record),
         "comparison": comparison_table(record),
@@ -132,5 +143,5 @@ def _render(content: dict[str, Any]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["typeset"] = typesetter(content["axis"])
+    environment.filters["typeset"] = typesetter()
     return environment.get_template("report.html.jinja").render(content)

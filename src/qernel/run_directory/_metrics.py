@@ -108,15 +108,16 @@ def read_training(path: str | os.PathLike) -> TrainingRecord:
     if not Path(path).is_file():
         raise ValueError(f"there is no record of the training at {path}")
     text = _whole_lines(Path(path))
-    table = pandas.read_csv(io.StringIO(text)) if text else pandas.DataFrame()
+    # A column of empty names would be read as numbers.
+    table = pandas.read_csv(io.StringIO(text), dtype={"phase": str}) if text else pandas.DataFrame()
     missing = [name for name in ("step", *_MEASURED, *_OF_STEP, "phase") if name not in table]
     if missing and text:
         raise ValueError(f"{path} has no column {', '.join(missing)}")
     if table.empty:
         raise ValueError(f"{path} has no rows yet")
     names = [str(name) for name in table.columns[1 : table.columns.get_loc("energy")]]
-    table["phase"] = table["phase"].fillna("").astype(str)
-    with_phases = (table["phase"] != "").any()
+    table["phase"] = table["phase"].fillna("")
+    with_phases = bool((table["phase"] != "").any())
     if not with_phases:
         table = table.drop_duplicates(["step", *names], keep="last")
     rows = table.groupby(["phase", "step", *names], sort=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
@@ -44,8 +44,9 @@ class System:
       without one, see [`initial_positions`][qernel.sampling.initial_positions]).
     - `span`: members at the ends of the range that wavefunctions are made for, by default the family's own.
     - `words`: the Hamiltonian in a sentence or two; `facts`: names and values of what else defines the system.
+    - `terms`: potentials in words, by name, as figures and tables call them: by default the name.
 
-    **Raises:** `ValueError` if two phases have one name.
+    **Raises:** `ValueError` if two phases have one name, or `terms` names a potential that there is not.
 
     **Example:** `System("pinned", Family.of(hamiltonian, {"depth": 0.0}, "depth", [0.0, 0.1, 0.2]))`.
     """
@@ -61,11 +62,16 @@ class System:
     span: Family | None = None
     words: str = ""
     facts: tuple[tuple[str, str], ...] = ()
+    terms: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [phase.name for phase in self.phases]
         if len(set(names)) < len(names):
             raise ValueError(f"the phases of a system need different names, got {', '.join(names)}")
+        potentials = self.family.hamiltonian.potentials
+        for name in self.terms:
+            if name not in potentials:
+                raise ValueError(f"there is no potential '{name}' to describe: there are {', '.join(potentials)}")
 
     def at(self, family: Family) -> "System":
         """The system with other members."""
@@ -97,6 +103,8 @@ class System:
         """A table of the family's results with reference values, and everything that verdicts and figures must know."""
         dataset = add_known_values(dataset, None if self.known is None else self.known(self.family))
         label_order_parameters(dataset, self.order_parameters)
+        for name, words in self.terms.items():
+            dataset[name].attrs["long_name"] = words
         matter = dict.fromkeys(phase.matter for phase in self.phases)
         dataset.attrs.update(
             system=self.name, words=self.words, facts=json.dumps(self.facts), phases_of_matter=list(matter)
