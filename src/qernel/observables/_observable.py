@@ -21,9 +21,10 @@ from ._walker_means import walker_means
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Where an array-valued observable is measured: values along one dimension of it, their unit and what they are."""
+    """Where an array-valued observable is measured: values (or vectors) along one dimension of it, their unit and what
+    they are."""
 
-    values: Inexact[np.ndarray, " points"]
+    values: Inexact[np.ndarray, "points *components"]
     unit: str = "1"
     text: str = ""
 
