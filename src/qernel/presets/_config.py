@@ -181,7 +181,7 @@ class Config(Section):
 
     description: str = ""
     system: Annotated[SerializeAsAny[SystemSection], BeforeValidator(_system)] = Field(
-        default_factory=lambda: system_section(DEFAULT_SYSTEM)()
+        default_factory=lambda: system_section(DEFAULT_SYSTEM).model_validate({})
     )
     ansatz: AnsatzConfig = AnsatzConfig()
     sampling: SamplingConfig = SamplingConfig()

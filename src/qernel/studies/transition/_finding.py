@@ -203,9 +203,9 @@ def _of_slope(scan, crossing: BranchCrossing | None, names, words: _Words):
         meet = _meeting(scan, stretch, rows)
         if meet is not None:
             text = (
-                f"First-order transition at {words.name} = {words.at(meet[0])}: the slope of the energy jumps between "
-                f"{stretch.low:g} and {words.at(stretch.high)}, and the energies of the two sides cross there. No order "
-                "parameter and no branches confirm it."
+                f"First-order transition at {words.name} = {words.at(meet[0])}: the slope of the energy jumps "
+                f"between {stretch.low:g} and {words.at(stretch.high)}, and the energies of the two sides cross there. "
+                "No order parameter and no branches confirm it."
             )
             return "first order", *meet, [text]
         text = (
