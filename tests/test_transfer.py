@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from qernel.cli._main import app
 from qernel.cli._transfer import with_network_of
-from qernel.layers import trainable
+from qernel.layers import OpenEmbedding, trainable
 from qernel.presets import build, load, to_toml
 from qernel.training import CheckpointWriter, RunDirectory, transferred
 
@@ -132,6 +132,12 @@ def test_another_gate_is_another_network(small):
 def test_what_does_not_fit_is_said(small, override, message):
     with pytest.raises(ValueError, match=message):
         carried(tiny_problem(*LARGER, override), small)
+
+
+def test_an_open_wavefunction_is_not_carried_over(small):
+    open_ = dataclasses.replace(small.ansatz, embedding=OpenEmbedding(2, 1.0))
+    with pytest.raises(ValueError, match="both must be periodic"):
+        carried(small, dataclasses.replace(small, ansatz=open_))
 
 
 def test_a_run_from_another_run(tmp_path, small):

@@ -44,7 +44,8 @@ class KFAC(AbstractOptimiser):
     account of how different arrays act together. `momentum` μ averages directions; SPRING's is of another kind. Until
     step $\mu/(1-\mu)$ the average is a plain mean of all directions, and that of the metric likewise.
 
-    - `learning_rate`: η in inverse effective Hartree, a number or a schedule of the step.
+    - `learning_rate`: η, an imaginary time, in the inverse unit of the energies that it is given
+      ([`Method`][qernel.training.Method] says which); a number or a schedule of the step.
     - `damping`: ε, relative to the mean eigenvalue of F.
     - `trust_region`: largest allowed $\eta\,\|O\delta\|$, the root-mean-square change of log ψ in one step at the
       walkers of the `sample`; s shrinks the step.

@@ -184,6 +184,8 @@ def method(config: Config, family: Family) -> Method:
         sampler=_sampler(config.sampling, family),
         optimiser=_optimiser(config.optimiser),
         clip=config.optimiser.clip,
+        # Learning rates of configurations are in inverse effective Hartree, those of earlier runs too.
+        energy_unit=1.0,
         chunk=config.training.chunk or None,
         score_chunk=config.training.score_chunk or None,
     )

@@ -6,6 +6,7 @@ from ._checkpoint import checkpoint_steps as checkpoint_steps
 from ._checkpoint import load_checkpoint as load_checkpoint
 from ._checkpoint import set_damaged_aside as set_damaged_aside
 from ._chunks import with_fitting_chunks as with_fitting_chunks
+from ._energy_unit import energy_unit as energy_unit
 from ._loop import TrainingFault as TrainingFault
 from ._loop import burn_in as burn_in
 from ._loop import compile_step as compile_step
