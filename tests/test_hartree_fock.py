@@ -379,7 +379,7 @@ def test_structure_factor_of_a_determinant_holds_its_interaction(electrons, dept
     grid = functional.grid
     axes = [np.arange(-(n // 2) + 1, n // 2) for n in grid.shape]
     q = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
-    kernel = functional.strength * grid._full_kernel[tuple(q.T)]
+    kernel = functional.kernel[tuple(q.T)]
     n = hamiltonian.n_electrons
     interaction = n / 2 * np.sum(kernel * (found.structure_factor(q) - 1)) + n * functional.self_image
     assert interaction == pytest.approx(found.energies["interaction"], abs=1e-10)

@@ -1,21 +1,28 @@
-"""Cells of several sizes at one filling, and whether a jump sharpens with them."""
+"""Systems of several sizes at one density, and whether a jump sharpens with them."""
 
 import csv
 
 import numpy as np
 import pytest
-import xarray
+from open_trap import OpenTrapSection, SizedTrapSection
 from synthetic_evaluations import MATERIAL, evaluation_of, family_of
 from tiny_problem import TINY, tiny_config
 
-from qernel.cli import main
 from qernel.cli._arguments import is_size, spread_values
-from qernel.studies.scaling._scale import cell_of, settings_of
+from qernel.evaluation import read_netcdf, results
 from qernel.lattice import supercell, triangular, triangular_index
-from qernel.evaluation import results
 from qernel.observables import zone_corners
-from qernel.studies.scaling import growth, order_transition, scaling_rows, scaling_verdict
-from qernel.presets import ConfigurationError, load
+from qernel.presets import load
+from qernel.run_directory import RunDirectory
+from qernel.studies.scaling import (
+    growth,
+    interaction_transition,
+    order_transition,
+    scale,
+    scaling_rows,
+    scaling_table,
+    scaling_verdict,
+)
 
 SIZES = [1, 3, 4, 7, 9, 12, 13, 16, 21, 27, 36, 48, 49]
 
@@ -39,10 +46,13 @@ def test_numbers_without_a_symmetric_cell_name_their_neighbours(cells):
 
 
 def test_the_filling_is_kept():
-    config = load("moire-6")
-    electrons = {n: load("moire-6", settings_of(config, cell_of(str(n)))).system.electrons for n in (3, 9, 12, 21, 36)}
+    section = load("moire-6").system
+    electrons = {n: section.resized(str(n)).electrons for n in (3, 9, 12, 21, 36)}
     assert electrons == {3: (2, 0), 9: (6, 0), 12: (8, 0), 21: (14, 0), 36: (24, 0)}
-    assert cell_of("[[3, 0], [0, 3]]") == cell_of("9")
+    assert section.resized("[[3, 0], [0, 3]]").size_label == section.resized("9").size_label == "cells-9"
+    assert [section.resized(size).summary for size in section.sizes] == [
+        f"{n} electrons in {cells} moiré cells" for n, cells in ((2, 3), (6, 9), (8, 12))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -59,12 +69,20 @@ def test_the_filling_is_kept():
 )
 def test_sizes_that_cannot_be_used(size, message):
     with pytest.raises(ValueError, match=message):
-        settings_of(load("moire-6"), cell_of(size))
+        load("moire-6").system.resized(size)
 
 
 def test_a_filling_that_does_not_fit():
-    with pytest.raises(ConfigurationError, match="3 moiré cells hold no whole number of electrons"):
-        settings_of(tiny_config(), cell_of("3"))
+    with pytest.raises(ValueError, match="3 moiré cells hold no whole number of electrons"):
+        tiny_config().system.resized("3")
+
+
+def test_waves_of_another_size_are_among_those_of_this_one():
+    """Of a cell of twice the linear size, as many shells as reach as far."""
+    small, large = (load("moire-6").system.resized(size) for size in ("9", "36"))
+    assert large.feature_shells_for(small, 1, 1) == 3
+    assert large.feature_shells_for(small, 1, 5) == 5
+    assert small.feature_shells_for(large, 3, 1) == 1
 
 
 def test_sizes_after_one_option():
@@ -80,14 +98,20 @@ def in_cell(cells, electrons, width, noise=0.002):
     """S(K)/N that rises by 0.2 around 15 meV over about `width`, in a cell of that size."""
     family = family_of(DEPTHS, triangular_index(cells), electrons)
     step = 1 / (1 + np.exp(-(DEPTHS - 15.0) / (0.4 * width)))
-    evaluation = evaluation_of(family, interaction=-55.0 - 1.5 * step, walkers=8, phases=20)
-    dataset = results(evaluation, family, MATERIAL)
+    evaluation = evaluation_of(family, interaction=-55.0 - 1.5 * step, walkers=8, rounds=20)
+    dataset = results(evaluation, family, MATERIAL.units)
     rng = np.random.default_rng(cells)
     order = 0.05 + 0.2 * step + noise * rng.standard_normal(len(step))
-    return dataset.assign(
-        structure_factor_K=("depth", electrons * order),
-        structure_factor_K_error=("depth", np.full(len(step), electrons * noise)),
-    )
+    return with_order(dataset, electrons * order, np.full(len(step), electrons * noise))
+
+
+def with_order(dataset, values, errors):
+    """A table with an order parameter as a system labels it."""
+    columns = {
+        "structure_factor_K": ("depth", values, {"symbol": "S(K)"}),
+        "structure_factor_K_error": ("depth", errors),
+    }
+    return dataset.assign(columns).assign_attrs(order_parameters=["structure_factor_K"])
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -115,7 +139,7 @@ def test_errors_of_the_stretch_cover_its_scatter():
     curve = 0.05 + 0.2 / (1 + np.exp(-(DEPTHS - 15.0) / 2.4))
     rng = np.random.default_rng(3)
     noisy = [6 * (curve + 0.01 * rng.standard_normal(len(curve))) for _ in range(20)]
-    found = [order_transition(base.assign(structure_factor_K=("depth", values))) for values in noisy]
+    found = [order_transition(with_order(base, values, base["structure_factor_K_error"].values)) for values in noisy]
     for name, truth in (("position", 15.0), ("jump", None)):
         values = np.array([getattr(one, name) for one in found])
         claimed = float(np.mean([getattr(one, f"{name}_error") for one in found]))
@@ -123,34 +147,81 @@ def test_errors_of_the_stretch_cover_its_scatter():
         assert truth is None or abs(values.mean() - truth) < claimed
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_table_without_an_order_parameter_is_compared_by_its_interaction():
+    """Names, symbols and units are those of the tables; what one of them lacks is not compared."""
+    datasets = [in_cell(cells, n, 8.0) for cells, n in ((3, 2), (9, 6))]
+    heads = scaling_table(datasets).splitlines()[0]
+    assert "  S(K)/N at" in heads and "  interaction at" in heads and heads.split()[:2] == ["N", "cells"]
+    datasets[1] = with_order(datasets[1], np.full(len(DEPTHS), np.nan), np.full(len(DEPTHS), np.nan))
+    assert order_transition(datasets[1]) is None and interaction_transition(datasets[1]) is not None
+    assert not any(key.startswith("order") for row in scaling_rows(datasets) for key in row)
+    text = "\n".join(scaling_verdict(datasets))
+    assert "S(K)" not in text and "The interaction energy per electron changes fastest at N = 2: " in text
+    assert "meV, width" in text
+    bare = [dataset.assign_attrs(interactions=[]) for dataset in datasets]
+    assert scaling_verdict(bare) == [
+        "No order parameter and no interaction were measured in all sizes: there is nothing to compare."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("section", "sizes", "message"),
+    [
+        (OpenTrapSection(), (), "the system frozen trap has no sizes"),
+        (SizedTrapSection(), (), "along one coordinate, and omega_y, kappa vary in this configuration"),
+        (tiny_config().system, ("12", "4"), "zone corner K is no wave vector"),
+        (tiny_config().system, ("12", "[[2,-4],[2,2]]"), "two of the sizes .* are one size: cells-12"),
+        (tiny_config().system, ("12", "3"), "3 moiré cells hold no whole number of electrons"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_trained(section, sizes, message, tmp_path):
+    config = tiny_config()
+    trained = config.evaluation.model_copy(update={"at": {}})
+    config = config.model_copy(update={"system": section, "evaluation": trained})
+    with pytest.raises(ValueError, match=message):
+        scale(config, sizes, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_whole_series_resumes(capsys, tmp_path):
-    small = [setting for setting in TINY if not setting.startswith(("system", "evaluation.depths"))]
+    small = [setting for setting in TINY if not setting.startswith(("system", "evaluation.at"))]
     settings = [
         *("system.supercell=[[1,1],[-1,2]]", "system.electrons=[1,0]", "system.depths_meV=[5,20]"),
         *("evaluation.at.depth_meV=[5,10,15,20]", "steps=2"),
     ]
+    said, steps = [], []
 
     def run(*more):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main(["scaling", "--sizes", "3", "9", *small, *settings, *more, "--out", str(tmp_path)])
-        captured = capsys.readouterr()
-        return stopped.value.code or 0, captured.out + captured.err
+        said.clear(), steps.clear()
+        return scale(
+            "moire-6",
+            ["9", "3"],
+            out=tmp_path,
+            overrides=[*small, *settings, *more],
+            say=said.append,
+            each=lambda problem, step: steps.append((problem.electrons, step.number)),
+        )
 
-    code, text = run()
-    assert code == 0, text
-    rows = list(csv.DictReader((tmp_path / "scaling.csv").open()))
-    assert [(row["electrons"], row["moire_cells"]) for row in rows] == [("1", "3"), ("3", "9")]
-    assert (tmp_path / "scaling.png").stat().st_size > 10000
+    found = run()
+    rows = list(csv.DictReader(found.csv.open()))
+    assert [(row["electrons"], row["primitive_cells"]) for row in rows] == [("1", "3"), ("3", "9")]
+    assert found.figure == tmp_path / "scaling.png" and found.figure.stat().st_size > 10000
+    assert steps == [(1, 1), (1, 2), (3, 1), (3, 2)]
+    assert found.text.split()[:2] == ["N", "cells"] and found.sentences
     for cells, electrons in ((3, 1), (9, 3)):
-        with xarray.open_dataset(tmp_path / f"cells-{cells}" / "results.nc", engine="h5netcdf") as dataset:
-            assert dataset.attrs["electrons_up"] == electrons and dataset.attrs["moire_cells"] == cells
+        table = read_netcdf(tmp_path / f"cells-{cells}" / "results.nc")
+        assert table.attrs["electrons_up"] == electrons and table.attrs["primitive_cells"] == cells
+    assert [directory.path.name for directory in found.directories] == ["cells-3", "cells-9"]
+    assert load(RunDirectory(tmp_path / "cells-9").config).system.electrons == (3, 0)
 
     (tmp_path / "cells-9" / "results.nc").unlink()
     before = (tmp_path / "cells-3" / "results.nc").stat().st_mtime_ns
-    code, text = run()
-    assert code == 0 and "cells-3 is finished" in text and "from step 2" in text
-    assert (tmp_path / "cells-3" / "results.nc").stat().st_mtime_ns == before
+    run()
+    assert any(text.endswith("cells-3 is finished") for text in said) and any("from step 2" in text for text in said)
+    assert not steps and (tmp_path / "cells-3" / "results.nc").stat().st_mtime_ns == before
 
-    code, text = run("width=16")
-    assert code == 2 and "ansatz.width cannot change in a run that has begun" in text
+    with pytest.raises(ValueError, match="ansatz.width cannot change in a run that has begun"):
+        run("width=16")
+    # A study says what it does to its caller alone.
+    assert capsys.readouterr().out == ""

@@ -156,7 +156,8 @@ class Family(eqx.Module):
     def _first(self) -> PyTree:
         return jax.tree.map(lambda leaf: leaf[0], self.parameters)
 
-    def _grid(self, lists: Mapping[str, ArrayLike]) -> Float[np.ndarray, "members coordinates"]:
+    # `ArrayLike` is no tuple of numbers to a checker at run time, which a configuration's lists are.
+    def _grid(self, lists: Mapping[str, Any]) -> Float[np.ndarray, "members coordinates"]:
         for name in lists:
             self.coordinate(name)
         columns = []

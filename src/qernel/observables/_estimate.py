@@ -24,6 +24,10 @@ class Estimate(eqx.Module):
     value: Inexact[np.ndarray, "..."]
     error: Float[np.ndarray, "..."]
 
+    def __init__(self, value: Any, error: Any):
+        # NumPy makes a scalar, which is no array, of every product of a 0-dimensional one.
+        self.value, self.error = np.asarray(value), np.asarray(error)
+
     def __check_init__(self) -> None:
         # Tree transformations put other things than arrays here.
         shapes = [getattr(x, "shape", None) for x in (self.value, self.error)]

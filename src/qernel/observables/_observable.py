@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, Inexact, PRNGKeyArray
+from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 from qernel.ansatz import Ansatz
 from qernel.hamiltonian import Hamiltonian
@@ -21,9 +21,10 @@ from ._walker_means import walker_means
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Where an array-valued observable is measured: values along one dimension of it, their unit and what they are."""
+    """Where an array-valued observable is measured: values (or vectors) along one dimension of it, their unit and what
+    they are."""
 
-    values: Inexact[np.ndarray, " points"]
+    values: Num[np.ndarray, "points *components"]
     unit: str = "1"
     text: str = ""
 

@@ -7,6 +7,7 @@ from ._config import EvaluationConfig as EvaluationConfig
 from ._config import OptimiserConfig as OptimiserConfig
 from ._config import SamplingConfig as SamplingConfig
 from ._config import TrainingConfig as TrainingConfig
+from ._config import check_same_model as check_same_model
 from ._explain import ConfigurationError as ConfigurationError
 from ._load import DEFAULT_PRESET as DEFAULT_PRESET
 from ._load import load as load

@@ -211,3 +211,15 @@ class Config(Section):
             # The dtype of what is stored.
             "training": {"precision": "float64" if plain["training"]["precision"] == "double" else "float32"},
         }
+
+
+def check_same_model(recorded: Config, config: Config) -> None:
+    """Raises `ValueError` if a run that was begun with one configuration cannot go on with another one."""
+    old, new = (c.model_dump(mode="json") for c in (recorded, config))
+    for section, values in recorded.identity().items():
+        for key in {**values, **config.identity()[section]}:
+            was = old[section].get(key)
+            if new[section].get(key) != was:
+                raise ValueError(
+                    f"{section}.{key} cannot change in a run that has begun: it is {was}; start another run instead"
+                )

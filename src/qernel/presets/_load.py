@@ -52,11 +52,13 @@ def preset(name: str = DEFAULT_PRESET, *overrides: str) -> Config:
     return parse(preset_text(name), overrides, source=f"preset {name}")
 
 
-def load(source: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """A configuration from a preset's name or a TOML file, with `overrides`.
+def load(source: str | Path | Config, overrides: Sequence[str] = ()) -> Config:
+    """A configuration from a preset's name, a TOML file or another configuration, with `overrides`.
 
     **Raises:** `ConfigurationError` in one sentence.
     """
+    if isinstance(source, Config):
+        return parse(to_toml(source), overrides) if overrides else source
     text = str(source)
     path = Path(text)
     if text in preset_names() and not path.is_file():

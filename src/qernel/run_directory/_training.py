@@ -51,6 +51,15 @@ class Step:
     phases: list[str]
     bad: int
 
+    @staticmethod
+    def of(problem: Problem, state: TrainingState, report: StepReport) -> "Step":
+        """The step of a problem that [`train`][qernel.training.train] yielded as `(state, report)`."""
+        report = jax.device_get(report)
+        energies = np.asarray(report.statistics.energy, np.float64) * problem.scale
+        bad = int(report.statistics.bad.sum())
+        phases = problem.phases(state)
+        return Step(int(state.step), state, report, energies, np.asarray(report.acceptance), phases, bad)
+
 
 def nothing_said(text: str) -> None:
     """Keep a sign of life to oneself."""
@@ -180,13 +189,9 @@ class _Keeper:
 
     def record(self, state: TrainingState, report: StepReport) -> Step:
         """Write the metrics of a step."""
-        report = jax.device_get(report)
-        number, phases = int(state.step), self._problem.phases(state)
-        self._metrics.write(number, report, phases)
-        energies = np.asarray(report.statistics.energy, np.float64) * self._problem.scale
-        bad = int(report.statistics.bad.sum())
-        self._unsaved = Step(number, state, report, energies, np.asarray(report.acceptance), phases, bad)
-        return self._unsaved
+        self._unsaved = step = Step.of(self._problem, state, report)
+        self._metrics.write(step.number, step.report, step.phases)
+        return step
 
     def save(self, state: TrainingState) -> None:
         """Save a state."""

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import equinox as eqx
 import jax
-import numpy as np
-from rich.console import Console
 
 from qernel.ansatz import CompetingPhases, MomentumProjected, Qernel
-from qernel.lattice import Lattice, shells, supercell, triangular
+from qernel.hamiltonian import in_phases
+from qernel.lattice import Lattice
 from qernel.presets import Config, build, load
-from qernel.run_directory import Problem
-from qernel.run_directory import RunDirectory
+from qernel.run_directory import Problem, RunDirectory, Say, nothing_said, restore
+from qernel.systems import SizedSection, matter_of, sized
 from qernel.training import transferred
 
-from qernel.run_directory import restore
+from ._script import is_script
 
 # What makes the network that is to go on; cells, references and waves are those of the new system.
 _NETWORK = (
@@ -39,74 +38,98 @@ _NETWORK = (
 )
 
 
-def with_network_of(run: Path, source: str, overrides: list[str]) -> list[str]:
-    """The overrides of a new run that give it the network of a trained one, unless they say otherwise."""
-    trained = _configuration(run)
+def with_network_of(
+    run: RunDirectory | str | Path, source: Config | str | Path, overrides: Sequence[str] = ()
+) -> list[str]:
+    """The overrides of a new run that give it the network of a trained one, unless they say otherwise.
+
+    **Raises:** `ValueError` if there is no such run, or the new one is of another system.
+    """
+    directory = _directory(run)
+    trained = _configuration(directory)
     ansatz = trained.model_dump(mode="json")["ansatz"]
     network = [f"ansatz.{name}={_toml(ansatz[name])}" for name in _NETWORK]
     config = load(source, [*network, *overrides])
-    cell, old_cell = (_cell(c) for c in (config, trained))
-    longest = np.linalg.norm(shells(old_cell, trained.ansatz.feature_shells), axis=1).max()
-    count = config.ansatz.feature_shells
-    while np.linalg.norm(shells(cell, count), axis=1).max() < longest * (1 - 1e-9):
-        count += 1
+    mine, theirs = _sections(config, trained, directory)
     # The features of the trained network must be among those of the new one.
-    return [*network, f"ansatz.feature_shells={count}", *overrides]
+    shells = mine.feature_shells_for(theirs, trained.ansatz.feature_shells, config.ansatz.feature_shells)
+    return [*network, f"ansatz.feature_shells={shells}", *overrides]
 
 
-def _cell(config: Config) -> Lattice:
-    a = config.system.lattice_constant_nm
-    return supercell(triangular(a), config.system.supercell).lattice
-
-
-def _toml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
-
-
-def _configuration(run: Path) -> Config:
-    directory = RunDirectory(run)
-    if not directory.exists:
-        raise ValueError(f"{run} is not the directory of a run: it has no config.toml")
-    return load(directory.config, [])
-
-
-def begun_from(problem: Problem, run: Path, console: Console) -> Problem:
+def begun_from(problem: Problem, run: RunDirectory | str | Path, say: Say = nothing_said) -> Problem:
     """The problem with a wavefunction that begins with what a trained run knows.
 
     **Raises:** `ValueError` if there is no such run or the two do not fit.
     """
-    trained = build(_configuration(run), references=False)
-    trained, state = restore(trained, RunDirectory(run), console, repair=False)
-    cells = [p.family.hamiltonian.cell for p in (problem, trained)]
-    assert cells[0] is not None and cells[1] is not None
-    if _phases(problem) != _phases(trained):
+    directory = _directory(run)
+    trained = build(_configuration(directory), solve=False)
+    state = restore(trained, directory, say)
+    matter = [matter_of(p.system.phases, p.references) for p in (problem, trained)]
+    if problem.system.name != trained.system.name:
         raise ValueError(
-            f"{run} was trained for the phases {_phases(trained)}, and this run asks for {_phases(problem)}"
+            f"{directory.path} is a run of the system {trained.system.name}, and this one is of {problem.system.name}"
         )
-    with jax.enable_x64(True), console.status(f"taking over what {run} has learnt"):
+    if matter[0] != matter[1]:
+        raise ValueError(
+            f"{directory.path} was trained for the phases {', '.join(matter[1])}, and this run asks for "
+            f"{', '.join(matter[0])}"
+        )
+    family = problem.system.family
+    say(f"taking over what {directory.path} has learnt")
+    with jax.enable_x64(True):
         transfer = transferred(
             _network(problem.ansatz),
             _network(state.ansatz),
-            problem.family.parameters,
-            cell=cells[0],
-            old_cell=cells[1],
+            in_phases(family.parameters, len(problem.names)) if problem.names else family.parameters,
+            cell=_cell(problem),
+            old_cell=_cell(trained),
             key=jax.random.fold_in(problem.key, 1),
         )
     what = (
         "the network and the pair function" if transfer.network else "the pair function (the network has other sizes)"
     )
-    console.print(
-        f"from {run}, {trained.electrons} electrons, step {int(state.step)}: {what}, fitted to {transfer.misfit:.1%} "
-        "of its variance",
-        soft_wrap=True,
+    say(
+        f"from {directory.path}, {trained.electrons} electrons, step {int(state.step)}: {what}, fitted to "
+        f"{transfer.misfit:.1%} of its variance"
     )
     return dataclasses.replace(problem, ansatz=eqx.tree_at(_network, problem.ansatz, transfer.ansatz))
 
 
-def _phases(problem: Problem) -> Sequence[str]:
-    """Liquid and crystal, however their orbitals are made."""
-    names = {"plane_waves": "liquid", "gaussians": "crystal"}
-    return [names.get(name, name) for name in problem.config.ansatz.references]
+def _directory(run: RunDirectory | str | Path) -> RunDirectory:
+    return run if isinstance(run, RunDirectory) else RunDirectory(run)
+
+
+def _configuration(directory: RunDirectory) -> Config:
+    if not directory.exists:
+        raise ValueError(f"{directory.path} is not the directory of a run: it has no config.toml")
+    if is_script(directory):
+        raise ValueError(
+            f"{directory.path} is the run of a script: carry its wavefunction over in a script, by "
+            "qernel.training.transferred"
+        )
+    return load(directory.config)
+
+
+def _sections(config: Config, trained: Config, directory: RunDirectory) -> tuple[SizedSection, SizedSection]:
+    if config.system.name != trained.system.name:
+        raise ValueError(
+            f"{directory.path} is a run of the system {trained.system.name}, and this one is of {config.system.name}"
+        )
+    return sized(config.system), sized(trained.system)
+
+
+def _cell(problem: Problem) -> Lattice:
+    cell = problem.system.family.hamiltonian.cell
+    if cell is None:
+        raise ValueError(
+            f"the system {problem.system.name} has no periodic cell, whose waves could carry a wavefunction over to "
+            "another number of electrons"
+        )
+    return cell
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _network(ansatz: object) -> Qernel:

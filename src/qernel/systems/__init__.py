@@ -14,5 +14,7 @@ from ._section import Section as Section
 from ._section import SystemSection as SystemSection
 from ._section import Values as Values
 from ._section import electrons_text as electrons_text
+from ._sized import SizedSection as SizedSection
+from ._sized import sized as sized
 from ._system import System as System
 from ._system import Walkers as Walkers

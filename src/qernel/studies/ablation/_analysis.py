@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import stdtrit
 
-from qernel.evaluation import with_error
+from qernel.evaluation import in_order, row_text, rows_of, with_error
+
+from ._variants import FULL
 
 if TYPE_CHECKING:
     import xarray
-
-_FULL = "full"
 
 
 class SeedMean(eqx.Module):
@@ -52,20 +52,21 @@ def ablation_error(
     dataset: "xarray.Dataset",
     variant: str,
     against: str | None = None,
-    depths: Bool[np.ndarray, " depths"] | None = None,
+    rows: Bool[np.ndarray, " rows"] | None = None,
 ) -> SeedMean:
-    """Mean error of a variant over the chosen depths (default: all), or its paired difference to another one.
+    """Mean error of a variant over the chosen rows (default: all), or its paired difference to another one.
 
     Paired: seed by seed, since the same seed starts both from the same walkers and, as far as the networks agree,
     the same weights.
     """
-    chosen = np.ones(dataset.sizes["depth"], bool) if depths is None else depths
+    dimension = rows_of(dataset)
+    chosen = np.ones(dataset.sizes[dimension], bool) if rows is None else rows
     if not chosen.any():
         return seed_mean(np.zeros(0), np.zeros(0))
 
     def of(name: str):
         row = dataset.sel(variant=name)
-        error, bar = (row[key].transpose("seed", "depth").values[:, chosen] for key in ("error", "energy_error"))
+        error, bar = (row[key].transpose("seed", dimension).values[:, chosen] for key in ("error", "energy_error"))
         return error.mean(axis=1), np.sqrt(np.sum(bar**2, axis=1)) / chosen.sum()
 
     value, error = of(variant)
@@ -82,16 +83,16 @@ def ablation_seconds(dataset: "xarray.Dataset", variant: str) -> float:
 
 def ablation_table(dataset: "xarray.Dataset") -> str:
     """One row a variant: errors with their uncertainty over seeds, difference to `full`, cost, size."""
-    held = ~dataset["family_depth"].values.astype(bool)
+    held = ~dataset["trained"].values.astype(bool)
     names = [str(name) for name in dataset["variant"].values]
-    lines = [["variant", "error", "trained depths", "held out", "minus full", "seconds", "s/step", "parameters"]]
+    lines = [["variant", "error", "trained points", "held out", "minus full", "seconds", "s/step", "parameters"]]
     for name in names:
         row = dataset.sel(variant=name)
         lines.append(
             [
                 name,
-                *(str(ablation_error(dataset, name, depths=depths)) for depths in (None, ~held, held)),
-                str(ablation_error(dataset, name, _FULL)) if _FULL in names and name != _FULL else "-",
+                *(str(ablation_error(dataset, name, rows=rows)) for rows in (None, ~held, held)),
+                str(ablation_error(dataset, name, FULL)) if FULL in names and name != FULL else "-",
                 f"{ablation_seconds(dataset, name):.0f}",
                 f"{np.nanmin(row['seconds_per_step'].values):.3f}",
                 f"{int(row['parameters'])}",
@@ -107,32 +108,32 @@ def ablation_table(dataset: "xarray.Dataset") -> str:
 def ablation_verdict(dataset: "xarray.Dataset") -> list[str]:
     """Sentences on which ingredients pay, by how much, and which cannot be told apart from the full wavefunction.
 
-    Made of the data set of `qernel ablate`: `error` and `energy_error` (variant, seed, depth), `seconds` (variant,
-    seed), `family_depth` (depth), true where the family was trained.
+    Made of the table of [`collect`][qernel.studies.ablation.collect].
     """
     names = [str(name) for name in dataset["variant"].values]
-    unit = str(dataset.attrs["units"])
+    unit = str(dataset["energy"].attrs["units"])
     exact = dataset["reference_is_exact"].values.astype(bool)
-    depths = dataset["depth"].values
-    what = "exact diagonalisation" if exact.all() else "the lowest energy of all variants"
+    method, lowest = str(dataset.attrs["reference_method"]), "the lowest energy of all variants"
+    what = method if exact.all() else lowest
     if exact.any() and not exact.all():
-        what = f"exact diagonalisation at {_list(depths[exact])} meV and {what} elsewhere"
-    sentences = [f"Errors are energies minus {what}, in {unit}, averaged over {len(depths)} depths."]
-    if _FULL not in names:
-        return [*sentences, f"Without the variant '{_FULL}' there is nothing to compare with."]
-    held = ~dataset["family_depth"].values.astype(bool)
-    full = ablation_error(dataset, _FULL)
-    parts = [f"{word} {ablation_error(dataset, _FULL, depths=m)}" for word, m in _split(held) if m.any()]
+        places = "; ".join(row_text(dataset, row) for row in in_order(dataset) if exact[row])
+        what = f"{method} ({places}) and {lowest} elsewhere"
+    sentences = [f"Errors are energies minus {what}, in {unit}, averaged over {_points(len(exact))}."]
+    if FULL not in names:
+        return [*sentences, f"Without the variant '{FULL}' there is nothing to compare with."]
+    held = ~dataset["trained"].values.astype(bool)
+    full = ablation_error(dataset, FULL)
+    parts = [f"{word} {ablation_error(dataset, FULL, rows=m)}" for word, m in _split(held) if m.any()]
     sentences.append(f"The full wavefunction: {full} over {_seeds(full.seeds)} ({', '.join(parts)}).")
     for name in names:
-        if name == _FULL:
+        if name == FULL:
             continue
-        found = ablation_error(dataset, name, _FULL)
+        found = ablation_error(dataset, name, FULL)
         if found.seeds == 0:
             sentences.append(f"{name}: no seed in common with the full wavefunction.")
             continue
         meaning = str(dataset["meaning"].sel(variant=name).item())
-        cost = f"at {ablation_seconds(dataset, name) / ablation_seconds(dataset, _FULL):.2f} times the cost"
+        cost = f"at {ablation_seconds(dataset, name) / ablation_seconds(dataset, FULL):.2f} times the cost"
         if not found.significant:
             text = (
                 f"cannot be told apart from the full one: {found.mean:+.3f} ± {found.interval:.3f} (95 %, "
@@ -142,7 +143,7 @@ def ablation_verdict(dataset: "xarray.Dataset") -> list[str]:
             word = "worse" if found.mean > 0 else "better"
             text = f"{word} by {abs(found.mean):.3f} ± {found.interval:.3f} (95 %, {_seeds(found.seeds)}), {cost}"
         parts = [
-            f"{word} {ablation_error(dataset, name, _FULL, mask).mean:+.3f}"
+            f"{word} {ablation_error(dataset, name, FULL, mask).mean:+.3f}"
             for word, mask in _split(held)
             if mask.any()
         ]
@@ -152,12 +153,12 @@ def ablation_verdict(dataset: "xarray.Dataset") -> list[str]:
     return sentences
 
 
-def _split(held: Bool[np.ndarray, " depths"]):
-    return (("at trained depths", ~held), ("at held-out depths", held))
+def _split(held: Bool[np.ndarray, " rows"]):
+    return (("at trained points", ~held), ("at held-out points", held))
 
 
-def _list(values: np.ndarray) -> str:
-    return ", ".join(f"{value:g}" for value in values)
+def _points(number: int) -> str:
+    return f"{number} point{'' if number == 1 else 's'}"
 
 
 def _seeds(number: int) -> str:

@@ -1,4 +1,4 @@
-"""How a transition changes with the size of the cell: where it lies, how wide it is, and whether it sharpens."""
+"""How a transition changes with the size of a system: where it lies, how wide it is, and whether it sharpens."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -7,19 +7,22 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from qernel.evaluation import with_error
-from qernel.judgement import Transition, steepest_stretch
+from qernel.evaluation import Axis, aligned, positions_on, single_axis, with_error
+from qernel.judgement import Jump, steepest_stretch
+
+from ._quantity import electrons_of, sized_quantities
 
 if TYPE_CHECKING:
     import xarray
 
 _RESAMPLES = 400
+_KEYS = ("position", "width", "jump", "slope")
 
 
 class SizeTransition(eqx.Module):
-    """The steepest stretch of a quantity in one cell, with errors from resampling the measured values.
+    """The steepest stretch of a quantity in one size, with errors from resampling the measured values.
 
-    - `electrons`: in the cell; `stretch`: None if there is none.
+    - `electrons`: of that size; `stretch`: None if there is none.
     - `position`, `width`: middle and length of the stretch on the coordinate; `jump`: change of the quantity across
       it, and `slope`, `jump / width`.
     - `*_error`: standard deviations when every value varies by its error bar. Those of `position` and `width` include
@@ -28,7 +31,7 @@ class SizeTransition(eqx.Module):
     """
 
     electrons: int
-    stretch: Transition | None
+    stretch: Jump | None
     position: float
     position_error: float
     width: float
@@ -48,9 +51,11 @@ class SizeTransition(eqx.Module):
 def size_transition(
     dataset: "xarray.Dataset", values: Float[np.ndarray, " rows"], errors: Float[np.ndarray, " rows"], *, seed: int = 0
 ) -> SizeTransition:
-    """The steepest stretch of `values` against a data set's coordinate."""
-    electrons = int(dataset.attrs["electrons_up"]) + int(dataset.attrs["electrons_down"])
-    x = dataset[str(dataset.attrs["axis"])].values
+    """The steepest stretch of `values` along a table's coordinate.
+
+    **Raises:** `ValueError` if the rows do not lie along one coordinate.
+    """
+    electrons, x = electrons_of(dataset), positions_on(dataset, line_of(dataset))
     stretch = steepest_stretch(x, values, errors)
     if stretch is None:
         return SizeTransition(electrons, None, *[float("nan")] * 9)
@@ -78,59 +83,72 @@ def size_transition(
     )
 
 
-def _numbers(stretch: Transition) -> tuple[float, float, float, float]:
+def line_of(dataset: "xarray.Dataset") -> Axis:
+    """The coordinate along which sizes are compared. Raises `ValueError` if several vary, or none."""
+    axis = single_axis(dataset)
+    if axis is None:
+        raise ValueError("sizes are compared along one coordinate, and the rows of this table do not lie on one line")
+    return axis
+
+
+def _numbers(stretch: Jump) -> tuple[float, float, float, float]:
     width = stretch.high - stretch.low
     return stretch.centre, width, stretch.jump, stretch.jump / width
 
 
-def order_transition(dataset: "xarray.Dataset") -> SizeTransition:
-    """Of S(K)/N, which stays finite in a crystal and vanishes as 1/N in a liquid."""
-    n = int(dataset.attrs["electrons_up"]) + int(dataset.attrs["electrons_down"])
-    return size_transition(
-        dataset, dataset["structure_factor_K"].values / n, dataset["structure_factor_K_error"].values / n
-    )
+def order_transition(dataset: "xarray.Dataset") -> SizeTransition | None:
+    """Of the first order parameter over N; None if the table has none."""
+    return _transition("order", dataset)
 
 
-def interaction_transition(dataset: "xarray.Dataset") -> SizeTransition:
-    """Of the interaction energy per electron."""
-    return size_transition(dataset, dataset["interaction"].values, dataset["interaction_error"].values)
+def interaction_transition(dataset: "xarray.Dataset") -> SizeTransition | None:
+    """Of the interaction energy per electron; None without an interaction."""
+    return _transition("interaction", dataset)
+
+
+def _transition(key: str, dataset: "xarray.Dataset") -> SizeTransition | None:
+    for quantity in sized_quantities([dataset]):
+        if quantity.key == key:
+            return size_transition(dataset, *quantity.of(dataset))
+    return None
 
 
 def scaling_rows(datasets: Sequence["xarray.Dataset"]) -> list[dict[str, float]]:
-    """One row a cell: position, width, jump and slope of S(K)/N and of the interaction energy, with errors."""
+    """One row a size: electrons, primitive cells if there are any, and position, width, jump and slope of the order
+    parameter over N (`order_`) and of the interaction energy (`interaction_`), with errors."""
     rows = []
     for dataset in datasets:
-        row: dict[str, float] = {"electrons": 0, "moire_cells": int(dataset.attrs["moire_cells"])}
-        for name, found in (("order", order_transition(dataset)), ("interaction", interaction_transition(dataset))):
-            row["electrons"] = found.electrons
-            for key in ("position", "width", "jump", "slope"):
-                row[f"{name}_{key}"], row[f"{name}_{key}_error"] = getattr(found, key), getattr(found, f"{key}_error")
+        row: dict[str, float] = {"electrons": electrons_of(dataset)}
+        if "primitive_cells" in dataset.attrs:
+            row["primitive_cells"] = int(dataset.attrs["primitive_cells"])
+        for quantity in sized_quantities(datasets):
+            found = size_transition(dataset, *quantity.of(dataset))
+            for key in _KEYS:
+                row[f"{quantity.key}_{key}"] = getattr(found, key)
+                row[f"{quantity.key}_{key}_error"] = getattr(found, f"{key}_error")
         rows.append(row)
     return rows
 
 
 def scaling_table(datasets: Sequence["xarray.Dataset"]) -> str:
     """The rows for a terminal."""
-    header = [
-        "N",
-        "cells",
-        *(f"{name} {key}" for name in ("S(K)/N", "E_int") for key in ("at", "width", "jump", "slope")),
-    ]
-    lines = [header]
-    for row in scaling_rows(datasets):
-        cells = [f"{row['electrons']:.0f}", f"{row['moire_cells']:.0f}"]
-        for name in ("order", "interaction"):
-            for key in ("position", "width", "jump", "slope"):
-                cells.append(with_error(row[f"{name}_{key}"], row[f"{name}_{key}_error"]))
+    rows, quantities = scaling_rows(datasets), sized_quantities(datasets)
+    counts = {"electrons": "N", "primitive_cells": "cells"}
+    heads = [head for name, head in counts.items() if name in rows[0]]
+    lines = [[*heads, *(f"{q.symbol} {key}" for q in quantities for key in ("at", *_KEYS[1:]))]]
+    for row in rows:
+        cells = [f"{row[name]:.0f}" for name in counts if name in row]
+        for quantity in quantities:
+            numbers = ((row[f"{quantity.key}_{key}"], row[f"{quantity.key}_{key}_error"]) for key in _KEYS)
+            cells += [with_error(value, error) for value, error in numbers]
         lines.append(cells)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in lines)
+    return aligned(lines)
 
 
 def growth(found: Sequence[SizeTransition]) -> tuple[float, float]:
     r"""Exponent p of |slope| ∝ $N^p$ by weighted least squares, and its error; NaN with fewer than two sizes.
 
-    A first-order transition sharpens without end, $p > 0$; a crossover has $p \\approx 0$ once the cell is larger
+    A first-order transition sharpens without end, $p > 0$; a crossover has $p \approx 0$ once the system is larger
     than its correlations. With more than two sizes the error is widened where the points scatter about the line by
     more than their errors.
     """
@@ -149,40 +167,43 @@ def growth(found: Sequence[SizeTransition]) -> tuple[float, float]:
 
 
 def scaling_verdict(datasets: Sequence["xarray.Dataset"]) -> list[str]:
-    """Sentences on where the transition lies in each cell and whether its jump sharpens with their size."""
-    axis = str(datasets[0].attrs["axis"])
-    unit = str(datasets[0][axis].attrs.get("units", "1"))
-    suffix = "" if unit == "1" else f" {unit}"
-    sentences = []
-    for name, of in (("S(K)/N", order_transition), ("The interaction energy per electron", interaction_transition)):
-        found = sorted((of(dataset) for dataset in datasets), key=lambda one: one.electrons)
-        if any(one.stretch is None for one in found):
-            sentences.append(f"{name}: too few depths to look for a jump; evaluate at four or more.")
-            continue
-        listed = "; ".join(
-            f"N = {one.electrons}: {with_error(one.position, one.position_error)}{suffix}, width "
-            f"{'at most ' if one.at_grid else ''}{one.width:g}{suffix}, "
-            f"{'a jump' if one.stretch is not None and one.stretch.is_jump else 'no jump'} "
-            f"of {with_error(one.jump, one.jump_error)}"
-            for one in found
+    """Sentences on where the transition lies in each size and whether its jump sharpens with them."""
+    quantities, sentences = sized_quantities(datasets), []
+    if not quantities:
+        return ["No order parameter and no interaction were measured in all sizes: there is nothing to compare."]
+    for quantity in quantities:
+        found = [size_transition(dataset, *quantity.of(dataset)) for dataset in datasets]
+        found.sort(key=lambda one: one.electrons)
+        sentences += _sentences(quantity.words, found, line_of(datasets[0]).suffix)
+    return sentences
+
+
+def _sentences(name: str, found: list[SizeTransition], suffix: str) -> list[str]:
+    if any(one.stretch is None for one in found):
+        return [f"{name}: too few points to look for a jump; evaluate at four or more."]
+    listed = "; ".join(
+        f"N = {one.electrons}: {with_error(one.position, one.position_error)}{suffix}, width "
+        f"{'at most ' if one.at_grid else ''}{one.width:g}{suffix}, "
+        f"{'a jump' if one.stretch is not None and one.stretch.is_jump else 'no jump'} "
+        f"of {with_error(one.jump, one.jump_error)}"
+        for one in found
+    )
+    sentences = [f"{name} changes fastest at {listed}."]
+    p, error = growth(found)
+    if not np.isfinite(p):
+        return [*sentences, f"{name}: one size says nothing about sharpening."]
+    sizes = f"N = {', '.join(str(one.electrons) for one in found)}"
+    said = f"its slope grows as N to the power {with_error(p, error)} ({sizes})"
+    if abs(p) <= 2 * error:
+        sentences.append(f"{name}: whether it sharpens with N cannot be told, {said}.")
+    else:
+        sentences.append(f"{name} {'sharpens' if p > 0 else 'does not sharpen but flattens'} with N: {said}.")
+    limited = [str(one.electrons) for one in found if one.at_grid]
+    if limited:
+        sentences.append(
+            f"The change spans one step of the grid for N = {', '.join(limited)}: its slope is a lower bound "
+            "there; evaluate at closer points."
         )
-        sentences.append(f"{name} changes fastest at {listed}.")
-        p, error = growth(found)
-        if not np.isfinite(p):
-            sentences.append(f"{name}: one size says nothing about sharpening.")
-            continue
-        sizes = f"N = {', '.join(str(one.electrons) for one in found)}"
-        said = f"its slope grows as N to the power {with_error(p, error)} ({sizes})"
-        if abs(p) <= 2 * error:
-            sentences.append(f"{name}: whether it sharpens with N cannot be told, {said}.")
-        else:
-            sentences.append(f"{name} {'sharpens' if p > 0 else 'does not sharpen but flattens'} with N: {said}.")
-        limited = [str(one.electrons) for one in found if one.at_grid]
-        if limited:
-            sentences.append(
-                f"The change spans one step of the grid for N = {', '.join(limited)}: its slope is a lower bound "
-                "there; evaluate at closer depths."
-            )
-        if len(found) == 2:
-            sentences.append("Two sizes make a line through two points: a third would test it.")
+    if len(found) == 2:
+        sentences.append("Two sizes make a line through two points: a third would test it.")
     return sentences

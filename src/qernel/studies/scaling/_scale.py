@@ -1,117 +1,113 @@
-"""The same family in cells of several sizes: a run for each, one figure and a table for all."""
+"""The same family in several sizes: a run for each, one figure and a table for all."""
 
 import csv
+import dataclasses
 import io
-import re
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from qernel.lattice import triangular_index
 from qernel.evaluation import read_netcdf
+from qernel.hamiltonian import Family
+from qernel.plotting import save_figure
+from qernel.presets import DEFAULT_PRESET, Config, load
+from qernel.run_directory import Interrupted, RunDirectory, Say, nothing_said, write_atomically
+from qernel.studies._callbacks import Each, Progress, unmeasured, unwatched
+from qernel.studies._run_or_resume import run_or_resume
+from qernel.systems import sized
+
 from ._analysis import scaling_rows, scaling_table, scaling_verdict
-from qernel.presets import Config, ConfigurationError, DEFAULT_PRESET, load
-from qernel.run_directory import RunDirectory, write_atomically
+from ._figure import scaling_figure
 
-from . import _commands
-from qernel.run_directory import Interrupted
-
-Index = tuple[tuple[int, int], tuple[int, int]]
+if TYPE_CHECKING:
+    import xarray
 
 
-def cell_of(text: str) -> Index:
-    """A supercell from a number of moiré cells or a matrix of whole numbers.
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+    """What several sizes say together.
 
-    **Raises:** `ConfigurationError` if it is neither, or has no zone corner K.
+    - `directories`: of the runs, by increasing size; `tables`: their results.
+    - `text`: the comparison as a table for a terminal; `sentences`: what it means.
+    - `csv`, `figure`: files with the comparison.
     """
-    numbers = [int(n) for n in re.findall(r"-?\d+", text)]
-    if re.fullmatch(r"-?\d+", text):
-        index = triangular_index(numbers[0])
-    elif re.fullmatch(r"\[\[-?\d+,-?\d+\],\[-?\d+,-?\d+\]\]", text.replace(" ", "")):
-        index = (numbers[0], numbers[1]), (numbers[2], numbers[3])
-    else:
-        raise ConfigurationError(f"a size is a number of moiré cells or a matrix such as [[2,2],[-2,4]], got '{text}'")
-    (a, b), (c, d) = index
-    # K = (b1 + 2 b2)/3, whose phases along the cell's vectors must be whole turns.
-    if (a + 2 * b) % 3 or (c + 2 * d) % 3:
-        raise ConfigurationError(
-            f"the zone corner K is no wave vector of the cell {text}, so that its crystal does not fit: "
-            "take 3, 9, 12, 21, 27, 36 or another multiple of 3"
-        )
-    return index
 
-
-def settings_of(config: Config, index: Index) -> list[str]:
-    """The overrides that put the configuration's filling into another cell.
-
-    **Raises:** `ConfigurationError` if the electrons are then no whole number.
-    """
-    cells, before = _cells(index), _cells(config.system.supercell)
-    if cells == 0 or any((n * cells) % before for n in config.system.electrons):
-        up, down = config.system.electrons
-        raise ConfigurationError(
-            f"{cells} moiré cells hold no whole number of electrons at the filling of {up + down} in {before}"
-        )
-    electrons = [n * cells // before for n in config.system.electrons]
-    return [f"system.supercell={[list(row) for row in index]}", f"system.electrons={electrons}"]
-
-
-def _cells(index: Index) -> int:
-    (a, b), (c, d) = index
-    return abs(a * d - b * c)
+    directories: tuple[RunDirectory, ...]
+    tables: "tuple[xarray.Dataset, ...]"
+    text: str
+    sentences: tuple[str, ...]
+    csv: Path
+    figure: Path
 
 
 def scale(
-    source: str | None, overrides: list[str], sizes: list[str], out: Path | None, command: str, console: Console
-) -> None:
-    """Train and measure in every cell whose run is not finished, then compare."""
-    name = source or DEFAULT_PRESET
-    config = load(name, overrides)
-    cells = {_cells(index): settings_of(config, index) for index in map(cell_of, sizes)}
-    if len(cells) < len(sizes):
-        raise ConfigurationError(f"two of the sizes {', '.join(sizes)} have the same number of moiré cells")
-    folder = _commands.default_directory(f"scaling-{Path(name).stem}") if out is None else out
-    finished = []
-    try:
-        for number, settings in sorted(cells.items()):
-            directory = RunDirectory(folder / f"cells-{number}")
-            finished.append(directory)
-            _run_or_resume(directory, name, [*overrides, *settings], command, console)
-    except Interrupted as stop:
-        raise Interrupted(f"{stop}; or all sizes with the same command and --out {folder}") from None
-    compare(folder, finished, console)
+    source: Config | str | Path = DEFAULT_PRESET,
+    sizes: Sequence[str] = (),
+    *,
+    out: str | os.PathLike,
+    overrides: Sequence[str] = (),
+    command: str = "",
+    say: Say = nothing_said,
+    each: Each = unwatched,
+    progress: Progress = unmeasured,
+) -> Scaling:
+    """Train and measure in every size whose run is not finished, then compare.
+
+    **Arguments:**
+
+    - `source`: a preset, a file or a configuration, with `overrides` as on the command line.
+    - `sizes`: as the system names them, by default those that it suggests.
+    - `out`: a folder. Each size is a run of its own in a folder below, named by
+      [`size_label`][qernel.systems.SizedSection]; `scaling.csv` and `scaling.png` lie beside.
+    - `command`: for the record; `say` hears what is going on, `each(problem, step)` every step of a training, and
+      `progress(text, done, total)` how far a measurement is.
+
+    **Raises:** `ValueError` before anything is trained if the system has no sizes, a size cannot be used, or its rows
+    do not lie along one coordinate; `Interrupted` after Ctrl-C: called again, it goes on.
+    """
+    config = load(source, overrides)
+    section = sized(config.system)
+    named = tuple(sizes) or section.sizes
+    configs: dict[str, Config] = {}
+    for size in named:
+        one = section.resized(size)
+        if one.size_label in configs:
+            raise ValueError(f"two of the sizes {', '.join(named)} are one size: {one.size_label}")
+        configs[one.size_label] = config.model_copy(update={"system": one})
+        _check_line(configs[one.size_label])
+    folder, finished = Path(out), []
+    for label, one in sorted(configs.items(), key=lambda item: (sum(item[1].system.electrons), item[0])):
+        directory = RunDirectory(folder / label)
+        finished.append(directory)
+        try:
+            run_or_resume(one, directory, command, say, each, progress)
+        except Interrupted as stop:
+            raise Interrupted(f"{stop}; or all sizes with the same command and --out {folder}") from None
+    return compare_sizes(folder, finished)
 
 
-def _run_or_resume(directory: RunDirectory, name: str, overrides: list[str], command: str, console: Console) -> None:
-    if not directory.begun:
-        _commands.run(name, overrides, directory.path, command, console)
-        return
-    recorded, wanted = (
-        c.model_copy(update={"provenance": {}}) for c in (load(directory.config), load(name, overrides))
-    )
-    if recorded == wanted and directory.results.is_file():
-        console.print(f"{directory.path} is finished", soft_wrap=True)
-    else:
-        _commands.resume(directory.path, overrides, command, console)
-
-
-def compare(folder: Path, directories: list[RunDirectory], console: Console) -> None:
-    """Table, figure and verdict of finished runs."""
-    from qernel.plotting import save_figure
-    from ._figure import scaling_figure
-
-    datasets = [read_netcdf(directory.results) for directory in directories]
-    rows = scaling_rows(datasets)
+def compare_sizes(folder: Path, directories: Sequence[RunDirectory]) -> Scaling:
+    """Table, figure and sentences of finished runs, in the order given; writes `scaling.csv` and `scaling.png`."""
+    tables = tuple(read_netcdf(directory.results) for directory in directories)
+    rows = scaling_rows(tables)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows([{key: f"{value:.10g}" for key, value in row.items()} for row in rows])
     write_atomically(folder / "scaling.csv", text.getvalue())
-    console.print()
-    console.print(scaling_table(datasets), markup=False, soft_wrap=True)
-    console.print()
-    for line in scaling_verdict(datasets):
-        console.print(line, soft_wrap=True, markup=False)
-    console.print()
-    console.print(f"results: {folder / 'scaling.csv'}", soft_wrap=True)
-    console.print(f"figure:  {save_figure(scaling_figure, datasets, folder / 'scaling.png')}", soft_wrap=True)
+    figure = save_figure(scaling_figure, tables, folder / "scaling.png")
+    sentences = tuple(scaling_verdict(tables))
+    return Scaling(tuple(directories), tables, scaling_table(tables), sentences, folder / "scaling.csv", figure)
+
+
+def _check_line(config: Config) -> None:
+    """A run that could not be compared is not worth its training. Building the system also refuses a cell too small."""
+    family: Family = config.system.system().family
+    measured = family.at(config.evaluation.at) if config.evaluation.at else family
+    varying = [coordinate.name for coordinate in measured.varying]
+    if len(varying) != 1:
+        raise ValueError(
+            f"sizes are compared along one coordinate, and {', '.join(varying) or 'none'} vary in this configuration: "
+            "give all others a single value"
+        )

@@ -3,13 +3,15 @@
 import math
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
-from qernel.lattice import PeriodicDistance, shells
-from qernel.systems import Electrons, Finite, Positive, System, SystemSection, electrons_text
+from qernel.lattice import Lattice, PeriodicDistance, shells, supercell, triangular
+from qernel.systems import Electrons, Finite, Positive, SizedSection, System, electrons_text
 
 from ._material import Material
 from ._orbitals import available_orbitals
+from ._sizes import cell_of, cells_in, electrons_in
 from ._system import moire_system
 
 Square = tuple[tuple[int, int], tuple[int, int]]
@@ -55,7 +57,7 @@ def _depths(value: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted(value))
 
 
-class MoireSection(SystemSection):
+class MoireSection(SizedSection):
     """The material, the supercell and the family of potential depths."""
 
     name: Literal["moire"] = "moire"
@@ -93,8 +95,28 @@ class MoireSection(SystemSection):
     @property
     def cells(self) -> int:
         """Moiré cells in the periodic cell."""
-        (a, b), (c, d) = self.supercell
-        return abs(a * d - b * c)
+        return cells_in(self.supercell)
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        return ("3", "9", "12")
+
+    @property
+    def size_label(self) -> str:
+        return f"cells-{self.cells}"
+
+    def resized(self, size: str) -> "MoireSection":
+        index = cell_of(size)
+        electrons = electrons_in(index, self.electrons, self.supercell)
+        return self.model_copy(update={"supercell": index, "electrons": electrons})
+
+    def feature_shells_for(self, other: SizedSection, shells: int, least: int) -> int:
+        if not isinstance(other, MoireSection):
+            raise ValueError(f"the waves of the system {other.name} are none of a moiré lattice")
+        longest = _longest(other, shells) * (1 - 1e-9)
+        while _longest(self, least) < longest:
+            least += 1
+        return least
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -134,3 +156,9 @@ class MoireSection(SystemSection):
             "pair": shells(cell, features.pair_shells) if features.pair_shells else None,
             "squared_distance": PeriodicDistance(cell),
         }
+
+
+def _longest(section: MoireSection, count: int) -> float:
+    """Length of the longest wave of so many shells, in inverse nm."""
+    lattice: Lattice = supercell(triangular(section.lattice_constant_nm), section.supercell).lattice
+    return float(np.linalg.norm(shells(lattice, count), axis=1).max())
