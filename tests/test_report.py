@@ -32,8 +32,6 @@ from test_plotting import record_file
 from tiny_problem import tiny_config
 
 from qernel.cli import main
-from qernel.hamiltonian import Family, Hamiltonian, Kinetic, Potential
-from qernel.lattice import square
 from qernel.evaluation import (
     Evaluation,
     ground_state,
@@ -44,11 +42,22 @@ from qernel.evaluation import (
     write_csv,
     write_netcdf,
 )
+from qernel.hamiltonian import Family, Hamiltonian, Kinetic, Potential
 from qernel.judgement import verdict
+from qernel.lattice import square
 from qernel.presets import to_toml
 from qernel.report import write_report
 from qernel.report._cell_drawing import cell_drawing
 from qernel.report._method import ingredients
+from qernel.report._record import read_record
+from qernel.report._tables import (
+    comparison_table,
+    diagnostics_table,
+    energy_table,
+    observables_table,
+    phase_table,
+    slope_table,
+)
 from qernel.report._typeset import typesetter
 
 DEPTHS = np.array([0.0, 5.0, 10.0, 15.0, 20.0, 30.0])
@@ -342,7 +351,9 @@ def test_every_point_of_a_plane_has_its_row(plane, plane_page):
     for head in ("trap", "V-score", "E − exact", "next above", "A"):
         table = plane_page.table(head)
         assert table[0][:2] == ["ωy", "κ"]
-        assert [row[:2] for row in table[1:] if row[0] != "sound if"] == sorted(points, key=lambda p: list(map(float, p)))
+        assert [row[:2] for row in table[1:] if row[0] != "sound if"] == sorted(
+            points, key=lambda p: list(map(float, p))
+        )
     energies = {tuple(row[:2]): row for row in plane_page.table("trap")[1:]}
     trained = plane_page.table("trap")[0].index("trained")
     assert energies["1", "0"][trained] == "yes" and energies["1", "0.1"][trained] == "no"
@@ -352,7 +363,10 @@ def test_every_point_of_a_plane_has_its_row(plane, plane_page):
 
 
 def test_a_plane_says_where_its_phases_meet(plane_page):
-    assert "ω y = 1 to 3, κ = 0 to 0.6" in plane_page.text and "3 spin-polarised electrons in two dimensions" in plane_page.text
+    assert (
+        "ω y = 1 to 3, κ = 0 to 0.6" in plane_page.text
+        and "3 spin-polarised electrons in two dimensions" in plane_page.text
+    )
     assert "trained side by side: compact, chain" in plane_page.text
     for name in ("energy", "order", "observables", "density", "pair_distances", "slope", "training"):
         assert f"figure-{name}" in plane_page.ids
@@ -372,7 +386,9 @@ def test_the_phases_stand_side_by_side(plane, plane_page):
     here = dataset.sel(omega_y=2.1, kappa=0.0)
     value = lambda phase: float(here["energy"].sel(phase=phase))
     assert row[2] == "chain"
-    assert [float(cell.split("(")[0]) for cell in row[3:5]] == pytest.approx([value("compact"), value("chain")], abs=1e-4)
+    assert [float(cell.split("(")[0]) for cell in row[3:5]] == pytest.approx(
+        [value("compact"), value("chain")], abs=1e-4
+    )
     assert float(row[5].split("(")[0]) == pytest.approx(value("compact") - value("chain"), abs=1e-4)
     late = plane_page.table("late change")
     assert late[0][:3] == ["ωy", "κ", "lowest"] and [row[:3] for row in late[1:]] == [
@@ -382,26 +398,35 @@ def test_the_phases_stand_side_by_side(plane, plane_page):
 
 
 def test_phases_along_one_coordinate(tmp_path):
-    page = Page(write_report(run_of(tmp_path / "run", moire_phases(DEPTHS), config=False, training=False)))
-    assert [row[1] for row in page.table("next above")[1:]] == ["liquid"] * 4 + ["crystal"] * 2
-    assert [row[1] for row in page.table("moiré potential")[1:]] == ["liquid"] * 4 + ["crystal"] * 2
-    assert "cross at V₀ = 16" in page.text
+    record = read_record(run_of(tmp_path / "run", moire_phases(DEPTHS), config=False, training=False))
+    for table in (phase_table(record), energy_table(record)):
+        column = next(i for i, head in enumerate(table.heads) if head in ("lowest", "phase"))
+        assert [row[column].text for row in table.rows] == ["liquid"] * 4 + ["crystal"] * 2
+    assert any("cross at V₀ = 16" in finding.text for finding in record.findings)
 
 
-@pytest.mark.parametrize("points, coordinates", [(scattered(9), (OMEGA, KAPPA)), ("space", (OMEGA, KAPPA, TILT))])
-def test_other_sets_of_points(points, coordinates, tmp_path):
-    points = {"omega_y": [1.0, 2.5], "kappa": [0.0, 0.6], "tilt": [0.0, 1.0]} if isinstance(points, str) else points
-    dataset = trap_table(points, coordinates=coordinates)
+def test_points_that_lie_on_no_grid(tmp_path):
+    record = read_record(run_of(tmp_path / "run", trap_table(scattered(9)), config=False, training=False))
+    for table in (energy_table(record), diagnostics_table(record), comparison_table(record), observables_table(record)):
+        assert table.heads[:2] == NAMES and len(table.rows) == 9
+    assert slope_table(record) is None and record.symbols == "ω_y, κ"
+
+
+def test_three_coordinates(tmp_path):
+    points = {"omega_y": [1.0, 2.5], "kappa": [0.0, 0.6], "tilt": [0.0, 1.0]}
+    dataset = trap_table(points, coordinates=(OMEGA, KAPPA, TILT))
     page = Page(write_report(run_of(tmp_path / "run", dataset, config=False, training=False)))
     table = page.table("trap")
-    assert table[0][: len(coordinates)] == ["ωy", "κ", "θ"][: len(coordinates)]
-    assert len(table) - 1 == dataset.sizes["member"]
+    assert table[0][:3] == ["ωy", "κ", "θ"] and len(table) == 9
+    assert "in a colour for each value of κ and θ; they are not joined" in page.text
     assert "Hellmann-Feynman check needs" in page.text
 
 
-def test_a_run_that_a_script_made(plane, tmp_path):
+def test_a_run_that_a_script_made(tmp_path):
     """What its file says is shown; no configuration is claimed for it."""
-    copy = shutil.copytree(plane, tmp_path / "run")
+    dataset = trap_table({"omega_y": [1.0, 2.0]}, coordinates=(OMEGA,), dim=1, phases=False)
+    dataset.attrs["trained_points"] = "[[1.0], [2.0]]"
+    copy = run_of(tmp_path / "run", dataset, config=False, training=False)
     text = """[made_by_a_script]
 ansatz = "MyJastrow"
 optimiser = "KFAC"
@@ -422,7 +447,8 @@ versions = {qernel = "0.1.0"}
     downloads = [link for link in page.links if link.startswith("data:application/toml")]
     assert base64.b64decode(downloads[0].split(",")[1]).decode() == text
     (copy / "config.toml").write_text("no TOML at all")
-    assert "A script made this run" in Page(write_report(copy)).text
+    record = read_record(copy)
+    assert record.config is None and record.settings == {} and record.trained_points.tolist() == [[1.0], [2.0]]
 
 
 def test_symbols_are_typeset():
