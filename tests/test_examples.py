@@ -11,8 +11,7 @@ import pytest
 from qernel.ansatz import DifferentiableAnsatz
 from qernel.check import laplacian_difference
 from qernel.exact import filling_energy
-from qernel.systems.moire import moire_family
-from qernel.systems.moire import Material
+from qernel.systems.moire import Material, moire_family
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 
 from qernel.hamiltonian import Coulomb, Ewald, Hamiltonian, Kinetic, Potential
-from qernel.systems.moire import moire_family, moire_parameters
-from qernel.systems.moire import moire_hamiltonian as hamiltonian_of
 from qernel.lattice import Lattice, cubic, square, supercell, triangular
 from qernel.mean_field import (
     OrbitalSet,
@@ -31,11 +29,10 @@ from qernel.mean_field import (
     potential_depth,
     random_start,
 )
-from qernel.reference._problem import mean_field
-from qernel.systems.moire import Material
 from qernel.mean_field._problem import hartree_fock_functional
 from qernel.orbitals import InterpolatedOrbitals, PlaneWaves, from_exponentials
-from qernel.systems.moire import Material
+from qernel.systems.moire import Material, moire_family, moire_parameters
+from qernel.systems.moire import moire_hamiltonian as hamiltonian_of
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
 MATERIAL = Material()

@@ -23,13 +23,13 @@ from example_layers import (
 
 from qernel import layers
 from qernel.layers import (
+    MLP,
     ElectronRouter,
     FiLM,
     Frozen,
     GroupedQueryAttention,
     LayerNorm,
     Linear,
-    MLP,
     MixtureOfExperts,
     OpenEmbedding,
     OpenPairBias,

@@ -12,27 +12,36 @@ from rich.console import Console
 from tiny_problem import TINY, Small, small_problem, tiny_problem
 
 from qernel.ansatz import Derivatives
-from qernel.run_directory._training import PendingCheck, train_in
+from qernel.check import check_laplacian
 from qernel.hamiltonian import Hamiltonian, Harmonic, Kinetic
-from qernel.systems.moire import moire_family
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 from qernel.layers import trainable
 from qernel.mean_field import crystal_sites
 from qernel.optimise import FirstOrder
 from qernel.presets import build, preset
 from qernel.run_directory import (
-    CheckpointWriter,
     METRICS,
+    CheckpointWriter,
     MetricsWriter,
     RunDirectory,
     checkpoint_steps,
     load_checkpoint,
     read_metrics,
 )
-from qernel.check import check_laplacian
+from qernel.run_directory._training import PendingCheck, train_in
 from qernel.sampling import Sampler, initial_positions, starting_width
-from qernel.training import Method, TrainingFault, initial_state, burn_in, compile_step, diagnose, make_mesh, train, train_step
-from qernel.systems.moire import Material
+from qernel.systems.moire import Material, moire_family
+from qernel.training import (
+    Method,
+    TrainingFault,
+    burn_in,
+    compile_step,
+    diagnose,
+    initial_state,
+    make_mesh,
+    train,
+    train_step,
+)
 
 # ------------------------------------------------------------------------------- the loop
 

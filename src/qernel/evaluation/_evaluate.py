@@ -34,7 +34,7 @@ from qernel.observables import (
     slope_along,
 )
 from qernel.sampling import Sampler, Walkers, sampling_round
-from qernel.units import Units
+from qernel.units import EFFECTIVE_UNITS, Units
 
 from ._evaluation import Evaluation
 from ._standard_observables import standard_observables
@@ -45,7 +45,9 @@ _GROUPS = 32
 # Random numbers of the observables.
 _OBSERVABLES = 0x6F627365
 # Names that results use themselves.
-_TAKEN = {"energy", "kinetic", "kinetic_from_gradient", "density", "structure_factor", "phase"}
+_TAKEN = {"energy", "kinetic", "kinetic_from_gradient", "phase"}
+# And those of a periodic cell.
+_TAKEN_IN_A_CELL = {"density", "structure_factor"}
 
 
 class _Sums(eqx.Module):
@@ -75,7 +77,7 @@ def evaluate(
     burn_in: int = 50,
     rounds: int = 200,
     observables: Sequence[AbstractObservable] | None = None,
-    units: Units = Units(),
+    units: Units = EFFECTIVE_UNITS,
     laplacian: AbstractLaplacian | None = None,
     chunk: int | Literal["auto"] | None = None,
     grid: int | tuple[int, ...] | None = None,
@@ -106,8 +108,8 @@ def evaluate(
       They leave the device after each round, so that only the host's memory grows with the number of rounds.
     - `progress(done, total)`: called after every round, burn-in included.
 
-    **Raises:** `ValueError` if shapes do not fit, there are fewer than two rounds, a wave vector is not periodic, or two
-    quantities have one name.
+    **Raises:** `ValueError` if shapes do not fit, there are fewer than two rounds, a wave vector is not periodic, or
+    two quantities have one name.
     """
     hamiltonian = family.hamiltonian
     _check(family, positions, burn_in, rounds, chunk, record_every)
@@ -181,6 +183,9 @@ def evaluate(
 def _observed(chosen, samples, family, ansatz, units, key) -> tuple[dict[str, Measured], ...]:
     """Every observable at every member."""
     found = []
+    reserved = _TAKEN | set(family.hamiltonian.potentials)
+    if family.hamiltonian.cell is not None:
+        reserved |= _TAKEN_IN_A_CELL
     with warnings.catch_warnings():
         # Errors of fewer than eight walkers are NaN, which says it in the table.
         warnings.filterwarnings("ignore", "an error bar needs")
@@ -191,7 +196,7 @@ def _observed(chosen, samples, family, ansatz, units, key) -> tuple[dict[str, Me
             quantities: dict[str, Measured] = {}
             for observable in chosen:
                 new = observable.measure(member)
-                taken = (set(quantities) | _TAKEN | set(family.hamiltonian.potentials)) & set(new)
+                taken = (set(quantities) | reserved) & set(new)
                 if taken:
                     raise ValueError(
                         f"two quantities are called {sorted(taken)[0]!r}: give the observable another name"

@@ -33,8 +33,9 @@ def moire_system(
 ) -> System:
     r"""Electrons in a moiré potential of varying depth V₀, liquid or crystal: the system of QERNEL.
 
-    The phases `liquid` (Bloch orbitals) and `crystal` (Hartree-Fock) are told apart by S(K), the structure factor at the
-    corners of the moiré Brillouin zone; `gaussians` and `plane_waves` stand for the same two where these cost too much.
+    The phases `liquid` (Bloch orbitals) and `crystal` (Hartree-Fock) are told apart by S(K), the structure factor at
+    the corners of the moiré Brillouin zone; `gaussians` and `plane_waves` stand for the same two where these cost too
+    much.
 
     **Arguments:** as for [`moire_family`][qernel.systems.moire.moire_family], and
 
