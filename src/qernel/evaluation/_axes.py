@@ -146,6 +146,14 @@ def row_text(dataset: "xarray.Dataset", row: int) -> str:
     )
 
 
+def slope_of(dataset: "xarray.Dataset", axis: Axis) -> str | None:
+    """Name of the variable that holds ∂H/∂λ of one coordinate λ, None if it was not measured."""
+    for name in (f"slope_{axis.name}", "slope"):
+        if name in dataset:
+            return name
+    return None
+
+
 def indexed(dataset: "xarray.Dataset") -> "xarray.Dataset":
     """The table with an index of points, where its rows lie in a plane (or space) of coordinates."""
     names = np.atleast_1d(dataset.attrs.get("coordinate_names", [])).tolist()
