@@ -4,8 +4,7 @@ import jax
 from compose_ansatz import two_phases
 
 from qernel.check import check_ansatz
-from qernel.systems.moire import moire_family
-from qernel.systems.moire import Material
+from qernel.systems.moire import Material, moire_family
 
 
 # --8<-- [start:check]

@@ -5,15 +5,13 @@ import jax
 import jax.numpy as jnp
 
 from qernel.ansatz import Conditioner, LogPsi
-from qernel.systems.moire import moire_family
 from qernel.lattice import PeriodicDistance
 from qernel.layers import FiLM, Frozen, GroupedQueryAttention, Linear, PeriodicEmbedding
 from qernel.mean_field import crystal_branch, liquid_branch, potential_depth
 from qernel.orbitals import CuspJastrow, InterpolatedOrbitals, PlaneWaves, log_sum_determinants
-from qernel.sampling import Sampler, langevin
-from qernel.sampling import initial_positions
+from qernel.sampling import Sampler, initial_positions, langevin
+from qernel.systems.moire import Material, moire_family
 from qernel.training import Method, burn_in, initial_state, train
-from qernel.systems.moire import Material
 
 
 # --8<-- [start:ansatz]

@@ -56,14 +56,14 @@ def main(rounds=200, walkers=512, log_density=with_node):
 
     @jax.jit
     def run(positions, key):
-        def phase(carry, number):
+        def one_round(carry, number):
             walkers = sampler(log_density, jnp.zeros(1), *carry, jax.random.fold_in(key, number))
             return (walkers.positions, walkers.step_size), (walkers.positions, walkers.acceptance)
 
-        return jax.lax.scan(phase, (positions, jnp.ones(1)), jnp.arange(phases))[1]
+        return jax.lax.scan(one_round, (positions, jnp.ones(1)), jnp.arange(rounds))[1]
 
     positions, acceptance = run(jax.random.normal(jax.random.key(0), (1, walkers, 1, 1)), jax.random.key(1))
-    square = jnp.mean(positions[phases // 4 :] ** 2, axis=(0, 1, 3, 4))
+    square = jnp.mean(positions[rounds // 4 :] ** 2, axis=(0, 1, 3, 4))
     mean, error = jnp.mean(square), jnp.std(square) / walkers**0.5
     print(f"<x²> = {mean:.4f} ± {error:.4f}, acceptance {acceptance[-1, 0]:.2f}")
     return positions, float(mean), float(error)

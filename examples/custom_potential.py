@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from qernel.ansatz import qernel
+from qernel.evaluation import evaluate, format_table, results
 from qernel.hamiltonian import AbstractPotential, Ewald, Family, Hamiltonian, Kinetic
 from qernel.lattice import PeriodicDistance, triangular
-from qernel.evaluation import evaluate, format_table, results
 from qernel.orbitals import PlaneWaves, plane_wave_orbitals
 from qernel.sampling import Sampler, initial_positions
 from qernel.training import Method, burn_in, initial_state, train

@@ -10,17 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from synthetic_evaluations import MATERIAL, evaluation_of, family_of
+from synthetic_evaluations import MATERIAL, family_of, moire_table
 
 from qernel.ansatz import LogPsi
-from qernel.hamiltonian import Family, Hamiltonian, Harmonic, Kinetic, Potential
-from qernel.systems.moire import moire_family
-from qernel.laplacian import HessianTrace
-from qernel.lattice import oblique, rectangular, supercell, triangular
 from qernel.evaluation import (
     columns,
     evaluate,
     format_table,
+    known_at_rows,
+    known_values,
     read_netcdf,
     results,
     v_score,
@@ -28,19 +26,22 @@ from qernel.evaluation import (
     write_csv,
     write_netcdf,
 )
-from qernel.judgement import findings, slope_check, steepest_stretch, transition, verdict
-from qernel.observables import translation_average, zone_corners
-from qernel.run_directory import read_training
-from qernel.evaluation import known_values
+from qernel.hamiltonian import Family, Hamiltonian, Harmonic, Kinetic, Potential
+from qernel.judgement import findings, order_jump, slope_check, steepest_stretch, verdict
+from qernel.laplacian import HessianTrace
+from qernel.lattice import oblique, rectangular, supercell, triangular
+from qernel.observables import Measurement, translation_average, zone_corners
 from qernel.orbitals import ExpandedOrbitals, PlaneWaves
 from qernel.orbitals._determinants import log_sum_determinants
+from qernel.run_directory import read_training
 from qernel.sampling import Sampler
+from qernel.systems.moire import CornerStructureFactor, moire_family, moire_known_values, moire_system
 
 REFERENCE = Path(__file__).parent / "reference"
 TABLE = (
     "depth_meV, energy, energy_error, kinetic, kinetic_error, kinetic_from_gradient, "
     "kinetic_from_gradient_error, moire, moire_error, interaction, interaction_error, variance, v_score, "
-    "structure_factor_K, acceptance, autocorrelation_time, effective_samples, r_hat"
+    "structure_factor_K, structure_factor_K_error, acceptance, autocorrelation_time, effective_samples, r_hat"
 ).split(", ")
 
 
@@ -77,7 +78,8 @@ class Ripple(eqx.Module):
 
 @pytest.fixture(scope="module")
 def closed_shell():
-    family = moire_family(MATERIAL, 3, (7, 0), [0.0, 10.0, 30.0])
+    system = moire_system(MATERIAL, 3, (7, 0), [0.0, 10.0, 30.0])
+    family = system.family
     cell = family.hamiltonian.cell
     waves = PlaneWaves(cell, 1.01 * float(np.linalg.norm(cell.reciprocal[0])))
     ansatz = Determinant(ExpandedOrbitals(waves, jnp.eye(7)))
@@ -91,8 +93,10 @@ def closed_shell():
         step_size=2.6,
         burn_in=25,
         rounds=80,
+        observables=(CornerStructureFactor(),),
+        units=system.units,
     )
-    return family, evaluation, results(evaluation, family, MATERIAL)
+    return family, evaluation, system.label(results(evaluation, family, system.units))
 
 
 def test_energies_of_a_closed_shell(closed_shell):
@@ -137,7 +141,7 @@ def test_structure_factor_of_a_closed_shell(closed_shell):
 
 def test_uniform_density_and_its_error(closed_shell):
     family, evaluation, dataset = closed_shell
-    assert dataset.density.attrs["units"] == "electrons per moiré cell"
+    assert dataset.density.attrs["units"] == "electrons per primitive cell"
     np.testing.assert_allclose(dataset.density.mean(("x", "y")), 7 / 9, rtol=1e-12)
     pull = (dataset.density - 7 / 9) / dataset.density_error
     assert 0.9 < float(np.sqrt((pull**2).mean())) < 1.2
@@ -199,6 +203,8 @@ def measure(family, ansatz, positions, **options):
         step_size=5.0,
         burn_in=5,
         rounds=40,
+        # n(k) would compile the wavefunction once more.
+        observables=(),
     )
     return evaluate(ansatz, family, positions, **(defaults | options))
 
@@ -215,7 +221,7 @@ def test_density_on_a_skewed_left_handed_cell():
     assert np.abs(pull).max() < 6 and np.sqrt(np.mean(pull**2)) < 1.4
 
 
-def test_one_compile_for_all_depths_weights_and_phases():
+def test_one_compile_for_all_depths_weights_and_rounds():
     family, ansatz, positions = small()
     measure(family, ansatz, positions, rounds=3)
     before = ansatz.traces[0]
@@ -279,7 +285,7 @@ def test_samples_that_are_not_finite_are_counted_and_reported():
     np.testing.assert_allclose(dataset.broken, [1.6**2 / 3, 2 * 1.6**2 / 3], rtol=0.1)
     np.testing.assert_allclose(dataset.slope, dataset.broken / dataset.strength, rtol=1e-6)
     assert dataset.energy.dims == ("strength",) and dataset.energy.attrs["units"] == "Ha* per electron"
-    assert dataset.structure_factor_K.isnull().all() and "Bohr" in dataset.density.attrs["units"]
+    assert "structure_factor_K" not in dataset and dataset.density.attrs["units"] == "electrons per a_B*^2"
     assert columns(dataset)[0] == "strength" and "broken_error" in columns(dataset)
     assert any("not sound" in line for line in verdict(dataset))
 
@@ -316,7 +322,7 @@ def test_open_boundaries_in_three_dimensions():
         dataset = results(evaluation, family)
     # Zero variance: 3/2 ω for each electron.
     np.testing.assert_allclose(dataset.energy, [0.75, 1.5], rtol=1e-6)
-    assert (dataset.energy_error < 1e-6).all() and dataset.structure_factor_K.isnull().all()
+    assert (dataset.energy_error < 1e-6).all() and "structure_factor" not in dataset
     # <∂H/∂ω> = <ω r²> = 3/2 for each electron.
     assert (np.abs(dataset.slope - 1.5) < 4.5 * dataset.slope_error).all()
 
@@ -326,7 +332,7 @@ def test_walkers_that_never_move_are_reported():
     evaluation = measure(family, ansatz, positions, step_size=1e-30, rounds=6, burn_in=0)
     assert evaluation.stuck.tolist() == [8, 8] and measure(family, ansatz, positions, rounds=6).stuck.sum() == 0
     with pytest.warns(UserWarning, match="8 walkers never moved"):
-        results(evaluation, family, MATERIAL)
+        results(evaluation, family, MATERIAL.units)
 
 
 # ------------------------------------------------------------------------------- bad input
@@ -390,10 +396,14 @@ def test_no_corners_without_triangular_symmetry():
 
 @pytest.mark.parametrize("size, inside", [(3, True), (((1, 1), (-1, 2)), True), (2, False), ((3, 2), False)])
 def test_structure_factor_at_the_corner_only_if_the_cell_contains_it(size, inside):
-    family = family_of([0.0, 10.0], size, 2)
-    dataset = results(evaluation_of(family, corner=1.3), family, MATERIAL)
-    found = dataset.structure_factor_K
-    assert found.isnull().all() if not inside else (np.abs(found - 1.3) < 0.05).all()
+    """NaN otherwise: the order parameter is a variable of the table all the same, and counts for nothing."""
+    hamiltonian = family_of([0.0], size, 2).hamiltonian
+    samples = np.random.default_rng(0).random((16, 40, 2, 2)) @ hamiltonian.cell.matrix
+    measurement = Measurement(samples, hamiltonian, None, None, MATERIAL.units, jax.random.key(0))
+    found = CornerStructureFactor().measure(measurement)
+    order = found["structure_factor_K"].estimate
+    assert abs(order.value - 1) < 5 * order.error if inside else np.isnan(order.value)
+    assert ("structure_factor_K_peak" in found) == inside
 
 
 # ------------------------------------------------------------------------------- reading the numbers
@@ -410,31 +420,29 @@ def two_phases(**options):
     interaction = np.where(crystal, -55.9 - 0.07 * (depths - 17), -54.5 - 0.03 * depths)
     slope = -0.16 * depths
     energy = -44.6 - 0.08 * depths**2
-    family = family_of(depths)
     values = dict(energy=energy, slope=slope, interaction=interaction, corner=corner, sigma=0.5)
-    return results(evaluation_of(family, **(values | options)), family, MATERIAL)
+    return moire_table(depths, **(values | options))
 
 
 def test_the_transition_is_found_and_named():
     dataset = two_phases()
-    found = transition(dataset)
+    found = order_jump(dataset)
     assert (found.low, found.high, found.steps) == (15.0, 17.5, 1)
     assert found.jump == pytest.approx(0.48, abs=0.05) and found.share > 0.7
     text = "\n".join(verdict(dataset))
-    assert "Liquid up to V0 = 15 meV" in text and "crystal from 17.5 meV" in text
+    assert "By S(K): liquid up to 15 meV" in text and "crystal from 17.5 meV" in text and "against V₀" in text
     assert "between 15 and 17.5 meV" in text and "within one step of the grid" in text
-    assert "changes fastest in the same place" in text and "kinetic estimators agree" in text
+    assert "within the stretch of S(K)" in text and "kinetic estimators agree" in text
     assert "Hellmann-Feynman" in text and "sampling is sound" in text
 
 
 def test_no_transition_is_said_to_be_none():
     liquid = "\n".join(verdict(two_phases(corner=0.8 - 0.008 * DEPTHS)))
-    assert "No transition between 0 and 30 meV" in liquid and "liquid everywhere" in liquid
+    assert "No jump of S(K) between 0 and 30 meV" in liquid and "liquid everywhere" in liquid
     crystal = "\n".join(verdict(two_phases(corner=1.2 + 0.003 * DEPTHS)))
-    assert "No transition" in crystal and "crystal" in crystal
-    family = family_of([0.0, 30.0])
-    few = results(evaluation_of(family), family, MATERIAL)
-    assert transition(few) is None and "Too few depths" in "\n".join(verdict(few))
+    assert "No jump of S(K)" in crystal and "a peak at K like that of a crystal everywhere" in crystal
+    few = moire_table([0.0, 30.0])
+    assert order_jump(few) is None and "Too few points" in "\n".join(verdict(few))
 
 
 @pytest.mark.parametrize(
@@ -470,46 +478,55 @@ def test_estimators_that_differ_are_reported():
 
 
 def test_known_values_belong_to_their_system_only():
-    def known(family):
-        return known_values(results(evaluation_of(family), family, MATERIAL))
+    def known(*arguments, **options):
+        return moire_system(MATERIAL, *arguments, **options)
 
-    six = known(family_of([0.0, 20.0]))
+    def of(system):
+        return system.known(system.family)
+
+    six = of(known(3, (6, 0), [0.0, 20.0]))
     cases = json.loads((REFERENCE / "moire_exact.json").read_text())["cases"]
     exact = {c["depth_meV"]: c for c in cases if c["electrons"] == 6}
-    assert six.depth.tolist() == sorted(exact)
-    assert six.exact_at(np.array([20.0, 7.0]))[0][0] == exact[20.0]["estimate"]
-    assert np.isnan(six.exact_at(np.array([20.0, 7.0]))[0][1])
+    assert six.names == ("depth_meV",) and six.coordinate("depth_meV").tolist() == sorted(exact)
+    at = six.at(six.exact, np.array([[20.0], [7.0]]))
+    assert at[0] == exact[20.0]["estimate"] and np.isnan(at[1])
     assert (six.upper_bound >= six.exact).all()
     mean_field = json.loads((REFERENCE / "moire_hartree_fock.json").read_text())["cases"]
     best = next(c for c in mean_field if c["electrons"] == 6 and c["depth_meV"] == 15.0)["best"]
-    assert six.hartree_fock_at(np.array([15.0]))[0] == best
+    assert six.at(six.mean_field, np.array([[15.0]]))[0] == best
     # The same lattice through other vectors counts; another material, phase or number of electrons does not.
-    assert known(family_of([0.0], ((3, 0), (3, 3)))) is not None
-    assert known(family_of([0.0], electrons=5)) is None
-    assert known(family_of([0.0], (3, 6))) is None
-    assert known(family_of([0.0], phi_degrees=30.0)) is None
-    assert known(family_of([0.0], dielectric=10.0)) is None
+    assert of(known(((3, 0), (3, 3)), (6, 0), [0.0])) is not None
+    assert of(known(3, (5, 0), [0.0])) is None
+    assert of(known((3, 6), (6, 0), [0.0])) is None
+    assert of(known(3, (6, 0), [0.0], phi_degrees=30.0)) is None
+    assert moire_known_values(family_of([0.0, 5.0]), MATERIAL) is not None
+    assert moire_known_values(family_of([0.0, 5.0], dielectric=10.0), MATERIAL) is None
+    # Known along the depth alone: not along another coordinate, nor in a plane of two.
+    assert moire_known_values(family_of([5.0, 5.0], dielectric=[5.0, 10.0]), MATERIAL) is None
+    assert moire_known_values(family_of([0.0, 5.0], dielectric=[5.0, 10.0]), MATERIAL) is None
+
+
+def exact_at(depths):
+    """Exact energies, which every table of these electrons carries."""
+    return known_at_rows(moire_table(depths), "exact")
 
 
 def test_a_state_far_above_the_exact_one_is_doubted():
     """Sound by every other sign: an eigenstate of the wrong momentum, say."""
-    family = family_of([0.0, 10.0, 20.0, 30.0])
-    exact = known_values(results(evaluation_of(family), family, MATERIAL)).exact_at(np.array([0.0, 10.0, 20.0, 30.0]))[
-        0
-    ]
-    far = findings(results(evaluation_of(family, energy=exact + [1.0, 0.1, 0.1, 0.1], sigma=0.3), family, MATERIAL))
+    depths = [0.0, 10.0, 20.0, 30.0]
+    exact = exact_at(depths)
+    far = findings(moire_table(depths, energy=exact + [1.0, 0.1, 0.1, 0.1], sigma=0.3))
     doubted = [finding.text for finding in far if "correlation energy is missing" in finding.text]
     assert len(doubted) == 1 and doubted[0].startswith("At 0 meV") and all(f.doubtful for f in far if f.text in doubted)
-    near = findings(results(evaluation_of(family, energy=exact + 0.1, sigma=0.3), family, MATERIAL))
+    near = findings(moire_table(depths, energy=exact + 0.1, sigma=0.3))
     assert not any("correlation energy is missing" in finding.text for finding in near)
 
 
 def test_verdict_against_known_energies():
-    family = family_of([0.0, 5.0, 10.0, 20.0, 30.0])
-    exact = known_values(results(evaluation_of(family), family, MATERIAL)).exact
-    text = lambda shift: "\n".join(
-        verdict(results(evaluation_of(family, energy=exact + shift, sigma=0.3), family, MATERIAL))
-    )
+    depths = [0.0, 5.0, 10.0, 20.0, 30.0]
+    exact = exact_at(depths)
+    np.testing.assert_array_equal(exact, known_values(moire_table(depths)).exact)
+    text = lambda shift: "\n".join(verdict(moire_table(depths, energy=exact + shift, sigma=0.3)))
     assert "Against exact diagonalisation: +0.1" in text(0.1) and "below" not in text(0.1)
     assert "lies below the exact one" in text(-0.3)
     assert "Above Hartree-Fock at 20 and 30 meV" in text(1.0)
@@ -520,19 +537,20 @@ def test_verdict_against_known_energies():
 
 def record_file(path, steps=200, fall=0.0, extra=""):
     rng = np.random.default_rng(0)
-    lines = ["step,depth_meV,energy,error,variance,acceptance,bad_walkers,step_norm,distance"]
+    lines = ["step,depth_meV,energy,error,variance,acceptance,bad_walkers,step_norm,distance,phase"]
     for step in range(steps):
         for depth in (0.0, 10.0):
             energy = -50 + np.exp(-step / 20) - fall * step / steps + 0.05 * rng.standard_normal()
-            lines.append(f"{step},{depth},{energy},0.05,1.0,0.5,0,0.1,0.01")
+            lines.append(f"{step},{depth},{energy},0.05,1.0,0.5,0,0.1,0.01,")
     path.write_text("\n".join(lines) + "\n" + extra)
     return path
 
 
 def test_training_record(tmp_path):
-    repeated = "199,0.0,-60.0,0.05,1.0,0.5,2,0.1,0.01\n"
+    repeated = "199,0.0,-60.0,0.05,1.0,0.5,2,0.1,0.01,\n"
     record = read_training(record_file(tmp_path / "metrics.csv", extra=repeated + "200,0.0,-5"))
-    assert record.energy.shape == (200, 2) and record.label.tolist() == [0.0, 10.0]
+    assert record.energy.shape == (200, 2) and record.names == ("depth_meV",)
+    assert record.points.tolist() == [[0.0], [10.0]] and record.labels == ("0", "10")
     assert record.energy[199, 0] == -60.0 and record.bad_walkers[199, 0] == 2
     change, error = read_training(record_file(tmp_path / "metrics.csv")).late_change()
     assert (np.abs(change) < 4 * error).all()

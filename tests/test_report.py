@@ -23,10 +23,10 @@ from test_observables import record_file
 from tiny_problem import tiny_config
 
 from qernel.cli import main
-from qernel.hamiltonian import Family, Hamiltonian, Kinetic, Potential
-from qernel.lattice import square
 from qernel.evaluation import Evaluation, read_netcdf, results, with_error, write_csv, write_netcdf
+from qernel.hamiltonian import Family, Hamiltonian, Kinetic, Potential
 from qernel.judgement import verdict
+from qernel.lattice import square
 from qernel.presets import to_toml
 from qernel.report import write_report
 from qernel.report._cell_drawing import cell_drawing

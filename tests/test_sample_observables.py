@@ -1,6 +1,5 @@
 """Observables as functions of samples, against states whose expectation values are known exactly."""
 
-import dataclasses
 import itertools
 
 import equinox as eqx
@@ -8,15 +7,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from synthetic_evaluations import MATERIAL, evaluation_of, family_of
+from synthetic_evaluations import MATERIAL
 
 from qernel.ansatz import LogPsi
+from qernel.evaluation import (
+    LocalisationLength,
+    MomentumOccupations,
+    PairCorrelations,
+    columns,
+    evaluate,
+    results,
+    standard_observables,
+)
 from qernel.hamiltonian import Family, Hamiltonian, Kinetic, Potential
-from qernel.systems.moire import moire_family
 from qernel.lattice import Lattice, cubic, oblique
-from qernel.evaluation import add_momentum_distribution, columns, evaluate, results
 from qernel.observables import (
     Estimate,
+    Measurement,
     WalkerMeans,
     density,
     estimate,
@@ -31,9 +38,9 @@ from qernel.observables import (
     walker_means,
     zone_corners,
 )
-from qernel.systems.moire import crystal_order
 from qernel.plotting import momentum_distribution_figure, pair_correlation_figure
 from qernel.sampling import Sampler, Walkers
+from qernel.systems.moire import CornerStructureFactor, CrystalOrders, crystal_order, moire_family
 
 SKEWED = Lattice(((1.0, 0.3), (2.6, -1.1)))  # left-handed, not reduced
 CELLS = {"oblique": oblique(3.0, 2.0, 70.0), "skewed": SKEWED, "cubic": cubic(2.5)}
@@ -395,7 +402,7 @@ def test_one_trace_for_all_parameters_and_keys():
 
 def crystal(sites_of, sigma=0.0, walkers=48, records=40, seed=0):
     """Electrons on the chosen sublattices of the 3 x 3 moiré cell; each walker in a registry of its own."""
-    primitive = moire_lattice(moire((1, 0))).matrix
+    primitive = moire((1, 0)).primitive.matrix
     rng = np.random.default_rng(seed)
     index = np.array(list(itertools.product(range(3), repeat=2)))
     sublattice = (index[:, 0] - index[:, 1]) % 3
@@ -464,9 +471,11 @@ def test_recorded_samples(every):
         rounds=8,
         grid=(4, 3),
         record_every=every,
+        observables=(PairCorrelations(),),
     )
     if not every:
-        assert evaluation.samples is None
+        # Nothing to measure them on.
+        assert evaluation.samples is None and evaluation.observed == ()
         return
     samples = evaluation.samples
     assert samples.shape == (2, 32, len(range(0, 8, every)), 2, 2) and samples.dtype == np.float32
@@ -510,22 +519,38 @@ def test_errors_in_the_users_terms():
 # ------------------------------------------------------------------------------- tables and figures
 
 
-def recorded(electrons, walkers=16, depths=(5.0, 20.0)):
-    """An evaluation that recorded uniform electrons, at both depths."""
-    family = family_of(list(depths), 3, sum(electrons))
-    family = eqx.tree_at(lambda f: f.hamiltonian, family, moire(electrons))
-    samples = np.stack([uniform(family.hamiltonian, walkers, 6, seed) for seed in range(len(depths))])
-    return family, dataclasses.replace(evaluation_of(family, walkers=walkers), samples=samples)
+EVERYTHING = (
+    PairCorrelations(),
+    LocalisationLength(),
+    MomentumOccupations(),
+    CornerStructureFactor(),
+    CrystalOrders(),
+)
+NUMBERS = (
+    "localisation_length structure_factor_K structure_factor_K_peak crystal_order crystal_order_squared binder_ratio"
+).split()
 
 
 @pytest.fixture(scope="module")
 def table():
-    family, evaluation = recorded((3, 2))
-    ansatz = PlaneWaveDeterminant(jnp.asarray(family.hamiltonian.cell.reciprocal_vectors(0.4)[:5]), 3)
-    dataset = results(evaluation, family, MATERIAL)
-    before = columns(dataset)
-    dataset = add_momentum_distribution(dataset, evaluation, family, ansatz, MATERIAL, key=jax.random.key(0))
-    assert columns(dataset) == before and not set(before) & {"crystal_order", "localisation_length"}
+    """Five electrons of both spins in plane waves, at two depths of a potential that they do not know."""
+    family = moire_family(MATERIAL, 3, (3, 2), [5.0, 20.0])
+    cell, units = family.hamiltonian.cell, MATERIAL.units
+    ansatz = PlaneWaveDeterminant(jnp.asarray(cell.reciprocal_vectors(0.4)[:5]), 3)
+    evaluation = evaluate(
+        ansatz,
+        family,
+        jnp.asarray(np.stack([uniform(family.hamiltonian, 16, 1, seed)[:, 0] for seed in range(2)])),
+        sampler=Sampler(moves=3, wrap=cell.wrap),
+        key=jax.random.key(0),
+        step_size=2.0,
+        burn_in=2,
+        rounds=6,
+        observables=EVERYTHING,
+        units=units,
+    )
+    with pytest.warns(UserWarning, match="effective samples"):
+        dataset = results(evaluation, family, units)
     return family, evaluation, dataset
 
 
@@ -534,17 +559,20 @@ def test_the_table_holds_the_observables_in_its_units(table):
     hamiltonian, nm = family.hamiltonian, MATERIAL.bohr_nm
     for row in range(2):
         at, samples = dataset.isel(depth=row), evaluation.samples[row]
-        pairs = pair_correlation(samples, hamiltonian)
+        pairs, order = pair_correlation(samples, hamiltonian), crystal_order(samples, hamiltonian)
+        corners = structure_factor(samples, hamiltonian, zone_corners(hamiltonian.primitive))
+        assert np.isclose(float(at.structure_factor_K), corners.value.mean(), rtol=1e-12)
+        assert float(at.structure_factor_K_peak) in (0.0, 1.0) and float(at.structure_factor_K_peak_error) == 0
         for name in ("value", "error"):
             end = "" if name == "value" else "_error"
             for variable, found in (
                 ("pair_correlation", pairs.total),
                 ("pair_correlation_parallel", pairs.parallel),
                 ("pair_correlation_antiparallel", pairs.antiparallel),
-                ("crystal_order", crystal_order(samples, hamiltonian).order),
-                ("crystal_order_squared", crystal_order(samples, hamiltonian).squared),
-                ("binder_ratio", crystal_order(samples, hamiltonian).binder),
-                ("registry_share", crystal_order(samples, hamiltonian).registries),
+                ("crystal_order", order.order),
+                ("crystal_order_squared", order.squared),
+                ("binder_ratio", order.binder),
+                ("registry_share", order.registries),
                 ("polarisation_modulus", localisation_length(samples, hamiltonian).modulus),
             ):
                 np.testing.assert_allclose(at[variable + end], getattr(found, name), rtol=1e-12)
@@ -556,13 +584,20 @@ def test_the_table_holds_the_observables_in_its_units(table):
     np.testing.assert_allclose(dataset.registry_share.sum("registry"), 1)
 
 
+def test_numbers_are_columns_of_the_table_and_arrays_are_not(table):
+    found = columns(table[2])
+    for name in NUMBERS:
+        assert found[found.index(name) + 1] == f"{name}_error"
+    assert not set(found) & {"pair_correlation", "momentum_distribution", "registry_share"}
+
+
 def test_momentum_distribution_in_the_table(table):
     """An occupied wave has no noise, in each spin."""
     family, _, dataset = table
     occupied = family.hamiltonian.cell.reciprocal_vectors(0.4)[:5] / MATERIAL.bohr_nm
-    distance = np.linalg.norm(dataset.momentum.values[:, None] - occupied, axis=-1)
+    distance = np.linalg.norm(dataset.k_vector.values[:, None] - occupied, axis=-1)
     up, down = (np.flatnonzero((distance[:, spin] < 1e-9).any(axis=1)) for spin in (slice(3), slice(3, 5)))
-    assert len(up) == 3 and len(down) == 2 and dataset.momentum.attrs["units"] == "1/nm"
+    assert len(up) == 3 and len(down) == 2 and dataset.k_vector.attrs["units"] == "1/nm"
     np.testing.assert_allclose(dataset.momentum_distribution_up[:, up], 1, atol=1e-9)
     np.testing.assert_allclose(dataset.momentum_distribution_down[:, down], 1, atol=1e-9)
     both = dataset.momentum_distribution_up + dataset.momentum_distribution_down
@@ -570,16 +605,23 @@ def test_momentum_distribution_in_the_table(table):
 
 
 def test_what_cannot_be_measured_is_left_out():
-    family, evaluation = recorded((2, 0), depths=(5.0,))
-    none = results(dataclasses.replace(evaluation, samples=None), family, MATERIAL)
-    assert "pair_correlation" not in none and "momentum_distribution" not in add_momentum_distribution(
-        none, dataclasses.replace(evaluation, samples=None), family, sine, MATERIAL, key=jax.random.key(0)
-    )
-    polarised = results(evaluation, family, MATERIAL)
-    assert "pair_correlation" in polarised and "pair_correlation_parallel" not in polarised
-    # 2 x 2 cells do not hold the crystal
-    small = eqx.tree_at(lambda f: f.hamiltonian, family, moire((2, 0), 2))
-    assert "crystal_order" not in results(dataclasses.replace(evaluation_of(small), samples=evaluation.samples), small)
+    def measured(observable, hamiltonian):
+        samples = uniform(hamiltonian, 8, 3)
+        return observable.measure(Measurement(samples, hamiltonian, None, sine, MATERIAL.units, jax.random.key(0)))
+
+    assert list(measured(PairCorrelations(), moire((2, 0)))) == ["pair_correlation"]
+    assert len(measured(PairCorrelations(), moire((1, 1)))) == 3
+    assert list(measured(MomentumOccupations(), free(SKEWED, (2, 0)))) == ["momentum_distribution"]
+    # 2 x 2 cells do not hold the crystal, and a cell without a potential has none.
+    for hamiltonian in (moire((2, 0), 2), free(SKEWED, (2, 0))):
+        assert measured(CrystalOrders(), hamiltonian) == {}
+        found = measured(CornerStructureFactor(), hamiltonian)
+        assert list(found) == ["structure_factor_K"] and np.isnan(found["structure_factor_K"].estimate.value)
+    assert [type(o) for o in standard_observables(moire((2, 0)), np.zeros((1, 8, 1, 2, 2)))] == [
+        PairCorrelations,
+        LocalisationLength,
+        MomentumOccupations,
+    ]
 
 
 @pytest.mark.parametrize("figure", [pair_correlation_figure, momentum_distribution_figure])
@@ -595,7 +637,7 @@ def test_figures_show_every_row(table, figure):
         assert any(np.array_equal(y, dataset.pair_correlation_parallel[1]) for y in lines)
     else:
         # The shell of the shortest wave vectors: four of six are occupied, one by either spin.
-        length = np.linalg.norm(dataset.momentum, axis=1)
+        length = np.linalg.norm(dataset.k_vector, axis=1)
         shell = dataset.momentum_distribution[0][np.isclose(length, length[length > 0].min())]
         assert len(shell) == 6 and any(np.isclose(y, float(shell.mean())).any() for y in lines)
     assert figure(dataset.drop_vars(["pair_correlation", "momentum_distribution"])) is None

@@ -28,9 +28,10 @@ from qernel.run_directory import (
     read_metrics,
     train_in,
 )
-from qernel.sampling import initial_positions, starting_width
+from qernel.sampling import Sampler, initial_positions, starting_width
 from qernel.systems.moire import Material, moire_family
 from qernel.training import (
+    Method,
     TrainingFault,
     burn_in,
     compile_step,
@@ -272,6 +273,15 @@ def test_walkers_from_which_no_walk_begins_are_refused(key):
     assert np.all(start(np.repeat(good[:, :1], 8, axis=1)).step_size > 0)
     assert start(np.full((1, 4, 1, 2), 3.0), step_size=0.1).step_size.tolist() == [0.1]
     assert start(good, step_size=np.array([0.1, 0.2])).step_size.tolist() == [0.1, 0.2]
+
+
+def test_what_never_adapts_or_clips_everything_is_refused():
+    for gain in (-0.1, np.nan, np.inf):
+        with pytest.raises(ValueError, match="gain of the step size cannot be negative"):
+            Sampler(gain=gain)
+    for clip in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="clipping width must be positive"):
+            Method(clip=clip)
 
 
 def test_the_first_moves_are_in_proportion_to_each_cloud():

@@ -13,13 +13,12 @@ from tiny_problem import TINY
 
 from qernel.ansatz import LogPsi, SlaterDeterminant, single_branch
 from qernel.cli import main
-from qernel.hamiltonian import Family, Hamiltonian, Kinetic
 from qernel.evaluation import read_netcdf
+from qernel.hamiltonian import Family, Hamiltonian, Kinetic
 from qernel.judgement import branch_crossing, steepest_stretch, tangent_check, tangents_meet
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, jackknife, trial_overlaps
-from qernel.studies.transition import find_transition
 from qernel.orbitals import plane_wave_orbitals
-from qernel.studies.transition import transition_figure
+from qernel.studies.transition import find_transition, transition_figure
 
 DEPTHS = np.linspace(0.0, 30.0, 13)
 ERROR = 0.02

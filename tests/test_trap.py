@@ -70,6 +70,11 @@ def test_frequencies_that_do_not_fit_the_trap():
             Harmonic(wrong)
     with pytest.raises(ValueError, match="a number for each axis, got none"):
         Harmonic(())
+    for wrong in (lambda _: jnp.asarray(1j), (1.0, lambda _: jnp.asarray(1j))):
+        with pytest.raises(ValueError, match="the trap frequency must be real"):
+            Harmonic(wrong)(positions(3, 2), None)
+    with pytest.raises(ValueError, match="must be one number, got the shape"):
+        Harmonic((1.0, lambda _: jnp.ones(2)))(positions(3, 2), None)
     for wrong in ((1.0, 2.0, 3.0), lambda _: jnp.ones(3), lambda _: jnp.ones((1, 1))):
         trap = Harmonic(wrong)
         with pytest.raises(ValueError, match="one number or 2, one for each axis, got the shape"):

@@ -45,7 +45,9 @@ _GROUPS = 32
 # Random numbers of the observables.
 _OBSERVABLES = 0x6F627365
 # Names that results use themselves.
-_TAKEN = {"energy", "kinetic", "kinetic_from_gradient", "density", "structure_factor", "phase"}
+_TAKEN = {"energy", "kinetic", "kinetic_from_gradient", "phase"}
+# And those of a periodic cell.
+_TAKEN_IN_A_CELL = {"density", "structure_factor"}
 
 
 class _Sums(eqx.Module):
@@ -181,6 +183,9 @@ def evaluate(
 def _observed(chosen, samples, family, ansatz, units, key) -> tuple[dict[str, Measured], ...]:
     """Every observable at every member."""
     found = []
+    reserved = _TAKEN | set(family.hamiltonian.potentials)
+    if family.hamiltonian.cell is not None:
+        reserved |= _TAKEN_IN_A_CELL
     with warnings.catch_warnings():
         # Errors of fewer than eight walkers are NaN, which says it in the table.
         warnings.filterwarnings("ignore", "an error bar needs")
@@ -191,7 +196,7 @@ def _observed(chosen, samples, family, ansatz, units, key) -> tuple[dict[str, Me
             quantities: dict[str, Measured] = {}
             for observable in chosen:
                 new = observable.measure(member)
-                taken = (set(quantities) | _TAKEN | set(family.hamiltonian.potentials)) & set(new)
+                taken = (set(quantities) | reserved) & set(new)
                 if taken:
                     raise ValueError(
                         f"two quantities are called {sorted(taken)[0]!r}: give the observable another name"

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, Inexact, PRNGKeyArray
+from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 from qernel.ansatz import Ansatz
 from qernel.hamiltonian import Hamiltonian
@@ -24,7 +24,7 @@ class Grid:
     """Where an array-valued observable is measured: values (or vectors) along one dimension of it, their unit and what
     they are."""
 
-    values: Inexact[np.ndarray, "points *components"]
+    values: Num[np.ndarray, "points *components"]
     unit: str = "1"
     text: str = ""
 

@@ -126,7 +126,12 @@ def in_phase(problem: Problem, family: Family, names: list[str]) -> Family:
 
 
 def _evaluation(
-    problem: Problem, state: TrainingState, points: Points, phase: str, stream: int, observables: Sequence[AbstractObservable],
+    problem: Problem,
+    state: TrainingState,
+    points: Points,
+    phase: str,
+    stream: int,
+    observables: Sequence[AbstractObservable],
     progress: Progress | None,
 ) -> Evaluation:
     """The frozen wavefunction of one phase at some points."""

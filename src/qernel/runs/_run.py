@@ -23,13 +23,13 @@ from qernel.presets import Config, build, load, to_toml
 from qernel.report import write_report
 from qernel.run_directory import (
     PendingCheck,
-    checkpoint_steps,
-    load_checkpoint,
     Problem,
     RunDirectory,
     Say,
     Settings,
     Step,
+    checkpoint_steps,
+    load_checkpoint,
     measure,
     nothing_said,
     provenance,
@@ -232,7 +232,9 @@ class Run:
         other = problem.with_points(points)
         values = other.members.points
         names = list(problem.names) * other.system.family.size if problem.names else [""] * len(values)
-        nearest = [problem.nearest(state, values[i : i + 1], _trained(problem, state, n))[0] for i, n in enumerate(names)]
+        nearest = [
+            problem.nearest(state, values[i : i + 1], _trained(problem, state, n))[0] for i, n in enumerate(names)
+        ]
         directory = RunDirectory(path)
         config = None
         if self.config is not None:
@@ -408,4 +410,3 @@ def _unchanged(directory: RunDirectory, overrides: Sequence[str]) -> Config:
                     f"{section}.{key} cannot change in a run that has begun: it is {was}; start another run instead"
                 )
     return config
-

@@ -28,9 +28,7 @@ _KEPT = (
 )
 
 
-def measured(
-    config: Config, separate: bool, first: bool, say: Say, each: Each, progress: Progress
-) -> "xarray.Dataset":
+def measured(config: Config, separate: bool, first: bool, say: Say, each: Each, progress: Progress) -> "xarray.Dataset":
     """The energies of one variant with one seed at the points of the evaluation, and what its training cost.
 
     **Arguments:** `separate`: a wavefunction for each point, trained there alone; `first`: whether to compare its
@@ -53,8 +51,7 @@ def measured(
     family = problem.family_at(points)
     labels, attributes, rows = labelled_rows(family)
     columns = {
-        name: (rows, np.concatenate([table[name].values for table in tables]), tables[0][name].attrs)
-        for name in _KEPT
+        name: (rows, np.concatenate([table[name].values for table in tables]), tables[0][name].attrs) for name in _KEPT
     }
     dataset = problem.system.at(family).label(indexed(xarray.Dataset(columns, labels, attributes)))
     steps, walkers = config.training.steps, config.sampling.walkers
