@@ -19,7 +19,6 @@ from qernel.cli._commands import configuration_of
 from qernel.orbitals import SpinBlocks, plane_wave_orbitals
 from qernel.presets import build, preset
 from qernel.run_directory import RunDirectory, restore
-from qernel.run_directory._training import restore
 from qernel.sampling import BlockWalk, Sampler, efficiency, langevin, random_walk
 from qernel.training import move_walkers, train_step
 

@@ -6,7 +6,6 @@ import pathlib
 
 import numpy as np
 import pytest
-import qernel.reference._exact as exact_module
 
 import qernel.exact._exact as exact_module
 from qernel.exact import basis_limit, exact_diagonalisation

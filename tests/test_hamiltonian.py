@@ -21,6 +21,8 @@ from qernel.hamiltonian import (
     Kinetic,
     Nuclei,
     Potential,
+    in_phases,
+    without_phase,
 )
 from qernel.lattice import Lattice, cubic, square, supercell, triangular
 from qernel.systems.moire import (

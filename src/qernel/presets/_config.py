@@ -99,8 +99,8 @@ class AnsatzConfig(Section):
 class SamplingConfig(Section):
     """The Markov chains: `walkers` for each member of the family, `moves` for each step of the training.
 
-    The evaluation uses the same `kernel`. A `target_acceptance` of 0: what suits the kernel. `chunk` walkers of a member
-    are moved at once, here and in the evaluation; 0: all of them, "auto": as many as fit.
+    The evaluation uses the same `kernel`. A `target_acceptance` of 0: what suits the kernel. `chunk` walkers of a
+    member are moved at once, here and in the evaluation; 0: all of them, "auto": as many as fit.
     """
 
     kernel: Literal["langevin", "random_walk"] = "langevin"

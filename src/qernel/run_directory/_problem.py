@@ -115,7 +115,8 @@ class Problem:
     ) -> TrainingState:
         """The state before the first step; the walkers still need their burn-in.
 
-        `walkers` are others to start from than the system's. With `solved` false it has the right shapes only, for a checkpoint to be read into.
+        `walkers` are others to start from than the system's. With `solved` false it has the right shapes only, for a
+        checkpoint to be read into.
         """
         members = self.members
         size, count, names = members.size, self.settings.walkers, self.names

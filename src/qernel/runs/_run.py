@@ -311,7 +311,8 @@ class Run:
     def transition(self, **options: Any) -> TransitionFinding:
         """Whether, where and how the phase of matter changes: scan, train branches on, draw.
 
-        Takes the options of [`find`][qernel.studies.transition.find]; `into` names another directory for what it writes.
+        Takes the options of [`find`][qernel.studies.transition.find]; `into` names another directory for what it
+        writes.
         """
         target = RunDirectory(options.pop("into", self.path))
         finding = find(self.problem, self.state, target, config=self.config, **options)

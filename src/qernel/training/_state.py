@@ -73,8 +73,9 @@ class TrainingState(eqx.Module):
 
     `phase` is the number of the phase of matter that each member trains, where several compete in one wavefunction,
     and `mean_energy` its energy averaged over about the last third of the steps, by which the competition is decided;
-    None otherwise. `faults` counts consecutive steps whose update was refused because it was not finite. No cached log-density is
-    carried: it would be that of the parameters before the last update, and each round of sampling recomputes it.
+    None otherwise. `faults` counts consecutive steps whose update was refused because it was not finite. No cached
+    log-density is carried: it would be that of the parameters before the last update, and each round of sampling
+    recomputes it.
     """
 
     ansatz: Any

@@ -91,7 +91,8 @@ def _trained(
     else:
         state = burn_in(problem.state(walkers=walkers), members, method, settings.burn_in, mesh=mesh)
     times = [time.perf_counter()]
-    for state, report in train(state, members, method, settings.steps, mesh=mesh, patience=settings.patience):
+    begun = state
+    for state, report in train(begun, members, method, settings.steps, mesh=mesh, patience=settings.patience):
         step = Step.of(problem, state, report)
         times.append(time.perf_counter())
         each(problem, step)

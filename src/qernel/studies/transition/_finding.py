@@ -209,8 +209,8 @@ def _of_slope(scan, crossing: BranchCrossing | None, names, words: _Words):
             )
             return "first order", *meet, [text]
         text = (
-            f"The slope of the energy changes fastest between {stretch.low:g} and {words.at(stretch.high)}, too gradually "
-            "to tell a transition from a smooth change: no order parameter was measured."
+            f"The slope of the energy changes fastest between {stretch.low:g} and {words.at(stretch.high)}, too "
+            "gradually to tell a transition from a smooth change: no order parameter was measured."
         )
         return "undecided", np.nan, np.nan, [text]
     return "smooth", np.nan, np.nan, [_smooth(scan, crossing, names, words)]

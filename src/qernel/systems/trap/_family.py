@@ -45,7 +45,8 @@ def trap_family(
 ) -> Family:
     r"""Fermions of one spin in a harmonic trap that attract each other by harmonic forces,
 
-    $$ H = \sum_i \Bigl[-\frac{\nabla_i^2}2 + \frac12 \sum_a \omega_a^2 x_{ia}^2\Bigr] + \frac\kappa2 \sum_{i<j} r_{ij}^2 . $$
+    $$ H = \sum_i \Bigl[-\frac{\nabla_i^2}2 + \frac12 \sum_a \omega_a^2 x_{ia}^2\Bigr] + \frac\kappa2 \sum_{i<j}
+    r_{ij}^2 . $$
 
     The potentials are called "trap" and "interaction".
 
@@ -56,8 +57,8 @@ def trap_family(
       Values of what does not vary.
     - `coordinates`: names of what varies; `points`: the members, as in [`Family.of`][qernel.hamiltonian.Family.of].
 
-    **Raises:** `ValueError` for frequencies that are not those of one, two or three axes, unknown coordinates, or points
-    at which the electrons would leave the trap ($\omega_a^2 + N\kappa \le 0$).
+    **Raises:** `ValueError` for frequencies that are not those of one, two or three axes, unknown coordinates, or
+    points at which the electrons would leave the trap ($\omega_a^2 + N\kappa \le 0$).
     """
     dimensions = len(frequencies)
     names = FREQUENCIES[:dimensions]

@@ -37,7 +37,8 @@ def fillings_of(family: Family) -> tuple[Filling, ...]:
 
 
 def filling_name(filling: Filling) -> str:
-    """Name of a filling by the electrons in each row of levels along x: `filling_2_1` has two in the lowest, one above."""
+    """Name of a filling by the electrons in each row of levels along x: `filling_2_1` has two in the lowest, one
+    above."""
     rows: dict[tuple[int, ...], int] = {}
     for level in sorted(filling, key=lambda n: n[::-1]):
         rows[level[1:]] = rows.get(level[1:], 0) + 1

@@ -18,8 +18,8 @@ from ._system import trap_system
 class TrapSection(SystemSection):
     """Fermions in a harmonic trap: frequencies and the strength of the interaction, each a value or several.
 
-    What has several values is a coordinate, and all combinations are members, or those that `points` lists, with a value
-    of each coordinate in the order omega_x, omega_y, omega_z, kappa.
+    What has several values is a coordinate, and all combinations are members, or those that `points` lists, with a
+    value of each coordinate in the order omega_x, omega_y, omega_z, kappa.
     """
 
     name: Literal["trap"] = "trap"
@@ -41,7 +41,8 @@ class TrapSection(SystemSection):
         for point in self.points:
             if len(point) != len(self.coordinates):
                 raise ValueError(
-                    f"points need a value of each of {', '.join(self.coordinates)}, which have several values, got {list(point)}"
+                    f"points need a value of each of {', '.join(self.coordinates)}, which have several values, "
+                    f"got {list(point)}"
                 )
         return self
 

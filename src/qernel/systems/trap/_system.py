@@ -25,8 +25,8 @@ def trap_system(family: Family) -> System:
 
     Energies, slopes, fidelity susceptibilities and the lines on which the filling of the shells changes are closed
     forms, $\Omega_a^2 = \omega_a^2 + N\kappa$ and $E = \sum_a \Omega_a Q_a + \omega_a/2$: three fermions with
-    $\omega_x = 1$ change theirs at $\omega_y^* = \sqrt{4 + 9\kappa}$. Each filling that is the ground state somewhere in
-    the range is a phase. Energies in ħω₀, lengths in its oscillator length, ω₀ the unit of the frequencies.
+    $\omega_x = 1$ change theirs at $\omega_y^* = \sqrt{4 + 9\kappa}$. Each filling that is the ground state somewhere
+    in the range is a phase. Energies in ħω₀, lengths in its oscillator length, ω₀ the unit of the frequencies.
 
     **Source:** Johnson and Payne, Phys. Rev. Lett. 67, 1157 (1991).
     """
