@@ -14,13 +14,9 @@ from qernel.ansatz import LogPsi, SlaterDeterminant, single_branch
 from qernel.cli import main
 from qernel.evaluation import read_netcdf
 from qernel.hamiltonian import Family, Hamiltonian, Kinetic
-from qernel.judgement import branch_crossing, steepest_stretch, tangent_check, tangents_meet
-from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, jackknife, trial_overlaps
-from qernel.evaluation import axes_of, read_netcdf
-from qernel.hamiltonian import Coordinate, Family, Hamiltonian, Kinetic
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
 from qernel.orbitals import plane_wave_orbitals
-from qernel.studies.transition import find_transition, transition_figure
+from qernel.studies.transition import transition_figure
 
 # ------------------------------------------------------------------- what a conditioned model gives
 
