@@ -9,12 +9,8 @@ import argparse
 import math
 import time
 
-from qernel.systems.moire import moire_family
 from qernel.mean_field import crystal_branch, crystal_sites, crystal_start, crystal_symmetries, hartree_fock
-from qernel.systems.moire import Material
-from qernel.systems.moire import moire_family
-from qernel.mean_field import crystal_branch, crystal_sites, crystal_start, crystal_symmetries, hartree_fock
-from qernel.systems.moire import Material
+from qernel.systems.moire import Material, moire_family
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--electrons", type=int, nargs="+", default=[6, 24, 54, 150])

@@ -22,17 +22,13 @@ import jax
 import numpy as np
 
 from qernel.ansatz import MomentumProjected
-from qernel.hamiltonian import Hamiltonian
-from qernel.systems.moire import moire_parameters
 from qernel.evaluation import evaluate, results
-from qernel.observables import density, structure_factor
 from qernel.exact import exact_diagonalisation
 from qernel.hamiltonian import Hamiltonian
-from qernel.systems.moire import moire_parameters
-from qernel.evaluation import evaluate, results
 from qernel.observables import density, structure_factor
 from qernel.presets import build, preset
 from qernel.sampling import Sampler
+from qernel.systems.moire import moire_parameters
 from qernel.training import burn_in, initial_state, train
 
 DEPTHS = (0, 5, 10, 20, 30)

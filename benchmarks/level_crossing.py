@@ -11,14 +11,9 @@ import time
 
 import numpy as np
 
-from qernel.systems.moire import moire_hamiltonian, moire_parameters
-from qernel.lattice import supercell, triangular
 from qernel.exact import exact_diagonalisation
-from qernel.systems.moire import Material
-from qernel.exact import exact_diagonalisation
-from qernel.systems.moire import moire_hamiltonian, moire_parameters
 from qernel.lattice import supercell, triangular
-from qernel.systems.moire import Material
+from qernel.systems.moire import Material, moire_hamiltonian, moire_parameters
 
 BANDS = int(sys.argv[1]) if len(sys.argv) > 1 else 3
 DEPTHS = [float(x) for x in sys.argv[2:]] or [0, 5, 10, 14, 16, 18, 20, 30]

@@ -18,11 +18,11 @@ from published_sizes import problem
 from rich.console import Console
 
 from qernel.cli._commands import configuration_of
-from qernel.run_directory._training import restore
 from qernel.compilation import compiled
 from qernel.gradient import local_energies
 from qernel.presets import build
 from qernel.run_directory import RunDirectory
+from qernel.run_directory._training import restore
 from qernel.training import move_walkers
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -16,13 +16,10 @@ from rich.console import Console
 
 from qernel.ansatz import SlaterDeterminant, log_density
 from qernel.cli._commands import configuration_of
-from qernel.run_directory._training import restore
-from qernel.orbitals import plane_wave_orbitals
-from qernel.run_directory import restore
 from qernel.orbitals import SpinBlocks, plane_wave_orbitals
 from qernel.presets import build, preset
+from qernel.run_directory import RunDirectory, restore
 from qernel.sampling import BlockWalk, Sampler, efficiency, langevin, random_walk
-from qernel.run_directory import RunDirectory
 from qernel.training import move_walkers, train_step
 
 parser = argparse.ArgumentParser(description=__doc__)

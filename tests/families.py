@@ -7,12 +7,9 @@ import numpy as np
 
 from qernel.ansatz import Qernel, qernel
 from qernel.hamiltonian import Family
-from qernel.systems.moire import moire_family
 from qernel.lattice import PeriodicDistance
-from qernel.orbitals import ExpandedOrbitals, PlaneWaves
-from qernel.systems.moire import Material
 from qernel.orbitals import AbstractOrbitals, ExpandedOrbitals, PlaneWaves, SpinBlocks
-from qernel.systems.moire import Material
+from qernel.systems.moire import Material, moire_family
 
 MATERIAL = Material()
 

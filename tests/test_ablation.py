@@ -9,14 +9,29 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray
+from open_trap import OpenTrapSection
 from tiny_problem import TINY, tiny_config, tiny_problem
 
-from qernel.cli import main
-from qernel.studies.ablation._ablate import at_depth, variants
+from qernel.evaluation import read_netcdf, write_netcdf
 from qernel.layers import trainable
-from qernel.studies.ablation import ablation_error, ablation_verdict
-from qernel.studies.ablation._analysis import seed_mean
 from qernel.presets import load
+from qernel.run_directory import nothing_said
+from qernel.studies.ablation import (
+    ablate,
+    ablation_error,
+    ablation_verdict,
+    at_point,
+    compare_variants,
+    seed_mean,
+    variants,
+)
+from qernel.studies.ablation._collect import path_of
+from qernel.studies.ablation._measured import measured
+
+
+def position(problem):
+    """One configuration of the walkers before the burn-in."""
+    return problem.system.starting_walkers(1, key=jax.random.key(0), dtype=jnp.float64)[0, 0]
 
 
 def perturbed(problem):
@@ -26,15 +41,15 @@ def perturbed(problem):
 
 
 def log_psi_at(problem, depth, ansatz=None):
-    parameters = problem.family_at((depth,)).select(0)
-    return float((ansatz or perturbed(problem))(problem.positions[0, 0], parameters).log_magnitude)
+    parameters = problem.family_at(np.array([[depth]])).select(0)
+    return float((ansatz or perturbed(problem))(position(problem), parameters).log_magnitude)
 
 
 def test_without_film_the_features_do_not_know_the_depth():
     def features(problem, value):
         ansatz = perturbed(problem)
         condition = jnp.full((ansatz.conditioner.size,), value)
-        return np.asarray(ansatz.features(problem.positions[0, 0], problem.family.select(0), condition))
+        return np.asarray(ansatz.features(position(problem), problem.system.family.select(0), condition))
 
     # The other routers see λ by design.
     settings = ("ansatz.router=electron",)
@@ -58,30 +73,38 @@ def test_unconditioned_is_one_wavefunction(reference):
     assert not any(jax.tree.leaves(trainable(problem.ansatz).parameters))
 
 
-def test_checkpoints_from_before_these_settings_still_fit():
-    assert not {"film", "conditioned"} & tiny_config().identity()["ansatz"].keys()
-    assert tiny_config("ansatz.film=false").identity()["ansatz"]["film"] is False
-
-
 def test_dense_has_as_many_hidden_units_as_the_experts():
     config = tiny_config("ansatz.gate=top_k", "ansatz.top_k=2", "ansatz.experts=4")
     made = {
-        name: load("moire-6", [*TINY, "ansatz.gate=top_k", "ansatz.top_k=2", "ansatz.experts=4", *settings])
-        for name, (_, settings) in variants(config).items()
+        name: load("moire-6", [*TINY, "ansatz.gate=top_k", "ansatz.top_k=2", "ansatz.experts=4", *variant.settings])
+        for name, variant in variants(config).items()
     }
     assert made["dense"].ansatz.expert_width == 4 * config.ansatz.expert_width
     assert made["narrow"].ansatz.expert_width == 2 * config.ansatz.expert_width
     assert made["multi-head"].ansatz.key_value_heads == made["multi-head"].ansatz.query_heads
 
 
+def test_every_set_of_orbitals_of_the_system_is_a_variant():
+    """But the one that the full wavefunction has alone: names and meanings are the system's."""
+    found = variants(tiny_config())
+    only = [name for name in found if name.startswith("only-")]
+    assert only == ["only-liquid", "only-crystal", "only-gaussians"]
+    assert found["only-gaussians"].meaning == "no orbitals but Gaussians on the crystal's sites"
+    assert load("moire-6", [*TINY, *found["only-crystal"].settings]).ansatz.references == ("crystal",)
+    assert [name for name in variants(trap_config()) if name.startswith("only-")] == ["only-across"]
+    assert "only-plane_waves" in variants(load("moire-6"))
+
+
 def test_separate_wavefunctions_share_one_compiled_program():
     problem = tiny_problem()
-    first, second = at_depth(problem, 0), at_depth(problem, 1)
-    assert float(first.family.parameters.depth[0]) < float(second.family.parameters.depth[0])
-    assert first.config.system.depths_meV == (5.0,)
-    static = [jax.tree.structure((p.ansatz, p.family, p.method)) for p in (first, second)]
+    (first, walkers), (second, others) = at_point(problem, 0), at_point(problem, 1)
+    assert first.system.family.points.tolist() == first.points.tolist() == [[5.0]]
+    assert second.system.family.points.tolist() == second.points.tolist() == [[20.0]]
+    static = [jax.tree.structure((p.ansatz, p.system.family, p.method)) for p in (first, second)]
     assert static[0] == static[1]
-    assert first.positions.shape == (1, *problem.positions.shape[1:])
+    # Those of the nearest trained point, as the family starts from them.
+    positions = problem.state().positions
+    np.testing.assert_array_equal(jnp.concatenate([walkers, others]), positions)
 
 
 def synthetic(shift, spread, seeds=3, bar=0.001):
@@ -92,14 +115,15 @@ def synthetic(shift, spread, seeds=3, bar=0.001):
     of = lambda x: (("variant", "seed", "depth"), x)
     return xarray.Dataset(
         {
+            "energy": (("variant", "seed", "depth"), error, {"units": "meV per electron"}),
             "error": of(error),
             "energy_error": of(np.full_like(error, bar)),
             "seconds": (("variant", "seed"), np.array([[10.0] * seeds, [20.0] * seeds])),
-            "family_depth": ("depth", np.array([1, 0, 1], np.int8)),
+            "trained": ("depth", np.array([1, 0, 1], np.int8)),
             "reference_is_exact": ("depth", np.ones(3, np.int8)),
         },
         {"variant": names, "seed": range(seeds), "depth": depths, "meaning": ("variant", ["as is", "without it"])},
-        {"units": "meV per electron"},
+        {"rows": "depth", "coordinate_names": ["depth"], "axes": ["depth"], "reference_method": "diagonalisation"},
     )
 
 
@@ -126,48 +150,87 @@ def test_interval_of_few_seeds():
     assert seed_mean(np.ones(3), np.full(3, 0.3)).error == pytest.approx(0.3 / 3**0.5)
 
 
-@pytest.fixture
-def ablate(capsys, tmp_path):
-    def call(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main(["ablate", *map(str, arguments), *TINY, "--out", str(tmp_path / "out")])
-        captured = capsys.readouterr()
-        return stopped.value.code or 0, captured.out + captured.err
-
-    return call
-
-
-def test_a_whole_ablation_resumes_without_training_again(ablate, tmp_path):
+def test_a_whole_ablation_resumes_without_training_again(capsys, tmp_path):
     out = tmp_path / "out"
-    code, text = ablate("--only", "separate", "full", "--seeds", 2, "--steps", 3)
-    assert code == 0, text
-    assert "4 runs, 0 of them finished before" in text and "separate (one wavefunction" in text
+    said, steps = [], []
+
+    def run(*settings, only=("separate", "full")):
+        said.clear(), steps.clear()
+        each = lambda problem, step: steps.append((problem.system.family.size, step.number))
+        return ablate("moire-6", only, out=out, seeds=2, overrides=[*TINY, *settings], say=said.append, each=each)
+
+    found = run("training.steps=3")
+    assert any(text.startswith("4 runs, 0 of them finished before") for text in said)
+    assert steps == 2 * [*((2, n) for n in (1, 2, 3)), *(2 * [(1, n) for n in (1, 2, 3)])]
+    assert any(text.startswith("separate (one wavefunction") for text in found.sentences)
     # No exact energies are known of this system.
-    assert "energies minus the lowest energy of all variants" in text
-    rows = list(csv.DictReader((out / "ablation.csv").open()))
-    assert len(rows) == 2 * 2 * 2
+    assert "energies minus the lowest energy of all variants, in meV per electron" in found.sentences[0]
+    rows = list(csv.DictReader(found.csv.open()))
+    assert len(rows) == 2 * 2 * 2 and list(rows[0])[:3] == ["variant", "seed", "depth_meV"]
     assert {(row["variant"], row["seed"]) for row in rows} == {(v, s) for v in ("full", "separate") for s in "01"}
+    assert {float(row["depth_meV"]) for row in rows} == {5.0, 20.0}
     assert len({row["energy"] for row in rows}) == 8
     size = {row["variant"]: int(row["parameters"]) for row in rows}
     assert size["separate"] == 2 * size["full"]
-    assert (out / "ablation.nc").is_file() and (out / "ablation.png").stat().st_size > 10000
+    assert found.figure == out / "ablation.png" and found.figure.stat().st_size > 10000
+    table = read_netcdf(found.netcdf)
+    assert table["trained"].values.tolist() == [1, 1] and table["reference_is_exact"].values.tolist() == [0, 0]
+    np.testing.assert_allclose(table["error"].mean("seed").min("variant"), 0, atol=1e-12)
+    assert table["energy"].sel(depth=20.0).shape == (2, 2)
 
     before = {path: os.stat(path).st_mtime_ns for path in out.glob("*/seed-*.nc")}
     (out / "full" / "seed-1.nc").unlink()
-    table = (out / "ablation.csv").read_text()
-    code, text = ablate("--only", "separate", "full", "--seeds", 2, "--steps", 3)
-    assert code == 0 and "4 runs, 3 of them finished before" in text
+    text = found.csv.read_text()
+    run("training.steps=3")
+    assert any(line.startswith("4 runs, 3 of them finished before") for line in said)
     after = {path: os.stat(path).st_mtime_ns for path in out.glob("*/seed-*.nc")}
     assert [path for path in before if before[path] != after[path]] == [out / "full" / "seed-1.nc"]
     energies = lambda text: [(row["variant"], row["seed"], row["energy"]) for row in csv.DictReader(text.splitlines())]
-    assert energies((out / "ablation.csv").read_text()) == energies(table)
+    assert energies(found.csv.read_text()) == energies(text)
 
-    code, text = ablate("--steps", 4)
-    assert code == 2 and "holds an ablation with training.steps = 3, not 4: choose another --out" in text
+    with pytest.raises(ValueError, match="holds an ablation with training.steps = 3, not 4: choose another --out"):
+        run("training.steps=4")
+    # A study says what it does to its caller alone.
+    assert capsys.readouterr().out == ""
 
 
-def test_an_unknown_variant_is_one_sentence(ablate, tmp_path):
-    code, text = ablate("--only", "full", "no-flim")
-    assert code == 2 and "there is no variant 'no-flim': there are full, no-film" in text
-    assert "Traceback" not in text and not (tmp_path / "out").exists()
+def test_an_unknown_variant_is_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="there is no variant 'no-flim': there are full, no-film"):
+        ablate("moire-6", ["full", "no-flim"], out=tmp_path / "out", overrides=TINY)
+    for wrong, message in (({"seeds": 0}, "at least one seed"), ({"overrides": [*TINY, "steps=0"]}, "at least 1")):
+        with pytest.raises(ValueError, match=message):
+            ablate("moire-6", **{"out": tmp_path / "out", "overrides": TINY, **wrong})
+    assert not (tmp_path / "out").exists()
+
+
+def trap_config():
+    """A family of two coordinates, three points, which are measured where they are trained."""
+    config = tiny_config("ansatz.start=both", "training.steps=1")
+    changes = {
+        "system": OpenTrapSection(),
+        "ansatz": config.ansatz.model_copy(update={"references": ("along",), "determinants": 1}),
+        "evaluation": config.evaluation.model_copy(update={"at": {}}),
+    }
+    return config.model_copy(update=changes)
+
+
+def test_points_of_two_coordinates_are_rows(tmp_path):
+    """A family of a user's own system, with closed forms at two of its three points."""
+    config = trap_config()
+    for name in ("full", "separate"):
+        ignored = (nothing_said, lambda problem, step: None, lambda text, done, total: None)
+        table = measured(config, name == "separate", False, *ignored)
+        path_of(tmp_path, name, 0).parent.mkdir()
+        write_netcdf(table, path_of(tmp_path, name, 0))
+    found = compare_variants(tmp_path, config)
+    rows = list(csv.DictReader(found.csv.open()))
+    assert list(rows[0])[:4] == ["variant", "seed", "omega_y", "kappa"] and "member" not in rows[0]
+    assert [(row["omega_y"], row["kappa"]) for row in rows[:3]] == [("1.5", "0.1"), ("2.5", "0.1"), ("1.5", "0.4")]
+    table = read_netcdf(found.netcdf)
+    assert table["energy"].dims == ("variant", "seed", "member")
+    assert table["reference_is_exact"].values.tolist() == [1, 0, 1] and table["trained"].values.tolist() == [1, 1, 1]
+    chosen = table.sel(omega_y=2.5, kappa=0.1)
+    assert float(chosen["error"].min()) == 0 and np.isfinite(table["error"]).all()
+    places = "closed form (ω_y = 1.5, κ = 0.1; ω_y = 1.5, κ = 0.4) and the lowest energy of all variants elsewhere"
+    assert f"energies minus {places}" in found.sentences[0] and "3 points" in found.sentences[0]
+    assert found.figure.stat().st_size > 10000

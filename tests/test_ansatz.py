@@ -10,9 +10,6 @@ import numpy as np
 import pytest
 from families import compiled_call, plane_waves, random_positions, small_family, small_qernel
 
-from qernel.ansatz import AtParameters, Conditioner, LogPsi, MomentumProjected, Unconditioned, qernel
-from qernel.check import check_ansatz, laplacian_difference
-from qernel.hamiltonian import Hamiltonian, Kinetic, Potential
 from qernel.ansatz import (
     AtParameters,
     Conditioner,
@@ -28,7 +25,7 @@ from qernel.check import check_ansatz, laplacian_difference
 from qernel.check._cusps import electron_cusps
 from qernel.check._realness import realness
 from qernel.gradient import local_energy
-from qernel.hamiltonian import Hamiltonian, Kinetic
+from qernel.hamiltonian import Hamiltonian, Kinetic, Potential
 from qernel.laplacian import FolxLaplacian, ForwardLaplacian
 from qernel.lattice import square
 from qernel.layers import ConditionRouter, Frozen, SquaredReLU, TopK, trainable

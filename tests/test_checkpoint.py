@@ -228,7 +228,7 @@ def test_when_all_are_damaged(tmp_path):
 
 KILLED = """
 import sys, jax, jax.numpy as jnp
-from qernel.training import CheckpointWriter
+from qernel.run_directory import CheckpointWriter
 writer = CheckpointWriter(sys.argv[1], keep=2)
 state = {"x": jnp.arange(2_000_000.0)}
 for step in range(10_000):

@@ -11,8 +11,8 @@ from tiny_problem import small_problem, tiny_problem
 
 from qernel.ansatz import log_density
 from qernel.chunks import memory_budget
-from qernel.gradient import largest_chunk
 from qernel.evaluation import evaluate
+from qernel.gradient import largest_chunk
 from qernel.presets import ConfigurationError, parse
 from qernel.sampling import Sampler
 from qernel.training import burn_in, train, train_step, with_largest_chunks

@@ -15,9 +15,9 @@ from tiny_problem import TINY, tiny_config
 
 from qernel.cli import main
 from qernel.cli._arguments import depths_of, spread_values
-from qernel.run_directory._interruption import Interruption
 from qernel.presets import ConfigurationError, load, parse, preset, preset_names, to_toml
 from qernel.run_directory import checkpoint_steps
+from qernel.run_directory._interruption import Interruption
 
 COLUMNS = (
     "depth_meV,energy,energy_error,kinetic,kinetic_error,kinetic_from_gradient,kinetic_from_gradient_error,"

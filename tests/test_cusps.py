@@ -21,10 +21,10 @@ from qernel.hamiltonian import (
     Nuclei,
     in_phases,
 )
-from qernel.systems.moire import moire_family, moire_hamiltonian
 from qernel.lattice import PeriodicDistance, cubic, square, triangular
 from qernel.layers import trainable
 from qernel.orbitals import CuspJastrow, plane_wave_orbitals
+from qernel.systems.moire import moire_family, moire_hamiltonian
 
 CELL = square(3.0)
 # An inverse mass and a strength that no name of a parameter betrays.

@@ -7,22 +7,13 @@ import pathlib
 import numpy as np
 import pytest
 
-import qernel.reference._exact as exact_module
-from qernel.hamiltonian import Ewald, Hamiltonian, Kinetic
-from qernel.systems.moire import moire_hamiltonian, moire_parameters
-from qernel.lattice import Lattice, supercell, triangular
-from qernel.exact import basis_limit, exact_diagonalisation
-from qernel.mean_field import bloch_orbitals, hartree_fock
-from qernel.exact._momentum_group import MomentumGroup
-from qernel.systems.moire import Material
 import qernel.exact._exact as exact_module
 from qernel.exact import basis_limit, exact_diagonalisation
 from qernel.exact._momentum_group import MomentumGroup
 from qernel.hamiltonian import Ewald, Hamiltonian, Kinetic
-from qernel.systems.moire import moire_hamiltonian, moire_parameters
 from qernel.lattice import Lattice, supercell, triangular
 from qernel.mean_field import bloch_orbitals, hartree_fock
-from qernel.systems.moire import Material
+from qernel.systems.moire import Material, moire_hamiltonian, moire_parameters
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
 MATERIAL = Material()

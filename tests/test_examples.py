@@ -10,8 +10,8 @@ import pytest
 
 from qernel.ansatz import DifferentiableAnsatz
 from qernel.check import laplacian_difference
-from qernel.systems.moire import moire_family
-from qernel.systems.moire import Material
+from qernel.exact import filling_energy
+from qernel.systems.moire import Material, moire_family
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -57,6 +57,17 @@ def test_an_ansatz_of_ones_own_trains(example, quick_to_compile, capsys):
     values = np.array(energies.split("]")[0].strip("[").split(), float)
     # Within a few meV of the exact energies from the start, thanks to the reference orbitals of both phases.
     assert step == "10" and np.all(np.abs(values - [-44.566, -92.561]) < 10)
+
+
+def test_a_wavefunction_without_a_cell_trains(example, quick_to_compile, capsys):
+    sizes = dict(width=8, layers=1, query_heads=2, key_value_heads=1, experts=2, determinants=1, condition_size=4)
+    state, family, report = example("open_boundaries").main(steps=10, walkers=16, **sizes)
+    assert int(state.step) == 10 and "exact" in capsys.readouterr().out
+    found, sigma = report.statistics.energy, np.sqrt(report.statistics.variance)
+    exact = filling_energy(((0, 0), (1, 0), (0, 1)), *(family.parameters[name] for name in ("frequencies", "kappa")))
+    # From 0.5 at the start: the exact state is in the class.
+    np.testing.assert_allclose(found, exact, atol=0.1)
+    assert np.all(sigma < 0.2)
 
 
 @pytest.mark.filterwarnings("ignore:open shell")

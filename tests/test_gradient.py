@@ -11,8 +11,7 @@ import pytest
 from families import compiled_call, random_positions, small_family, small_qernel
 from jax.flatten_util import ravel_pytree
 
-from qernel.gradient import _factors, _gram
-from qernel.gradient import LogDerivatives, clipped_residuals, local_energies
+from qernel.gradient import LogDerivatives, _factors, _gram, clipped_residuals, local_energies
 from qernel.layers import trainable
 from qernel.optimise import Cholesky, ConjugateGradients, StochasticReconfiguration
 

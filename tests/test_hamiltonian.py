@@ -21,10 +21,18 @@ from qernel.hamiltonian import (
     Kinetic,
     Nuclei,
     Potential,
+    in_phases,
+    without_phase,
 )
-from qernel.systems.moire import MoireParameters, MoirePotential, moire_family, moire_hamiltonian, moire_parameters
 from qernel.lattice import Lattice, cubic, square, supercell, triangular
-from qernel.systems.moire import Material
+from qernel.systems.moire import (
+    Material,
+    MoireParameters,
+    MoirePotential,
+    moire_family,
+    moire_hamiltonian,
+    moire_parameters,
+)
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
 

@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 
 from qernel.hamiltonian import Coulomb, Ewald, Hamiltonian, Kinetic, Potential
-from qernel.systems.moire import moire_family, moire_parameters
-from qernel.systems.moire import moire_hamiltonian as hamiltonian_of
 from qernel.lattice import Lattice, cubic, square, supercell, triangular
 from qernel.mean_field import (
     OrbitalSet,
@@ -31,11 +29,10 @@ from qernel.mean_field import (
     potential_depth,
     random_start,
 )
-from qernel.reference._problem import mean_field
-from qernel.systems.moire import Material
 from qernel.mean_field._problem import hartree_fock_functional
 from qernel.orbitals import InterpolatedOrbitals, PlaneWaves, from_exponentials
-from qernel.systems.moire import Material
+from qernel.systems.moire import Material, moire_family, moire_parameters
+from qernel.systems.moire import moire_hamiltonian as hamiltonian_of
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
 MATERIAL = Material()
@@ -379,7 +376,7 @@ def test_structure_factor_of_a_determinant_holds_its_interaction(electrons, dept
     grid = functional.grid
     axes = [np.arange(-(n // 2) + 1, n // 2) for n in grid.shape]
     q = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
-    kernel = functional.strength * grid._full_kernel[tuple(q.T)]
+    kernel = functional.kernel[tuple(q.T)]
     n = hamiltonian.n_electrons
     interaction = n / 2 * np.sum(kernel * (found.structure_factor(q) - 1)) + n * functional.self_image
     assert interaction == pytest.approx(found.energies["interaction"], abs=1e-10)

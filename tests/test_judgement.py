@@ -260,7 +260,8 @@ def test_three_rows_decide_nothing():
 
 
 def exact_trap(points, coordinates=(OMEGA, KAPPA)):
-    """Three electrons in a trap along a family, exactly: the table of each filling, side by side. No noise but errors."""
+    """Three electrons in a trap along a family, exactly: the table of each filling, side by side. No noise but
+    errors."""
     return noisy_trap(points, coordinates, error=1e-4, noise=0.0)
 
 

@@ -10,8 +10,7 @@ import pytest
 from jaxtyping import Array
 from tiny_problem import TINY, small_problem
 
-from qernel.optimise import _kronecker_metric
-from qernel.optimise import KFAC
+from qernel.optimise import KFAC, _kronecker_metric
 from qernel.presets import build, preset
 from qernel.training import train
 

@@ -23,13 +23,13 @@ from example_layers import (
 
 from qernel import layers
 from qernel.layers import (
+    MLP,
     ElectronRouter,
     FiLM,
     Frozen,
     GroupedQueryAttention,
     LayerNorm,
     Linear,
-    MLP,
     MixtureOfExperts,
     OpenEmbedding,
     OpenPairBias,
@@ -115,7 +115,7 @@ def test_the_table_holds_every_layer():
     tested = set().union(*(classes(build(name, jnp.float32)) for name in LAYERS))
     public = {getattr(layers, name) for name in dir(layers) if not name.startswith("_")}
     modules = {c for c in public if isinstance(c, type) and issubclass(c, eqx.Module)}
-    # What is made of pairs has a test of its own.
+    # It wants positions first among the features, and has a test of its own.
     missing = {c.__name__ for c in modules - tested if not c.__name__.startswith("Abstract")}
     assert missing == {"OpenPairBias"}
 

@@ -15,19 +15,17 @@ from tiny_problem import TINY, tiny_config, tiny_problem
 
 from qernel.ansatz import AtParameters, CompetingPhases, MomentumProjected, SlaterDeterminant
 from qernel.cli import main
-from qernel.run_directory._training import in_recorded_phases
+from qernel.evaluation import add_phases, columns, format_table, lowest_phases, read_netcdf, results, separate_phases
 from qernel.gradient import local_energies
 from qernel.hamiltonian import Family, InPhase, in_phases
+from qernel.judgement import phase_crossing, verdict
 from qernel.laplacian import ForwardLaplacian, HessianTrace
 from qernel.layers import trainable
-from qernel.evaluation import add_phases, columns, format_table, lowest_phases, read_netcdf, results, separate_phases
-from qernel.judgement import phase_crossing
-from qernel.judgement import verdict
-from qernel.run_directory import read_training
 from qernel.orbitals import ExpandedOrbitals
 from qernel.plotting import energy_figure
 from qernel.presets import ConfigurationError
-from qernel.run_directory import RunDirectory
+from qernel.run_directory import RunDirectory, read_training
+from qernel.run_directory._training import in_recorded_phases
 from qernel.sampling import initial_positions
 from qernel.training import retire_phases
 

@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 import xarray
 from matplotlib.image import imread
-from synthetic_evaluations import GRID, KAPPA, OMEGA, TILT, moire_phases, moire_table, scattered, trap_table
+from synthetic_evaluations import (
+    GRID,
+    KAPPA,
+    MATERIAL,
+    OMEGA,
+    TILT,
+    evaluation_of,
+    family_of,
+    moire_phases,
+    moire_table,
+    scattered,
+    trap_table,
+)
 
 from qernel.evaluation import (
     axes_of,
@@ -16,6 +28,7 @@ from qernel.evaluation import (
     points_of,
     positions_on,
     read_netcdf,
+    results,
     single_axis,
     write_netcdf,
 )
@@ -56,9 +69,7 @@ def dataset_of(depths=DEPTHS, size=3, electrons=6, **options):
     depths = np.asarray(depths, float)
     energy = -44.6 - 0.05 * depths**2
     corner = np.where(depths > 16, 1.3, 0.7)
-    return moire_table(
-        depths, size, electrons, **(dict(energy=energy, slope=-0.1 * depths, corner=corner) | options)
-    )
+    return moire_table(depths, size, electrons, **(dict(energy=energy, slope=-0.1 * depths, corner=corner) | options))
 
 
 def record_file(path, names=("depth_meV",), points=((0.0,), (10.0,)), steps=200, phases=("",)):
@@ -207,7 +218,9 @@ def test_phases_apart_are_shown_beside_the_lowest():
     above = {line.get_label(): line for line in figure.axes[1].containers}
     of_crystal = above["crystal"].lines[0].get_ydata()
     # 0.2 meV for each meV of distance from the crossing at 16.2 meV.
-    np.testing.assert_allclose(of_crystal, np.maximum(-0.2 * (positions_on(dataset, single_axis(dataset)) - 16.2), 0), atol=0.1)
+    np.testing.assert_allclose(
+        of_crystal, np.maximum(-0.2 * (positions_on(dataset, single_axis(dataset)) - 16.2), 0), atol=0.1
+    )
     assert {"liquid", "crystal", "lowest phase"} <= set(texts(order_figure(dataset)))
     titles = [axes.get_title() for axes in density_figure(dataset).axes[:4]]
     assert titles[0] == "$V_0$ = 0 meV\nliquid" and titles[-1] == "$V_0$ = 30 meV\ncrystal"
@@ -284,7 +297,10 @@ def test_density_with_open_boundaries_is_drawn_where_it_is(dim):
         assert figure.axes[0].get_xlabel() == "position x ($a_B^{*}$)"
         return
     mesh = figure.axes[0].collections[0]
-    values, corners = np.asarray(mesh.get_array()).reshape(*(n - 1 for n in mesh.get_coordinates().shape[:2])), mesh.get_coordinates()
+    values, corners = (
+        np.asarray(mesh.get_array()).reshape(*(n - 1 for n in mesh.get_coordinates().shape[:2])),
+        mesh.get_coordinates(),
+    )
     ((j, i),) = np.argwhere(values > 0)
     middle = (corners[j, i] + corners[j + 1, i + 1]) / 2
     np.testing.assert_allclose(middle, [dataset["x"][3], dataset["y"][12]])
@@ -294,7 +310,7 @@ def test_density_with_open_boundaries_is_drawn_where_it_is(dim):
 
 
 def test_density_of_a_cell_in_space_is_seen_along_its_third_vector():
-    """A bin that is full all along the third vector of a skewed cell is one bin of the map; the plane is that across it."""
+    """A bin that is full all along the third vector of a skewed cell is one bin of the map, across that vector."""
     values = np.zeros((1, 24, 24, 4))
     values[0, 5, 17] = 1.0
     cell = np.array([[3.0, 0.0, 1.0], [1.0, 4.0, 0.0], [0.0, 0.0, 2.0]])
@@ -449,6 +465,16 @@ def test_the_place_of_a_known_boundary_is_marked_on_a_line():
 
 
 # ------------------------------------------------------------------------------- other tables
+
+
+def test_families_of_another_parameter():
+    """A coordinate that is not the system's usual one heads the axis, and no reference value is claimed for it."""
+    family = family_of(np.full(4, 15.0), dielectric=np.linspace(5, 8, 4))
+    dataset = results(evaluation_of(family, slope=-1.5), family, MATERIAL.units)
+    figure = energy_figure(dataset)
+    assert figure.axes[-1].get_xlabel() == r"dielectric constant $\varepsilon_r$" and len(figure.axes) == 1
+    assert slope_figure(dataset) is not None
+    assert density_figure(dataset).axes[0].get_title() == r"$\varepsilon_r$ = 5"
 
 
 def test_other_potentials_and_nothing_else():

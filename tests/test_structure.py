@@ -64,7 +64,6 @@ ALLOWED = {
         "gradient",
         "optimise",
         "observables",
-        "mean_field",
     },
 }
 # The ends of the arrows: they may import everything, and nothing else imports them.

@@ -8,13 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from rich.console import Console
-from tiny_problem import TINY, Small, small_problem, tiny_problem
+from tiny_problem import TINY, Small, small_problem, tiny_config, tiny_problem
 
 from qernel.ansatz import Derivatives
-from qernel.run_directory._training import PendingCheck, train_in
+from qernel.check import check_laplacian
 from qernel.hamiltonian import Hamiltonian, Harmonic, Kinetic
-from qernel.systems.moire import moire_family
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 from qernel.layers import trainable
 from qernel.mean_field import crystal_sites
@@ -22,17 +20,27 @@ from qernel.optimise import FirstOrder
 from qernel.presets import build, preset
 from qernel.run_directory import (
     CheckpointWriter,
-    METRICS,
     MetricsWriter,
+    PendingCheck,
     RunDirectory,
     checkpoint_steps,
     load_checkpoint,
     read_metrics,
+    train_in,
 )
-from qernel.check import check_laplacian
-from qernel.sampling import initial_positions, starting_width
-from qernel.training import TrainingFault, burn_in, compile_step, diagnose, make_mesh, train, train_step
-from qernel.systems.moire import Material
+from qernel.sampling import Sampler, initial_positions, starting_width
+from qernel.systems.moire import Material, moire_family
+from qernel.training import (
+    Method,
+    TrainingFault,
+    burn_in,
+    compile_step,
+    diagnose,
+    initial_state,
+    make_mesh,
+    train,
+    train_step,
+)
 
 # ------------------------------------------------------------------------------- the loop
 
@@ -172,7 +180,7 @@ def test_what_is_not_finite_is_named():
     assert diagnose(bad, family, method) == "the walkers' positions are not finite"
     assert diagnose(with_nan_parameters(state), family, method) == "the parameters are not finite"
     nan = jax.tree.map(lambda x: x * jnp.nan, family.parameters)
-    worse = eqx.tree_at(lambda f: f.parameters, family, eqx.tree_at(lambda p: p.phase, family.parameters, nan.phase))
+    worse = eqx.tree_at(lambda f: f.parameters, family, eqx.tree_at(lambda p: p.phi, family.parameters, nan.phi))
     assert diagnose(state, worse, method) == "not finite, in numbers of walkers: moire in 16"
 
 
@@ -267,6 +275,15 @@ def test_walkers_from_which_no_walk_begins_are_refused(key):
     assert start(good, step_size=np.array([0.1, 0.2])).step_size.tolist() == [0.1, 0.2]
 
 
+def test_what_never_adapts_or_clips_everything_is_refused():
+    for gain in (-0.1, np.nan, np.inf):
+        with pytest.raises(ValueError, match="gain of the step size cannot be negative"):
+            Sampler(gain=gain)
+    for clip in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="clipping width must be positive"):
+            Method(clip=clip)
+
+
 def test_the_first_moves_are_in_proportion_to_each_cloud():
     normal = np.random.default_rng(0).normal(size=(1, 2000, 4, 2))
     # Wherever it is, and each of its own size.
@@ -307,13 +324,27 @@ def test_a_wrong_laplacian_is_found():
 def test_a_wrong_laplacian_ends_a_run_of_which_only_the_start_is_saved(tmp_path):
     problem = build(preset("moire-6", *TINY, "training.steps=2"))
     wrong = dataclasses.replace(problem, method=dataclasses.replace(problem.method, laplacian=Wrong()))
-    directory = RunDirectory(tmp_path)
+    directory, state = RunDirectory(tmp_path), problem.state()
     with pytest.raises(RuntimeError, match="forward Laplacian differs from the exact one by"):
-        train_in(directory, problem, problem.state(), Console(quiet=True), PendingCheck(wrong))
+        for _ in train_in(directory, problem, state, 2, PendingCheck(wrong, state)):
+            pass
     assert checkpoint_steps(directory.checkpoints) == (0,)
 
 
 # ------------------------------------------------------------------------------- files
+
+METRICS = (
+    "step",
+    "depth_meV",
+    "energy",
+    "error",
+    "variance",
+    "acceptance",
+    "bad_walkers",
+    "step_norm",
+    "distance",
+    "phase",
+)
 
 
 def test_metrics_are_appended_and_cut_to_the_checkpoint(tmp_path):
@@ -322,10 +353,10 @@ def test_metrics_are_appended_and_cut_to_the_checkpoint(tmp_path):
     _, report = train_step(state, family, method)
 
     def write(after, *steps):
-        options = {"hartree_meV": 380.0, "electrons": 2, "after_step": after}
-        with MetricsWriter(path, [5.0, 20.0], **options) as metrics:
+        options = {"scale": 380.0 / 2, "after_step": after}
+        with MetricsWriter(path, ["depth_meV"], np.array([[5.0], [20.0]]), **options) as metrics:
             for step in steps:
-                metrics.write(step, report)
+                metrics.write(step, report, ["liquid", ""])
                 # flushed: a kill after this line loses nothing
                 assert len(path.read_text().splitlines()) == 1 + len(list(read_metrics(path)))
 
@@ -337,7 +368,7 @@ def test_metrics_are_appended_and_cut_to_the_checkpoint(tmp_path):
     rows = list(read_metrics(path))
     assert [int(row["step"]) for row in rows] == [1, 1, 2, 2, 3, 3]
     assert tuple(rows[0]) == METRICS
-    assert [float(row["depth_meV"]) for row in rows[:2]] == [5.0, 20.0]
+    assert [(float(row["depth_meV"]), row["phase"]) for row in rows[:2]] == [(5.0, "liquid"), (20.0, "")]
     energy = np.asarray(report.statistics.energy) * 380.0 / 2
     np.testing.assert_allclose([float(row["energy"]) for row in rows[:2]], energy, atol=1e-6)
     variance = np.asarray(report.statistics.variance) * 190.0**2
@@ -377,11 +408,11 @@ VARIANTS = {
 def test_what_a_configuration_describes_is_built(name):
     problem = tiny_problem(*VARIANTS[name])
     psi = jax.jit(lambda r, parameters: problem.ansatz(r, parameters))
-    r, parameters = problem.positions[0, 1], problem.family.select(0)
+    r, parameters = problem.state().positions[0, 1], problem.members.select(0)
     here, there = psi(r, parameters), psi(r[jnp.array([1, 0, 2])[: len(r)]], parameters)
     assert np.isfinite(here.log_magnitude)
     np.testing.assert_allclose(here.log_magnitude, there.log_magnitude, atol=1e-9)
     np.testing.assert_allclose(np.exp(1j * float(here.phase - there.phase)), -1, atol=1e-9)
-    blank = build(problem.config, references=False)
-    shapes = lambda p: [(x.shape, x.dtype) for x in jax.tree.leaves(eqx.filter(p.state(), eqx.is_array))]
-    assert shapes(blank) == shapes(problem)
+    blank = build(tiny_config("training.precision=double", *VARIANTS[name]), solve=False)
+    shapes = lambda state: [(x.shape, x.dtype) for x in jax.tree.leaves(eqx.filter(state, eqx.is_array))]
+    assert shapes(blank.state(solved=False)) == shapes(problem.state())

@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from open_trap import OpenTrapSection, SizedTrapSection
 from tiny_problem import TINY, tiny_config, tiny_problem
-from typer.testing import CliRunner
 
-from qernel.cli._main import app
-from qernel.runs._transfer import with_network_of
-from qernel.layers import trainable
+from qernel.layers import OpenEmbedding, trainable
 from qernel.presets import build, load, to_toml
 from qernel.run_directory import CheckpointWriter, RunDirectory
+from qernel.runs import begun_from, with_network_of
 from qernel.training import transferred
 
 LARGER = ("system.supercell=4", "system.electrons=[8,0]", "ansatz.feature_shells=4", "ansatz.pair_shells=5")
@@ -29,6 +28,11 @@ def stirred(ansatz, key=7):
     return eqx.combine(jax.tree.unflatten(tree, leaves), static)
 
 
+def position(problem):
+    """One configuration of the walkers before the burn-in."""
+    return problem.system.starting_walkers(1, key=jax.random.key(0), dtype=jnp.float64)[0, 0]
+
+
 @pytest.fixture(scope="module")
 def small():
     problem = tiny_problem()
@@ -39,9 +43,9 @@ def carried(new, old, steps=800):
     return transferred(
         new.ansatz,
         old.ansatz,
-        new.family.parameters,
-        cell=new.family.hamiltonian.cell,
-        old_cell=old.family.hamiltonian.cell,
+        new.system.family.parameters,
+        cell=new.system.family.hamiltonian.cell,
+        old_cell=old.system.family.hamiltonian.cell,
         key=jax.random.key(0),
         steps=steps,
     )
@@ -52,7 +56,7 @@ def test_the_network_computes_the_same_features(small):
     new = tiny_problem("ansatz.feature_shells=3")
     transfer = carried(new, small, steps=2)
     assert transfer.network
-    r, parameters = new.positions[0, 0], new.family.select(0)
+    r, parameters = position(new), new.system.family.select(0)
     features = [q.features(r, parameters, q.conditioner(parameters)) for q in (transfer.ansatz, small.ansatz)]
     np.testing.assert_allclose(*features, rtol=0, atol=1e-12)
     assert not np.allclose(
@@ -68,9 +72,9 @@ def test_the_features_of_a_periodic_configuration_are_those_of_its_cell(small):
     small = dataclasses.replace(small, ansatz=old)
     new = tiny_problem(*LARGER)
     transfer = carried(new, small, steps=2)
-    cell = small.family.hamiltonian.cell.matrix
+    cell = small.system.family.hamiltonian.cell.matrix
     shifts = jnp.asarray([i * cell[0] + j * cell[1] for i in range(2) for j in range(2)])
-    r, parameters = small.positions[0, 0], small.family.select(0)
+    r, parameters = position(small), small.system.family.select(0)
     copies = (r[None] + shifts[:, None]).reshape(-1, 2)
     expected = old.features(r, parameters, old.conditioner(parameters))
     found = transfer.ansatz.features(copies, parameters, transfer.ansatz.conditioner(parameters))
@@ -81,13 +85,13 @@ def test_the_pair_function_is_the_old_one_within_its_cell_and_constant_beyond(sm
     new = tiny_problem(*LARGER)
     transfer = carried(new, small)
     assert transfer.misfit < 0.02
-    radius = small.family.hamiltonian.cell.shortest_translation() / 2
+    radius = small.system.family.hamiltonian.cell.shortest_translation() / 2
     angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     ring = jnp.asarray(np.stack([np.cos(angles), np.sin(angles)], axis=1))
     parallel = jnp.ones(len(ring), bool)
 
     def u(ansatz, distance):
-        condition = ansatz.conditioner(new.family.select(1))
+        condition = ansatz.conditioner(new.system.family.select(1))
         return ansatz.pair.of_pairs(condition)(distance * ring, parallel)
 
     spread = float(jnp.std(jnp.concatenate([u(small.ansatz, x * radius) for x in (0.1, 0.3, 0.5, 0.7)])))
@@ -135,22 +139,69 @@ def test_what_does_not_fit_is_said(small, override, message):
         carried(tiny_problem(*LARGER, override), small)
 
 
-def test_a_run_from_another_run(tmp_path, small):
-    runner = CliRunner()
-    trained, larger = tmp_path / "small", tmp_path / "larger"
-    config = tiny_config()
-    RunDirectory(trained).create(to_toml(config))
-    with CheckpointWriter(trained / "checkpoints", keep=1, identity=config.identity()) as writer:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The directory of a run of two electrons, saved at its start."""
+    directory, config = RunDirectory(tmp_path_factory.mktemp("small")), tiny_config()
+    directory.create(to_toml(config))
+    with CheckpointWriter(directory.checkpoints, keep=1, identity=config.identity()) as writer:
         writer.save(4, build(config).state())
+    return directory
+
+
+SIZE = ("system.supercell=4", "system.electrons=[8,0]")
+
+
+def test_a_run_from_another_run(trained, tmp_path):
     # The network of the run, and waves that hold its own.
-    overrides = with_network_of(trained, "moire-6", ["system.supercell=4", "system.electrons=[8,0]"])
+    overrides = with_network_of(trained, "moire-6", SIZE)
     ansatz = load("moire-6", overrides).ansatz
     assert (ansatz.width, ansatz.layers, ansatz.determinants, ansatz.feature_shells) == (8, 1, 2, 3)
+    # A setting of the new run goes before.
+    assert load("moire-6", with_network_of(trained, "moire-6", [*SIZE, "width=16"])).ansatz.width == 16
     of_run = ("ansatz.width", "ansatz.layers", "ansatz.feature", "system.supercell", "system.electrons")
     rest = [setting for setting in TINY if not setting.startswith(of_run)]
-    arguments = [*rest, "system.supercell=4", "system.electrons=[8,0]", "training.steps=2", "--out", str(larger)]
-    result = runner.invoke(app, ["run", "moire-6", "--from", str(trained), *arguments])
-    assert result.exit_code == 0, result.output
-    assert "2 electrons, step 0: the network and the pair function, fitted to" in " ".join(result.output.split())
-    result = runner.invoke(app, ["run", "moire-6", "--from", str(tmp_path), *arguments[:-1], str(tmp_path / "new")])
-    assert result.exit_code == 2 and "is not the directory of a run" in " ".join(result.output.split())
+    problem = build(load("moire-6", with_network_of(trained.path, "moire-6", [*rest, *SIZE])))
+    said = []
+    begun = begun_from(problem, trained, said.append)
+    assert "2 electrons, step 0: the network and the pair function, fitted to" in said[-1]
+    blocks = [jax.tree.leaves(p.ansatz.blocks) for p in (begun, build(tiny_config()), problem)]
+    for mine, theirs in zip(*blocks[:2], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert jax.tree.structure(begun.ansatz) == jax.tree.structure(problem.ansatz)
+    with pytest.raises(ValueError, match="is not the directory of a run"):
+        begun_from(problem, RunDirectory(tmp_path))
+    with pytest.raises(ValueError, match="is not the directory of a run"):
+        with_network_of(tmp_path, "moire-6")
+
+
+def test_phases_are_compared_by_their_matter(trained):
+    """Plane waves are a liquid as Bloch orbitals are; Gaussians are a crystal."""
+    overrides = [*TINY, "ansatz.start=both"]
+    with pytest.raises(ValueError, match="trained for the phases liquid, and this run asks for crystal"):
+        begun_from(build(load("moire-6", [*overrides, "ansatz.references=['gaussians']"]), solve=False), trained)
+    same = build(load("moire-6", [*overrides, "ansatz.references=['liquid']"]), solve=False)
+    assert begun_from(same, trained).references == ("liquid",)
+
+
+def test_systems_between_which_nothing_is_carried_over(trained):
+    config = tiny_config("ansatz.start=both", "ansatz.determinants=1")
+    changes = {
+        "system": OpenTrapSection(),
+        "ansatz": config.ansatz.model_copy(update={"references": ("along",)}),
+        "evaluation": config.evaluation.model_copy(update={"at": {}}),
+    }
+    other = build(config.model_copy(update=changes))
+    with pytest.raises(ValueError, match="is a run of the system moire, and this one is of frozen trap"):
+        begun_from(other, trained)
+    named = dataclasses.replace(other.system, name="moire", phases=build(tiny_config(), solve=False).system.phases)
+    with pytest.raises(ValueError, match="the system moire has no periodic cell"):
+        begun_from(dataclasses.replace(other, system=named, references=("plane_waves",)), trained)
+    with pytest.raises(ValueError, match="the waves of the system frozen trap are none of a moiré lattice"):
+        config.system.feature_shells_for(SizedTrapSection(), 1, 1)
+
+
+def test_an_open_wavefunction_is_not_carried_over(small):
+    open_ = dataclasses.replace(small.ansatz, embedding=OpenEmbedding(2, 1.0))
+    with pytest.raises(ValueError, match="both must be periodic"):
+        carried(small, dataclasses.replace(small, ansatz=open_))

@@ -7,13 +7,11 @@ import numpy as np
 from jaxtyping import Array
 
 from qernel.ansatz import LogPsi
-from qernel.systems.moire import moire_family
 from qernel.optimise import StochasticReconfiguration
 from qernel.presets import build, preset
-from qernel.sampling import Sampler
-from qernel.sampling import initial_positions
+from qernel.sampling import Sampler, initial_positions
+from qernel.systems.moire import Material, moire_family
 from qernel.training import Method, initial_state
-from qernel.systems.moire import Material
 
 TINY = (
     "system.supercell=2",

@@ -67,12 +67,16 @@ def along_axes(
 
     **Arguments:** `what`, their name in the message; `values`, what `checked_axes` returns.
 
-    **Raises:** `ValueError` if there are numbers for another number of axes.
+    **Raises:** `ValueError` if there are numbers for another number of axes, or complex ones.
     """
     if isinstance(values, tuple):
-        found = jnp.stack([as_scalar(value, parameters, dtype) for value in values])
+        numbers = [value(parameters) if callable(value) else value for value in values]
+        found = jnp.stack([one_real_number(number, f"the {what}").astype(dtype) for number in numbers])
     else:
-        found = jnp.asarray(values(parameters) if callable(values) else values).astype(dtype)
+        found = jnp.asarray(values(parameters) if callable(values) else values)
+        if jnp.iscomplexobj(found):
+            raise ValueError(f"the {what} must be real, got a complex number")
+        found = found.astype(dtype)
     if found.ndim > 1 or (found.ndim == 1 and found.shape[0] != dim):
         raise ValueError(f"the {what} must be one number or {dim}, one for each axis, got the shape {found.shape}")
     return jnp.broadcast_to(found, (dim,))

@@ -34,3 +34,7 @@ class Units:
     def per_electron(self) -> str:
         """Unit of an energy per electron."""
         return f"{self.energy} per electron"
+
+
+# The Hamiltonian's own units.
+EFFECTIVE_UNITS = Units()

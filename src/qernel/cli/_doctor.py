@@ -40,9 +40,7 @@ def check_machine(console: Console) -> None:
         )
     right = {"the Ewald sum": abs(madelung + 3.90026492) < 1e-7}
     mark = lambda name: "right" if right[name] else "WRONG"
-    console.print(
-        f"{'Madelung constant':<18}{madelung:.8f} {mark('the Ewald sum')} (square lattice: -3.90026492)"
-    )
+    console.print(f"{'Madelung constant':<18}{madelung:.8f} {mark('the Ewald sum')} (square lattice: -3.90026492)")
     small = ("sampling.walkers=2", "layers=1", "width=8", "expert_width=8", "head_size=4")
     problem = build(preset(DEFAULT_PRESET, *small), solve=False)
     members = problem.members

@@ -131,7 +131,8 @@ def evaluate(
     distributed: Distributed = None,
     traceback: Traceback = False,
 ) -> None:
-    """Measure a trained wavefunction with frozen parameters at any points: --at kappa=0.1,omega_y=2 kappa=0.2,omega_y=2."""
+    """Measure a trained wavefunction with frozen parameters at any points: --at kappa=0.1,omega_y=2
+    kappa=0.2,omega_y=2."""
     with sentences(traceback):
         points = points_of(at)
         _use_cache(cache)

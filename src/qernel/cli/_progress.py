@@ -113,9 +113,7 @@ class TrainingProgress:
             table.add_column(head, justify="right")
         mean, error = self._means() if self.energies else (np.zeros(0), np.zeros(0))
         for i in self.shown if self.energies else ():
-            table.add_row(
-                self.labels[i], self._cell(float(mean[i]), float(error[i])), f"{self.acceptance[i]:.2f}"
-            )
+            table.add_row(self.labels[i], self._cell(float(mean[i]), float(error[i])), f"{self.acceptance[i]:.2f}")
         parts: list[RenderableType] = [bar, table]
         if self.bad:
             parts.append(f"[yellow]{self.bad} walkers had a non-finite energy so far and were left out[/]")

@@ -1,15 +1,97 @@
 """What the studies of several runs say while they do what they do."""
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from qernel.presets import DEFAULT_PRESET, load
-from qernel.runs import Run
+from qernel.presets import DEFAULT_PRESET
+from qernel.run_directory import Problem, Step
 from qernel.studies import ablation, scaling
 
-from . import _commands
-from ._progress import TrainingProgress
+from ._commands import default_directory
+from ._progress import TrainingProgress, measuring
+
+
+def ablate(
+    source: str | None,
+    overrides: list[str],
+    out: Path | None,
+    seeds: int,
+    only: Sequence[str],
+    command: str,
+    console: Console,
+) -> None:
+    """Train every variant with every seed that is not on disk yet, and print how they compare."""
+    with _watched(console) as watch:
+        found = ablation.ablate(
+            source or DEFAULT_PRESET,
+            only,
+            out=_folder("ablation", source, out),
+            seeds=seeds,
+            overrides=overrides,
+            command=command,
+            **watch,
+        )
+    _print(found, console)
+
+
+def scale(
+    source: str | None, overrides: list[str], sizes: Sequence[str], out: Path | None, command: str, console: Console
+) -> None:
+    """Train and measure every size whose run is not finished, and print how they compare."""
+    with _watched(console) as watch:
+        found = scaling.scale(
+            source or DEFAULT_PRESET,
+            sizes,
+            out=_folder("scaling", source, out),
+            overrides=overrides,
+            command=command,
+            **watch,
+        )
+    _print(found, console)
+
+
+def _folder(kind: str, source: str | None, out: Path | None) -> Path:
+    return default_directory(f"{kind}-{Path(source or DEFAULT_PRESET).stem}") if out is None else out
+
+
+@contextlib.contextmanager
+def _watched(console: Console) -> Iterator[dict[str, Any]]:
+    """What a study tells while it runs: words, the steps of every training, how far a measurement is."""
+    with contextlib.ExitStack() as stack:
+        shown: dict[int, TrainingProgress] = {}
+
+        def each(problem: Problem, step: Step) -> None:
+            if id(problem) not in shown:
+                # One training after the other: that of the last one is over.
+                stack.close()
+                shown.clear()
+                progress = TrainingProgress(console, problem, step.number - 1, problem.settings.steps)
+                shown[id(problem)] = stack.enter_context(progress)
+            shown[id(problem)].update(step)
+
+        def progress(text: str, done: int, total: int) -> None:
+            if shown:
+                stack.close()
+                shown.clear()
+            if not bars:
+                bars.append(stack.enter_context(measuring(console)))
+            bars[0](text, done, total)
+            if done >= total:
+                stack.close()
+                bars.clear()
+
+        bars: list[Any] = []
+        say = functools.partial(console.print, soft_wrap=True, markup=False)
+        yield {"say": say, "each": each, "progress": progress}
+
+
+def _print(found: Any, console: Console) -> None:
+    console.print(f"\n{found.text}\n", markup=False, soft_wrap=True)
+    for line in found.sentences:
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(f"\nresults: {found.csv}\nfigure:  {found.figure}", soft_wrap=True)

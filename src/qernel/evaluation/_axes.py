@@ -109,8 +109,8 @@ def axis_named(dataset: "xarray.Dataset", name: str) -> Axis:
     """One coordinate by name."""
     attrs = dataset[name].attrs
     unit, plain = str(attrs.get("units", "1")), name.replace("_", " ")
-    words = (str(attrs.get(key, plain)) for key in ("symbol", "latex", "long_name"))
-    return Axis(name, *words, unit, bool(attrs.get("linear", 0)))
+    symbol, latex, label = (str(attrs.get(key, plain)) for key in ("symbol", "latex", "long_name"))
+    return Axis(name, symbol, latex, label, unit, bool(attrs.get("linear", 0)))
 
 
 def single_axis(dataset: "xarray.Dataset") -> Axis | None:

@@ -34,7 +34,7 @@ from qernel.observables import (
     slope_along,
 )
 from qernel.sampling import Sampler, Walkers, sampling_round
-from qernel.units import Units
+from qernel.units import EFFECTIVE_UNITS, Units
 
 from ._evaluation import Evaluation
 from ._names import check_names, slopes, taken_names
@@ -74,7 +74,7 @@ def evaluate(
     burn_in: int = 50,
     rounds: int = 200,
     observables: Sequence[AbstractObservable] | None = None,
-    units: Units = Units(),
+    units: Units = EFFECTIVE_UNITS,
     laplacian: AbstractLaplacian | None = None,
     chunk: int | Literal["auto"] | None = None,
     grid: int | tuple[int, ...] | None = None,
@@ -105,8 +105,8 @@ def evaluate(
       They leave the device after each round, so that only the host's memory grows with the number of rounds.
     - `progress(done, total)`: called after every round, burn-in included.
 
-    **Raises:** `ValueError` if shapes do not fit, there are fewer than two rounds, a wave vector is not periodic, or two
-    quantities have one name.
+    **Raises:** `ValueError` if shapes do not fit, there are fewer than two rounds, a wave vector is not periodic, or
+    two quantities have one name.
     """
     hamiltonian = family.hamiltonian
     _check(family, positions, burn_in, rounds, chunk, record_every)

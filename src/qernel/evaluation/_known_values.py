@@ -1,12 +1,12 @@
 """Energies and phase boundaries known from other methods, beside the results of a wavefunction."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from ._axes import axes_of, coordinates_of, positions_on
+from ._axes import axes_of, coordinates_of, positions_on, rows_of
 
 if TYPE_CHECKING:
     import xarray
@@ -64,7 +64,7 @@ def add_known_values(dataset: "xarray.Dataset", known: KnownValues | None) -> "x
     if known is None:
         return dataset
     unit = {"units": str(dataset["energy"].attrs["units"])}
-    columns = {f"known_{name}": ("known", getattr(known, name), unit) for name in _COLUMNS}
+    columns: dict[str, Any] = {f"known_{name}": ("known", getattr(known, name), unit) for name in _COLUMNS}
     columns |= {f"known_term_{name}": ("known", values, unit) for name, values in known.terms.items()}
     columns |= {f"known_at_{name}": ("known", values) for name, values in zip(known.names, known.points.T, strict=True)}
     if known.boundaries:
@@ -93,7 +93,7 @@ def known_values(dataset: "xarray.Dataset") -> KnownValues | None:
     term = "known_term_"
     return KnownValues(
         names=names,
-        points=np.stack([dataset[f"known_at_{name}"].values for name in names], axis=1),
+        points=_columns([dataset[f"known_at_{name}"].values for name in names], dataset.sizes["known"]),
         **{name: dataset[f"known_{name}"].values for name in _COLUMNS},
         terms={str(n).removeprefix(term): dataset[n].values for n in dataset.data_vars if str(n).startswith(term)},
         method=str(dataset.attrs["known_method"]),
@@ -107,7 +107,12 @@ def known_at_rows(dataset: "xarray.Dataset", column: str) -> Float[np.ndarray, "
     """A column of the reference values (`exact`, `exact_error`, `upper_bound`, `mean_field`) at the rows of a table."""
     known = known_values(dataset)
     axes = coordinates_of(dataset) or axes_of(dataset)
-    rows = np.stack([positions_on(dataset, axis) for axis in axes], axis=1) if axes else np.zeros((1, 0))
+    rows = _columns([positions_on(dataset, axis) for axis in axes], dataset.sizes[rows_of(dataset)])
     if known is None:
         return np.full(len(rows), np.nan)
     return known.at(getattr(known, column), rows)
+
+
+def _columns(values: list[Float[np.ndarray, " points"]], count: int) -> Float[np.ndarray, "points coordinates"]:
+    """Coordinates of points side by side; a family without coordinates has none."""
+    return np.stack(values, axis=1) if values else np.zeros((count, 0))

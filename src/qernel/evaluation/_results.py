@@ -7,7 +7,7 @@ import numpy as np
 
 from qernel.hamiltonian import Coordinate, Family
 from qernel.observables import LIMITS, SeriesStatistics, series_statistics, smooth_node_tails
-from qernel.units import Units
+from qernel.units import EFFECTIVE_UNITS, Units
 
 from ._axes import indexed, labelled_rows, row_text
 from ._evaluation import Evaluation
@@ -30,14 +30,14 @@ def v_score(energy: float, variance: float, electrons: int, reference: float = 0
     return float(electrons * variance / distance**2) if distance else float("nan")
 
 
-def results(evaluation: Evaluation, family: Family, units: Units = Units()) -> "xarray.Dataset":
+def results(evaluation: Evaluation, family: Family, units: Units = EFFECTIVE_UNITS) -> "xarray.Dataset":
     r"""The labelled table of an evaluation: one row for each member of the family.
 
     Energies, errors and `*_error` are per electron, in the unit of energy; `variance` is that of the local energy per
     electron, in the unit's square; errors are corrected for autocorrelation (see
-    [`SeriesStatistics`][qernel.observables.SeriesStatistics]). If one coordinate varies it is the dimension of the rows,
-    an index: `table.sel(depth=12.5)`; its name with the unit (`depth_meV`) labels them as well. Several coordinates are
-    columns along the dimension `member`. Attributes hold units, symbols, the system and any doubts.
+    [`SeriesStatistics`][qernel.observables.SeriesStatistics]). If one coordinate varies it is the dimension of the
+    rows, an index: `table.sel(depth=12.5)`; its name with the unit (`depth_meV`) labels them as well. Several
+    coordinates are columns along the dimension `member`. Attributes hold units, symbols, the system and any doubts.
 
     `kinetic_from_gradient` is [smoothed near the nodes][qernel.observables.smooth_node_tails], where its
     variance would be infinite. `slope` is ⟨∂H/∂λ⟩ of the family's coordinate, or `slope_NAME` of each of several, which

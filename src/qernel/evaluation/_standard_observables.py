@@ -86,7 +86,8 @@ class OpenDensity(AbstractObservable):
         scale = 1 / (volume * units.bohr**dim)
         names = ("x", "y", "z")[:dim]
         grids = {
-            n: Grid((e[1:] + e[:-1]) / 2 * units.bohr, units.length, f"position {n}") for n, e in zip(names, edges)
+            n: Grid((e[1:] + e[:-1]) / 2 * units.bohr, units.length, f"position {n}")
+            for n, e in zip(names, edges, strict=True)
         }
         text = "electron density on bins of a box"
         unit = f"electrons per {units.length}" + ("" if dim == 1 else f"^{dim}")
@@ -95,8 +96,9 @@ class OpenDensity(AbstractObservable):
 
 
 class PairDistances(AbstractObservable):
-    r"""The distribution of pair distances with open boundaries, $P(s) = \langle\delta(s - |r_i - r_j|)\rangle$ averaged over
-    the pairs, so that $\int P\,ds = 1$; longer distances than `longest` (in effective Bohr radii) are not counted."""
+    r"""The distribution of pair distances with open boundaries, $P(s) = \langle\delta(s - |r_i - r_j|)\rangle$
+    averaged over the pairs, so that $\int P\,ds = 1$; longer distances than `longest`, in effective Bohr radii, are not
+    counted."""
 
     longest: float = eqx.field(static=True)
     bins: int = eqx.field(static=True, default=40)
@@ -112,7 +114,8 @@ class PairDistances(AbstractObservable):
 
 
 class MeanSquareRadii(AbstractObservable):
-    r"""The mean square of an electron's position along each axis, $\langle\sum_i x_{ia}^2\rangle/N$, open boundaries."""
+    r"""The mean square of an electron's position along each axis, $\langle\sum_i x_{ia}^2\rangle/N$, open
+    boundaries."""
 
     def measure(self, measurement: Measurement) -> dict[str, Measured]:
         units = measurement.units

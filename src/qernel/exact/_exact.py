@@ -11,7 +11,7 @@ import scipy.fft
 import scipy.sparse.linalg
 from jaxtyping import Float, Int, PyTree
 
-from ..hamiltonian import Ewald, Hamiltonian
+from ..hamiltonian import Hamiltonian
 from ..mean_field import (
     Functional,
     bloch_spectrum,
@@ -91,8 +91,9 @@ def exact_diagonalisation(
        c_a^\dagger c_b^\dagger c_d c_c + N \xi / 2 , $$
 
     with Bloch orbitals of definite momentum, so that every total momentum is diagonalised on its own (Lanczos), and
-    exact Coulomb integrals of the Ewald Hamiltonian (neutralising background, self-image constant ξ/2). One of each
-    pair of time-reversed sectors is done. The result is an upper bound of the exact energy. Host, float64.
+    exact integrals of the interactions: of the Ewald Hamiltonian (neutralising background, self-image constant ξ/2) and
+    of any other potential that is a smooth function of the separations. One of each pair of time-reversed sectors is
+    done. The result is an upper bound of the exact energy. Host, float64.
 
     **Arguments:**
 
@@ -107,8 +108,8 @@ def exact_diagonalisation(
     - `tolerance`: of the Lanczos energies, relative.
     - `largest`: most determinants of a sector.
 
-    **Raises:** `ValueError` for open boundaries, no or both of `bands` and `orbitals`, fewer orbitals than electrons,
-    or a sector beyond `largest` (with its size).
+    **Raises:** `ValueError` for open boundaries, a potential that is no sum over electrons and pairs, no or both of
+    `bands` and `orbitals`, fewer orbitals than electrons, or a sector beyond `largest` (with its size).
     """
     if (bands is None) == (orbitals is None):
         raise ValueError("say either how many bands or how many orbitals the basis has")
@@ -127,22 +128,31 @@ def exact_diagonalisation(
     phi = functional.grid.to_grid(coefficients)
     pairs = np.asarray(scipy.fft.fftn(phi.conj()[:, None] * phi[None], axes=tuple(range(2, phi.ndim + 1))))
     integrals = functools.partial(PairIntegrals, pairs / functional.grid.size, momenta_of, label)
-    coulomb = integrals(functional.strength * functional.grid._full_kernel)
-    found, (momentum, psi, two_body, matrices) = _search(
-        basis, (up, down), _searched(group, sectors, momenta), coulomb, energies, levels, tolerance
+    none = np.zeros(functional.grid.shape)
+    interaction = integrals(none if functional.kernel is None else functional.kernel)
+    found, (momentum, psi, two_body) = _search(
+        basis, (up, down), _searched(group, sectors, momenta), interaction, energies, levels, tolerance
     )
     sector = two_body.sector
     gamma = density_matrix(sector, psi)
-    interaction = np.vdot(psi, two_body.apply(matrices, psi)).real + (up + down) * functional.self_image
+
+    def of_pairs(kernel: Float[np.ndarray, "..."]) -> float:
+        """The expectation value of an interaction."""
+        return float(np.vdot(psi, two_body.apply(two_body.matrices(integrals(kernel)), psi)).real)
+
+    pairs_of = {
+        name: of_pairs(interaction.kernel) + (up + down) * interaction.self_image
+        for name, interaction in functional.interactions.items()
+    }
     structure = [
-        1 + np.vdot(psi, two_body.apply(two_body.matrices(integrals(kernel)), psi)).real / (up + down)
+        1 + of_pairs(kernel) / (up + down)
         for kernel in (_density_kernel(functional.grid.shape, q) for q in wave_vectors)
     ]
     up_density, down_density = (
         np.real(np.einsum("ab,a...,b...->...", g, phi.conj(), phi, optimize=True)) for g in gamma
     )
     return ExactState(
-        energies=_terms(hamiltonian, functional, coefficients, gamma, up_density + down_density, interaction),
+        energies=_terms(hamiltonian, functional, coefficients, gamma, up_density + down_density, pairs_of),
         momentum=momentum,
         momenta=np.array([momentum for momentum, _ in found]),
         levels=np.array([values for _, values in found]) + (up + down) * functional.self_image,
@@ -189,7 +199,13 @@ def _basis(functional: Functional, primitive, bands: int | None, orbitals: int |
 
 
 def _search(
-    basis: SpinOrbitals, electrons: tuple[int, int], momenta, coulomb: PairIntegrals, energies, levels: int, tolerance
+    basis: SpinOrbitals,
+    electrons: tuple[int, int],
+    momenta,
+    pairs: PairIntegrals,
+    energies,
+    levels: int,
+    tolerance,
 ):
     """The lowest levels of each momentum, and the lowest state of all with the operators of its sector."""
     lowest, found = None, []
@@ -197,11 +213,11 @@ def _search(
         sector = Sector(basis, *electrons, int(basis.label(momentum)))
         if sector.dimension:
             two_body = TwoBody(sector)
-            matrices = two_body.matrices(coulomb)
+            matrices = two_body.matrices(pairs)
             values, psi = _diagonalise(two_body, matrices, sector.occupied @ np.tile(energies, 2), levels, tolerance)
             found.append((momentum, np.pad(values, (0, levels - len(values)), constant_values=np.nan)))
             if lowest is None or values[0] < lowest[0]:
-                lowest = (values[0], momentum, psi, two_body, matrices)
+                lowest = (values[0], momentum, psi, two_body)
     if lowest is None:
         raise ValueError("no determinant of the basis has a momentum that was asked for")
     return found, lowest[1:]
@@ -288,15 +304,15 @@ def _diagonalise(two_body: TwoBody, matrices, diagonal, levels: int, tolerance: 
     return values[order], vectors[:, order[0]]
 
 
-def _terms(hamiltonian: Hamiltonian, functional: Functional, coefficients, gamma, density, interaction: float):
+def _terms(
+    hamiltonian: Hamiltonian, functional: Functional, coefficients, gamma, density, pairs: dict[str, float]
+) -> dict[str, float]:
     """Expectation values by name, in the order of the Hamiltonian."""
     exponentials = to_exponentials(coefficients)
     squares = functional.prefactor / 2 * functional.grid.waves.squared_wavenumbers[:, None]
     kinetic = exponentials.conj().T @ (squares * exponentials)
     out = {"kinetic": float(np.real(np.sum((gamma[0] + gamma[1]) * kinetic)))}
-    for name, potential in hamiltonian.potentials.items():
-        if isinstance(potential, Ewald):
-            out[name] = float(interaction)
-        else:
-            out[name] = float(np.mean(functional.potentials[name] * density))
+    for name in hamiltonian.potentials:
+        own = functional.potentials.get(name)
+        out[name] = pairs.get(name, 0.0) + (0.0 if own is None else float(np.mean(own * density)))
     return out

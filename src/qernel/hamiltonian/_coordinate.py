@@ -24,8 +24,8 @@ class Coordinate:
     - `scale`: the parameter's own unit in units of the coordinate: the coordinate is `scale` times the parameter.
     - `linear`: whether the Hamiltonian is linear in it. The tangents of the energy are then upper bounds.
     - `read`, `write`: for a coordinate that is no single entry, functions instead of `parameter` and `scale`:
-      `read(parameters)` is the coordinate of one Hamiltonian, `write(parameters, value)` are the parameters with another
-      value of it. Functions of a module, not made anew for each family, so that nothing compiles twice.
+      `read(parameters)` is the coordinate of one Hamiltonian, `write(parameters, value)` are the parameters with
+      another value of it. Functions of a module, not made anew for each family, so that nothing compiles twice.
 
     **Raises:** `ValueError` for a name that is none, or unless either `parameter` or both functions are given.
 

@@ -1,5 +1,4 @@
 import abc
-
 from typing import ClassVar
 
 import equinox as eqx

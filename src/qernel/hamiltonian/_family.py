@@ -127,7 +127,8 @@ class Family(eqx.Module):
         return dataclasses.replace(self, parameters=parameters)
 
     def as_points(self, points: "Points") -> Float[np.ndarray, "members coordinates"]:
-        """Points as an array, a value of each coordinate for every member: see [`Family.of`][qernel.hamiltonian.Family.of].
+        """Points as an array, a value of each coordinate for every member: see
+        [`Family.of`][qernel.hamiltonian.Family.of].
 
         **Raises:** `ValueError` for unknown names, no points, wrong shapes or values that are not finite.
         """

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from ._in_phase import without_phase
 from ..parameters import one_real_number
+from ._in_phase import without_phase
 
 
 class Kinetic(eqx.Module):

@@ -1,6 +1,6 @@
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -15,7 +15,8 @@ Boundary = Literal["open", "any"] | Lattice
 class AbstractPotential(eqx.Module):
     """A potential energy: one term of a Hamiltonian.
 
-    A potential of one's own is a subclass with a `__call__`, or, if it acts on one electron at a time, simply `Potential(function)`.
+    A potential of one's own is a subclass with a `__call__`, or, if it acts on one electron at a time, simply
+    `Potential(function)`.
 
     **Fields:**
 

@@ -20,8 +20,8 @@ class BranchCrossing(eqx.Module):
     where the fit is worse than they allow.
 
     - `parameter`, `difference`, `difference_error`: D at the rows.
-    - `order_difference`, `order_difference_error`: of the order parameter at the same rows, NaN without one; `smallest`,
-      the difference of it that tells two phases apart.
+    - `order_difference`, `order_difference_error`: of the order parameter at the same rows, NaN without one;
+      `smallest`, the difference of it that tells two phases apart.
     - `location`, `error`: the root of D, NaN without one inside the rows; the error is statistical: a branch whose
       variational error is larger by δ than the other's shifts the root by δ/|kink|.
     - `kink`, `kink_error`: dD/dλ there.
@@ -42,8 +42,8 @@ class BranchCrossing(eqx.Module):
 
     @property
     def distinct(self) -> np.ndarray:
-        """Rows where the branches are two different states: their order parameters differ by enough, beyond five errors,
-        or, without an order parameter, the slopes of their energies beyond five errors."""
+        """Rows where the branches are two different states: their order parameters differ by enough, beyond five
+        errors, or, without an order parameter, the slopes of their energies beyond five errors."""
         if not np.isfinite(self.order_difference).any():
             return np.abs(self.slope_difference) > 5 * self.slope_difference_error
         size = np.abs(self.order_difference)

@@ -198,13 +198,14 @@ def _slopes(dataset: "xarray.Dataset") -> list[Finding]:
     wrong = [(line, ~line.check.agrees) for line in lines if not line.check.agrees.all()]
     if wrong:
         places = "; ".join(
-            f"{line.axis.symbol} = {', '.join(f'{x:g}' for x in line.check.middle[which])}{line.axis.suffix}{line.where}"
+            f"{line.axis.symbol} = {', '.join(f'{x:g}' for x in line.check.middle[which])}"
+            f"{line.axis.suffix}{line.where}"
             for line, which in wrong[:4]
         )
         more = f" and on {len(wrong) - 4} more lines" if len(wrong) > 4 else ""
         text = (
-            f"The slope of the energy and the expectation of dH/dλ differ around {places}{more}: the wavefunction is not "
-            "optimal there, or its phase changes."
+            f"The slope of the energy and the expectation of dH/dλ differ around {places}{more}: the wavefunction is "
+            "not optimal there, or its phase changes."
         )
         return [Finding("slopes", text, True, "where the slopes differ, train longer or put more points between")]
     largest = max(float(line.check.sigma.max()) for line in lines)

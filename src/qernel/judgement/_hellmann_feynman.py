@@ -55,7 +55,8 @@ class SlopeCheck(eqx.Module):
 class SlopeLine(eqx.Module):
     """The check along one line of rows, on which one coordinate differs.
 
-    - `axis`: that coordinate; `rows`: of the table, by increasing coordinate; `where`: the values of the others in words.
+    - `axis`: that coordinate; `rows`: of the table, by increasing coordinate; `where`: the values of the others in
+      words.
     """
 
     axis: Axis = eqx.field(static=True)

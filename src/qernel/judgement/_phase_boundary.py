@@ -20,14 +20,14 @@ _PLACES = 41
 class PhaseBoundary(eqx.Module):
     r"""The line on which the energies of two phases are equal, $D(\lambda) = E_2 - E_1 = 0$, and its uncertainty.
 
-    A cubic in both coordinates (of lower degree for few points) is fitted to the differences of energies and to those of
-    the slopes $\langle\partial H/\partial\lambda_a\rangle$ at the points around the line, weighted by their errors, which
-    are enlarged by $\sqrt{\chi^2/\nu}$ where the fit is worse than they allow. At every place along one coordinate the
-    line is the root along the other one, in whose direction D changes faster.
+    A cubic in both coordinates (of lower degree for few points) is fitted to the differences of energies and to those
+    of the slopes $\langle\partial H/\partial\lambda_a\rangle$ at the points around the line, weighted by their errors,
+    which are enlarged by $\sqrt{\chi^2/\nu}$ where the fit is worse than they allow. At every place along one
+    coordinate the line is the root along the other one, in whose direction D changes faster.
 
     - `names`: of the two phases; `axes`: symbols of the coordinates.
-    - `points`: of the line, in the order of the coordinates; `error`: statistical, along the coordinate `along`: a phase
-      whose variational error is larger by δ than the other's shifts the line by δ over the slope of D.
+    - `points`: of the line, in the order of the coordinates; `error`: statistical, along the coordinate `along`: a
+      phase whose variational error is larger by δ than the other's shifts the line by δ over the slope of D.
     - `kink`: mean of $|\partial D/\partial\lambda|$ along that coordinate.
     - `used`: rows of the table behind the fit; `misfit`: $\sqrt{\chi^2/\nu}$.
     """
@@ -48,7 +48,8 @@ class PhaseBoundary(eqx.Module):
         errors = self.error[[0, len(self.points) // 2, -1]]
         other = 1 - self.along
         places = "; ".join(
-            f"{self.axes[self.along]} = {with_error(point[self.along], error)} at {self.axes[other]} = {point[other]:.4g}"
+            f"{self.axes[self.along]} = {with_error(point[self.along], error)} at "
+            f"{self.axes[other]} = {point[other]:.4g}"
             for point, error in zip(picked, errors, strict=True)
         )
         return [

@@ -18,13 +18,13 @@ def crystal_sites(
 ) -> Float[np.ndarray, "electrons dim"]:
     """The sites of the classical ground state on the minima of the potential, spin up first.
 
-    Among the minima of the one-body potential the sites minimise Σ_i V(r_i) + Σ_{i<j} ψ(r_ij), with ψ the
-    periodic Coulomb potential of slightly smeared charges, by annealing and then the best single moves
-    until none helps, once with every site free and once for each crystal lattice of up to twelve primitive
-    cells that fits the supercell, where equivalent sites are occupied together: free annealing leaves
-    defects in large cells. The spins are then dealt out so that equal ones are far apart. Where there are
-    fewer minima than electrons every grid point is a candidate: a Wigner crystal. The answer is a good
-    guess, not proven optimal.
+    Among the minima of the one-body potential the sites minimise Σ_i V(r_i) + Σ_{i<j} v(r_ij), with v the sum of the
+    Hamiltonian's interactions (the Coulomb one that of slightly smeared charges; a unit one if there is none), by
+    annealing and then the best single moves until none helps, once with every site free and once for each crystal
+    lattice of up to twelve primitive cells that fits the supercell, where equivalent sites are occupied together: free
+    annealing leaves defects in large cells. The spins are then dealt out so that equal ones are far apart. Where there
+    are fewer minima than electrons every grid point is a candidate: a Wigner crystal. The answer is a good guess, not
+    proven optimal.
 
     **Arguments:**
 
@@ -60,7 +60,10 @@ def _candidates(functional: Functional, count: int) -> Float[np.ndarray, "candid
             energies = _values(functional, minima)
             # Shallower minima are worth a try up to about what a neighbour's repulsion costs.
             spacing = (grid.waves.lattice.volume / count) ** (1 / len(grid.shape))
-            highest = np.sort(energies)[count - 1] + 0.5 * functional.strength / spacing
+            neighbour = np.zeros((1, len(grid.shape)))
+            neighbour[0, 0] = spacing
+            repulsion = _coulomb_strength(functional) / spacing + float(np.abs(_other_pairs(functional, neighbour))[0])
+            highest = np.sort(energies)[count - 1] + 0.5 * repulsion
             return minima[energies <= highest + 1e-6 * np.ptp(potential)]
     strides = max(1, int(np.ceil((grid.size / 2500) ** (1 / len(grid.shape)))))
     keep = np.zeros(grid.shape, dtype=bool)
@@ -146,13 +149,34 @@ def _pair_energies(functional: Functional, points: Float[np.ndarray, "n dim"], c
     half = lattice.reciprocal_vectors(wavenumber)
     length = np.linalg.norm(half, axis=1)
     kernel = 2 * np.pi / length if lattice.dim == 2 else 4 * np.pi / length**2
-    # A coupling of zero would leave the sites arbitrary.
-    weights = (functional.strength or 1.0) * kernel * np.exp(-((length * width) ** 2) / 2) / lattice.volume
+    # Without any coupling the sites would be arbitrary.
+    strength = _coulomb_strength(functional) if functional.interactions else 1.0
+    weights = strength * kernel * np.exp(-((length * width) ** 2) / 2) / lattice.volume
     phases = points @ half.T
     cosine, sine = np.cos(phases), np.sin(phases)
     energies = (cosine * weights) @ cosine.T + (sine * weights) @ sine.T
+    vectors, amplitudes = _other_waves(functional)
+    waves = np.exp(1j * points @ vectors.T)
+    energies += np.real((waves * amplitudes) @ waves.conj().T)
     np.fill_diagonal(energies, 0.0)
     return energies
+
+
+def _coulomb_strength(functional: Functional) -> float:
+    return sum((i.coulomb for i in functional.interactions.values()), 0.0)
+
+
+def _other_waves(functional: Functional) -> tuple[Float[np.ndarray, "waves dim"], Float[np.ndarray, " waves"]]:
+    """Wavevectors and amplitudes of the interactions that are not Coulomb's."""
+    grid = functional.grid
+    kernel = sum((i.kernel for i in functional.interactions.values() if not i.coulomb), np.zeros(grid.shape))
+    present = np.abs(kernel) > 1e-6 * np.abs(kernel).max(initial=1e-300)
+    return grid.wave_numbers[present] @ grid.waves.lattice.reciprocal, kernel[present]
+
+
+def _other_pairs(functional: Functional, separations: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, " n"]:
+    vectors, amplitudes = _other_waves(functional)
+    return np.cos(separations @ vectors.T) @ amplitudes
 
 
 def _occupy(

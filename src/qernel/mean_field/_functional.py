@@ -6,6 +6,7 @@ import scipy.fft
 from jaxtyping import Complex, Float, Int, Num
 
 from ._grid import Grid
+from ._interaction import Interaction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,16 +15,35 @@ class Functional:
 
     E = Σ_i ⟨i| p/2 G² + V |i⟩ + ½ Σ_q v(q)/Ω |ρ_q|² - ½ Σ_σ Σ_ij Σ_q v(q)/Ω |ρ^{ij}_q|² + N ξ/2,
 
-    sums over q ≠ 0 (neutralising background), ξ the self-image constant: exactly the expectation value of the
-    Ewald Hamiltonian. `prefactor` is the inverse mass, `strength` the prefactor of 1/r, `self_image` = ξ/2
-    times the strength; `potentials` are the one-body potentials on the grid. Energies in Ha*, totals.
+    v the sum of all interactions. Of the Coulomb interaction v(0) = 0 (neutralising background) and ξ is the
+    self-image constant: exactly the expectation value of the Ewald Hamiltonian. `prefactor` is the inverse mass;
+    `potentials` are the one-body potentials on the grid, by the names of the Hamiltonian, and so are `interactions`:
+    a potential may have a part in both. Energies in Ha*, totals.
     """
 
     grid: Grid
     prefactor: float
     potentials: dict[str, Float[np.ndarray, "..."]]
-    strength: float
-    self_image: float
+    interactions: dict[str, Interaction]
+
+    @functools.cached_property
+    def kernel(self) -> Float[np.ndarray, "..."] | None:
+        """v(q)/Ω of all interactions together on the grid; None without one."""
+        kernels = [i.kernel for i in self.interactions.values()]
+        return sum(kernels[1:], kernels[0]) if kernels else None
+
+    @property
+    def self_image(self) -> float:
+        """ξ/2 of all interactions together, of each electron."""
+        return sum((i.self_image for i in self.interactions.values()), 0.0)
+
+    def convolve(self, pairs: Num[np.ndarray, "batch ..."]) -> Num[np.ndarray, "batch ..."]:
+        """∫ v(r - r') ρ(r') d^dr' on the grid."""
+        return np.zeros_like(pairs) if self.kernel is None else self.grid.convolve(pairs, self.kernel)
+
+    def only(self, name: str) -> "Functional":
+        """That of one interaction alone, without one-body potentials."""
+        return dataclasses.replace(self, potentials={}, interactions={name: self.interactions[name]})
 
     @property
     def one_body_potential(self) -> Float[np.ndarray, "..."]:
@@ -49,7 +69,7 @@ class Functional:
         # K φ_j = Σ_i φ_i v*(φ_i† φ_j); one convolution a pair, that of (j, i) being the conjugate.
         out = np.zeros_like(phi)
         for i in range(len(phi)):
-            pair_potential = self.strength * self.grid.convolve(phi[i].conj() * phi[i:])
+            pair_potential = self.convolve(phi[i].conj() * phi[i:])
             out[i:] += phi[i] * pair_potential
             if i + 1 < len(phi):
                 out[i] += np.einsum("n...,n...->...", phi[i + 1 :], pair_potential[1:].conj())
@@ -65,7 +85,7 @@ class Functional:
         out = np.zeros_like(phi)
         for part in self.grid.blocks(len(weights)):
             values = self.grid.to_grid(partners[:, part])
-            pair_potential = self.strength * self.grid.convolve(values.conj() * phi)
+            pair_potential = self.convolve(values.conj() * phi)
             out += np.einsum("n,n...,n...->...", weights[part], values, pair_potential)
         return out
 
@@ -100,7 +120,7 @@ class Functional:
     ) -> tuple[dict[str, float], Float[np.ndarray, "..."]]:
         """The energy terms without exchange (which is 0 there), and the potential that all orbitals feel."""
         electrons = sum(c.shape[1] for c in coefficients)
-        hartree = self.strength * self.grid.convolve(density[None])[0]
+        hartree = self.convolve(density[None])[0]
         energies = {"kinetic": float(sum(np.sum(self.kinetic * np.abs(c) ** 2) for c in coefficients))}
         for name, values in self.potentials.items():
             energies[name] = float(np.mean(values * density))

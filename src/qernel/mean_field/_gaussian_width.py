@@ -2,60 +2,66 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
-from ..hamiltonian import Ewald, Hamiltonian
+from ..hamiltonian import Hamiltonian
+from ._functional import Functional
+from ._problem import hartree_fock_functional, plane_waves
 
 
-def gaussian_width(hamiltonian: Hamiltonian, parameters: Any, sites: Float[np.ndarray, "electrons dim"]) -> float:
+def gaussian_width(hamiltonian: Hamiltonian, parameters: PyTree, sites: Float[np.ndarray, "electrons dim"]) -> float:
     r"""The width w that minimises the energy of one normalised Gaussian $e^{-r^2/2w^2}$ on each site,
 
-    $$ \frac{N d}{4 m w^2} + \sum_i \langle V \rangle_i
-       + \frac{g}{2\Omega} \sum_{G \ne 0} v_G\, e^{-G^2 w^2/2} \bigl(|S_G|^2 - N\bigr) , $$
+    $$ \frac{N d}{4 m w^2} + \sum_G V_G e^{-G^2 w^2/4} S_G
+       + \frac{1}{2\Omega} \sum_G v_G\, e^{-G^2 w^2/2} \bigl(|S_G|^2 - N\bigr) , \quad S_G = \sum_i e^{iG\cdot R_i} , $$
 
-    with the Coulomb energy of different electrons and no exchange. For the default moiré material at filling
-    2/3 it is within 15 % of the width of the Hartree-Fock orbitals at all depths, for next to no effort.
+    with V the potentials of one electron and v the interactions of different ones ($v_0 = 0$ for Coulomb's), and no
+    exchange. For the default moiré material at filling 2/3 it is within 15 % of the width of the Hartree-Fock orbitals
+    at all depths, for next to no effort.
+
+    **Raises:** `ValueError` for open boundaries, another number of sites, or a potential that is no sum over electrons
+    and pairs.
     """
-    cell = hamiltonian.cell
-    assert cell is not None
-    electrons, dim = sites.shape
-    spacing = (cell.volume / electrons) ** (1 / dim)
+    functional = hartree_fock_functional(hamiltonian, parameters, plane_waves(hamiltonian))
+    electrons, dim = hamiltonian.n_electrons, hamiltonian.dim
+    if sites.shape != (electrons, dim):
+        raise ValueError(f"{electrons} electrons in {dim} dimensions need as many sites, got {sites.shape}")
+    spacing = (functional.grid.waves.lattice.volume / electrons) ** (1 / dim)
     narrow, wide = 0.1 * spacing, 0.45 * spacing
-    vectors = cell.reciprocal_vectors(4.0 / narrow)
-    squared = np.sum(vectors**2, axis=1)
-    kernel = 2 * np.pi / np.sqrt(squared) if dim == 2 else 4 * np.pi / squared
-    pairs = np.abs(np.exp(1j * vectors @ sites.T).sum(axis=1)) ** 2 - electrons
-    points, weights = _gauss_hermite(dim)
-    with jax.enable_x64(True):
-        wide_parameters = jax.tree.map(lambda x: jnp.asarray(x, dtype=float), parameters)
-        prefactor = float(hamiltonian.kinetic.prefactor(wide_parameters))
-        ewald = [v for v in hamiltonian.potentials.values() if isinstance(v, Ewald)]
-        strength = sum(float(e.strength(wide_parameters) if callable(e.strength) else e.strength) for e in ewald)
-        others = [v for v in hamiltonian.potentials.values() if not isinstance(v, Ewald)]
-        external = jax.jit(
-            jax.vmap(lambda r: sum((v(r[None], wide_parameters) for v in others), jnp.zeros((), r.dtype)))
-        )
+    squared, one_body, pairs = _waves(functional, sites, 4.0 / narrow)
 
-        def energy(width: float) -> float:
-            near = (sites[:, None] + width * points[None]).reshape(-1, dim)
-            potential = np.asarray(external(jnp.asarray(near))).reshape(electrons, -1) @ weights
-            coulomb = np.sum(kernel * np.exp(-squared * width**2 / 2) * pairs) / (2 * cell.volume)
-            return float(prefactor * electrons * dim / (4 * width**2) + potential.sum() + strength * coulomb)
+    def energy(width: float) -> float:
+        smeared = np.exp(-squared * width**2 / 4)
+        kinetic = functional.prefactor * electrons * dim / (4 * width**2)
+        return float(kinetic + np.sum(one_body * smeared + pairs * smeared**2))
 
-        # A grid first: the energy may have two minima.
-        trial = np.linspace(narrow, wide, 15)
-        best = int(np.argmin([energy(width) for width in trial]))
-        bounds = (trial[max(best - 1, 0)], trial[min(best + 1, len(trial) - 1)])
-        found: Any = scipy.optimize.minimize_scalar(energy, bounds=bounds, method="bounded")
-        return float(found.x)
+    # A grid first: the energy may have two minima.
+    trial = np.linspace(narrow, wide, 15)
+    best = int(np.argmin([energy(width) for width in trial]))
+    bounds = (trial[max(best - 1, 0)], trial[min(best + 1, len(trial) - 1)])
+    found: Any = scipy.optimize.minimize_scalar(energy, bounds=bounds, method="bounded")
+    return float(found.x)
 
 
-def _gauss_hermite(dim: int) -> tuple[np.ndarray, np.ndarray]:
-    x, w = np.polynomial.hermite.hermgauss(8)
-    points = np.stack(np.meshgrid(*[x] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
-    weights = np.prod(np.stack(np.meshgrid(*[w] * dim, indexing="ij"), axis=-1), axis=-1).reshape(-1)
-    return points, weights / np.pi ** (dim / 2)
+def _waves(
+    functional: Functional, sites: Float[np.ndarray, "electrons dim"], largest: float
+) -> tuple[Float[np.ndarray, " waves"], Float[np.ndarray, " waves"], Float[np.ndarray, " waves"]]:
+    """G², V_G S_G and v_G(|S_G|² - N)/2Ω; of the Coulomb interaction up to `largest`, beyond the waves of the grid."""
+    grid = functional.grid
+    cell, count = grid.waves.lattice, len(sites)
+    on_grid = grid.wave_numbers.reshape(-1, len(grid.shape)) @ cell.reciprocal
+    structure = np.exp(1j * on_grid @ sites.T).sum(axis=1)
+    potential = np.fft.fftn(functional.one_body_potential).ravel() / grid.size
+    others = sum((i.kernel for i in functional.interactions.values() if not i.coulomb), np.zeros(grid.shape))
+    beyond = cell.reciprocal_vectors(largest)
+    square = np.sum(beyond**2, axis=1)
+    kernel = 2 * np.pi / np.sqrt(square) if cell.dim == 2 else 4 * np.pi / square
+    strength = sum((i.coulomb for i in functional.interactions.values()), 0.0)
+    coulomb = strength * kernel * (np.abs(np.exp(1j * beyond @ sites.T).sum(axis=1)) ** 2 - count) / cell.volume
+    return (
+        np.concatenate([np.sum(on_grid**2, axis=1), square]),
+        np.concatenate([np.real(potential * structure), np.zeros(len(beyond))]),
+        np.concatenate([others.ravel() * (np.abs(structure) ** 2 - count) / 2, coulomb / 2]),
+    )

@@ -107,27 +107,17 @@ class Grid:
         return tuple(range(1, len(self.shape) + 1))
 
     @functools.cached_property
-    def _full_kernel(self) -> Float[np.ndarray, "..."]:
-        dim = len(self.shape)
-        integers = [np.fft.fftfreq(n, 1 / n) for n in self.shape]
-        mesh = np.stack(np.meshgrid(*integers, indexing="ij"), -1)
-        lattice = self.waves.lattice
-        length = np.linalg.norm(mesh @ lattice.reciprocal, axis=-1)
-        length.flat[0] = 1.0
-        if dim == 2:
-            kernel = 2 * np.pi / length
-        elif dim == 3:
-            kernel = 4 * np.pi / length**2
-        else:
-            raise ValueError(f"plane-wave Hartree-Fock knows the Coulomb kernel in 2D and 3D, not {dim}D")
-        # The uniform background and the self-image constant hold all that q = 0 contributes.
-        kernel.flat[0] = 0.0
-        return kernel / lattice.volume
+    def wave_numbers(self) -> Int[np.ndarray, "... dim"]:
+        """The waves of a transform on the grid, in units of the reciprocal vectors."""
+        integers = [np.round(np.fft.fftfreq(n, 1 / n)).astype(np.int64) for n in self.shape]
+        return np.stack(np.meshgrid(*integers, indexing="ij"), -1)
 
-    def convolve(self, pairs: Num[np.ndarray, "batch ..."]) -> Num[np.ndarray, "batch ..."]:
-        """∫ v(r - r') ρ(r') d^dr', per unit charge squared, of densities normalised by the cell average."""
+    def convolve(
+        self, pairs: Num[np.ndarray, "batch ..."], kernel: Float[np.ndarray, "..."]
+    ) -> Num[np.ndarray, "batch ..."]:
+        """∫ v(r - r') ρ(r') d^dr' of densities normalised by the cell average; `kernel` is v_q/Ω."""
         real = not np.iscomplexobj(pairs)
-        kernel = self._full_kernel[..., : self._half_shape[-1]] if real else self._full_kernel
+        kernel = kernel[..., : self._half_shape[-1]] if real else kernel
         out = np.empty_like(pairs)
         for part in self.blocks(len(pairs)):
             forward = scipy.fft.rfftn if real else scipy.fft.fftn

@@ -5,7 +5,7 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Float, Int, Num, PyTree
 
-from ..hamiltonian import Ewald, Hamiltonian
+from ..hamiltonian import Hamiltonian
 from ..orbitals import to_exponentials
 from ._bloch import momentum_classes
 from ._descent import descend, orthonormalise
@@ -24,9 +24,9 @@ class HartreeFock(eqx.Module):
 
     - `orbitals`: the canonical orbitals of each spin (they diagonalise the Fock operator).
     - `orbital_energies`: their eigenvalues, per spin, ascending.
-    - `energies`: `kinetic`, one entry per potential under the Hamiltonian's name (the Coulomb interaction
+    - `energies`: `kinetic`, one entry per potential under the Hamiltonian's name (an interaction
       is its full expectation value), for comparison with local energies term by term.
-    - `interaction_terms`: `hartree`, `exchange` and `madelung`, whose sum is the interaction.
+    - `interaction_terms`: `hartree`, `exchange` and `madelung`, whose sum is that of the interactions.
     - `density`: electrons per Bohr^dim on a uniform grid of the cell; point (i, j, ..) sits at Σ_d (i_d /
       n_d) A_d.
     - `converged`, `iterations`: of the descent.
@@ -100,7 +100,8 @@ def hartree_fock(
     - `tolerance`: largest component of the gradient (1 - P) F C, Ha*; the energy is then good to its square.
 
     Raises `ValueError` for open boundaries, for a start with other numbers of electrons, of mixed
-    momenta where they are to be kept, or without the symmetries, or for a potential without them.
+    momenta where they are to be kept, or without the symmetries, for a potential without them, or for one that is no
+    sum over electrons and pairs.
     """
     if start.electrons != tuple(hamiltonian.electrons):
         raise ValueError(f"the start has {start.electrons} orbitals, the Hamiltonian {hamiltonian.electrons} electrons")
@@ -114,7 +115,7 @@ def hartree_fock(
     descending: Functional | SymmetricFunctional = functional
     if symmetries is not None and len(symmetries) > 1:
         if not np.all(kept_by_potential(functional, symmetries)):
-            raise ValueError("the one-body potential does not have all of the symmetries")
+            raise ValueError("the potential does not have all of the symmetries")
         descending = SymmetricFunctional(functional, symmetries, begin)
     allowed = None if labels is None else tuple(classes[:, None] == label for label in labels)
     found = descend(descending, begin, allowed=allowed, tolerance=tolerance, max_iterations=max_iterations)
@@ -126,9 +127,10 @@ def hartree_fock(
         canonical.append(c @ vectors)
         levels.append(values)
     terms = {name: energies.pop(name) for name in ("hartree", "exchange", "madelung")}
-    interaction = [name for name, v in hamiltonian.potentials.items() if isinstance(v, Ewald)]
-    if interaction:
-        energies[interaction[0]] = sum(terms.values())
+    for name in functional.interactions:
+        # Of several, each by itself.
+        own = terms if len(functional.interactions) == 1 else functional.only(name)(found.orbitals)[0]
+        energies[name] = energies.get(name, 0.0) + sum(own[term] for term in terms)
     density = functional.density(tuple(canonical)) / start.waves.lattice.volume
     return HartreeFock(
         orbitals=OrbitalSet(start.waves, (canonical[0], canonical[1])),

@@ -3,11 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from ..hamiltonian import Ewald, Hamiltonian
+from ..hamiltonian import Ewald, Hamiltonian, without_phase
 from ..lattice import Lattice
 from ..orbitals import PlaneWaves
 from ._functional import Functional
 from ._grid import Grid
+from ._interaction import Interaction, coulomb_kernel
+from ._parts import one_and_two_body
 
 
 def periodic_cell(hamiltonian: Hamiltonian) -> Lattice:
@@ -18,11 +20,10 @@ def periodic_cell(hamiltonian: Hamiltonian) -> Lattice:
 
 
 def primitive_lattice(hamiltonian: Hamiltonian) -> Lattice | None:
-    """The lattice of the first potential that has one as its `primitive` attribute."""
+    """The lattice of which the first potential that says so has the period (an Ewald sum has that of the cell)."""
     for potential in hamiltonian.potentials.values():
-        primitive = getattr(potential, "primitive", None)
-        if isinstance(primitive, Lattice):
-            return primitive
+        if isinstance(potential.boundary, Lattice) and not isinstance(potential, Ewald):
+            return potential.boundary
     return None
 
 
@@ -54,30 +55,32 @@ def plane_waves(hamiltonian: Hamiltonian, cutoff: float | None = None) -> PlaneW
 
 
 def hartree_fock_functional(hamiltonian: Hamiltonian, parameters: PyTree, waves: PlaneWaves) -> Functional:
-    """The Hartree-Fock functional of a periodic Hamiltonian: its one-body potentials on the grid, its
-    Coulomb prefactor.
+    """The Hartree-Fock functional of a periodic Hamiltonian: its one-body potentials and its interactions on the grid.
 
-    Every potential but `Ewald` counts as one-body and is evaluated with one electron at each grid point.
+    Of `Ewald` the Fourier coefficients are known. Every other potential is taken apart into what it is for one electron
+    and for pairs, see `one_and_two_body`, and refused if that is not all of it.
+
+    **Raises:** `ValueError` for open boundaries and for such a potential.
     """
     periodic_cell(hamiltonian)
     grid = Grid(waves)
-    coulomb = {k: v for k, v in hamiltonian.potentials.items() if isinstance(v, Ewald)}
-    if len(coulomb) > 1:
-        raise ValueError(f"Hartree-Fock takes one Coulomb interaction, got {sorted(coulomb)}")
+    potentials, interactions = {}, {}
     # Host-side numbers in double precision whatever the process has chosen; the context ends with the block.
     with jax.enable_x64(True):
-        wide = jax.tree.map(lambda x: jnp.asarray(x, dtype=float), parameters)
-        points = jnp.asarray(grid.points)
-        potentials = {}
+        wide = jax.tree.map(lambda x: jnp.asarray(x, dtype=float), without_phase(parameters))
         for name, potential in hamiltonian.potentials.items():
-            if name not in coulomb:
-                values = jax.vmap(lambda r, v=potential: v(r[None], wide))(points)
-                potentials[name] = np.asarray(values, dtype=np.float64).reshape(grid.shape)
-        strength = self_image = 0.0
-        for name, ewald in coulomb.items():
-            if ewald.charges is not None:
-                raise ValueError(f"Hartree-Fock is for equal unit charges, but '{name}' has charges of its own")
-            strength = float(ewald.strength(wide) if callable(ewald.strength) else ewald.strength)
-            self_image = 0.5 * strength * ewald.madelung
+            if isinstance(potential, Ewald):
+                interactions[name] = _coulomb(name, potential, wide, grid)
+                continue
+            potentials[name], pairs = one_and_two_body(name, potential, hamiltonian.n_electrons, wide, grid)
+            if pairs is not None:
+                interactions[name] = pairs
         prefactor = float(hamiltonian.kinetic.prefactor(wide))
-    return Functional(grid, prefactor, potentials, strength, self_image)
+    return Functional(grid, prefactor, potentials, interactions)
+
+
+def _coulomb(name: str, ewald: Ewald, parameters: PyTree, grid: Grid) -> Interaction:
+    if ewald.charges is not None:
+        raise ValueError(f"Hartree-Fock is for equal unit charges, but '{name}' has charges of its own")
+    strength = float(ewald.strength(parameters) if callable(ewald.strength) else ewald.strength)
+    return Interaction(strength * coulomb_kernel(grid), 0.5 * strength * ewald.madelung, strength)

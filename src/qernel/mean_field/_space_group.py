@@ -125,7 +125,7 @@ def _rotations(cell: Lattice) -> Int[np.ndarray, "rotations dim dim"]:
 
 
 def kept_by_potential(functional: Functional, group: SpaceGroup) -> Bool[np.ndarray, " symmetries"]:
-    """Which symmetries leave the one-body potential as it is: V at RG is V at G, times e^{-iRG·t}."""
+    """Which symmetries leave the potentials as they are: V at RG is V at G, times e^{-iRG·t}, and so is v of pairs."""
     integers, amplitudes = functional.potential_waves()
     values = dict(zip(map(tuple, integers), amplitudes, strict=True))
     # The wavevectors of a potential may be known in float32 only.
@@ -134,7 +134,22 @@ def kept_by_potential(functional: Functional, group: SpaceGroup) -> Bool[np.ndar
     moved = [integers @ m for m in kinds]
     found = [np.array([values.get(tuple(n), 0.0) for n in to]) for to in moved]
     wanted = (group.phases(g, moved[kind]) * amplitudes for g, kind in enumerate(which.ravel()))
-    return np.array([np.all(np.abs(found[k] - w) <= tolerance) for k, w in zip(which.ravel(), wanted, strict=True)])
+    kept = [np.all(np.abs(found[k] - w) <= tolerance) for k, w in zip(which.ravel(), wanted, strict=True)]
+    return np.array(kept) & np.array([_keeps_pairs(functional, m) for m in kinds])[which.ravel()]
+
+
+def _keeps_pairs(functional: Functional, rotation: Int[np.ndarray, "dim dim"]) -> bool:
+    # The Coulomb interaction knows no direction.
+    others = [i.kernel for i in functional.interactions.values() if not i.coulomb]
+    if not others:
+        return True
+    kernel = sum(others[1:], others[0])
+    grid = functional.grid
+    integers = grid.wave_numbers.reshape(-1, len(grid.shape))
+    length = np.linalg.norm(integers @ grid.waves.lattice.reciprocal, axis=1)
+    integers = integers[length <= 2 * grid.waves.cutoff * (1 + 1e-9)]
+    here, there = (kernel.ravel()[grid.places(n)] for n in (integers, integers @ rotation))
+    return bool(np.all(np.abs(there - here) <= 1e-4 * np.abs(here).max()))
 
 
 def _carries(group: SpaceGroup, sites: Float[np.ndarray, "sites dim"]) -> Bool[np.ndarray, " symmetries"]:

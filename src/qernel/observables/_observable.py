@@ -24,7 +24,7 @@ class Grid:
     """Where an array-valued observable is measured: values (or vectors) along one dimension of it, their unit and what
     they are."""
 
-    values: Num[np.ndarray, "points *components"]
+    values: Num[np.ndarray, "*points_components"]
     unit: str = "1"
     text: str = ""
 
@@ -79,8 +79,8 @@ class Observable(AbstractObservable):
     **Arguments:**
 
     - `name`: of the variable in the results.
-    - `function`: f, called with one configuration `r`, `"electrons dim"`, in effective Bohr radii, and the parameters of
-      the Hamiltonian; returns a number or an array. It is compiled.
+    - `function`: f, called with one configuration `r`, `"electrons dim"`, in effective Bohr radii, and the parameters
+      of the Hamiltonian; returns a number or an array. It is compiled.
     - `unit`, `text`, `symbol`: as in [`Measured`][qernel.observables.Measured].
     - `scale`: the factor from the function's unit to `unit`.
     - `dimensions`, `grids`: of an array.

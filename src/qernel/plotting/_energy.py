@@ -77,7 +77,7 @@ def _terms(axes: "Axes", dataset, known: KnownValues | None, x, order) -> None:
     for name, colour in colours.items():
         value, error = _values(dataset, name, order)
         axes.errorbar(x, value, error, color=colour, marker="o", label=term_label(dataset, name))
-    if known is not None and known.has_exact and single_axis(dataset) is not None:
+    if known is not None and known.has_exact:
         here, place = known_on_line(dataset, known), _known_places(dataset, known)
         for name, values in {"energy": known.exact, **known.terms}.items():
             colour = colours.get(name, BLACK)
@@ -93,8 +93,8 @@ def _terms(axes: "Axes", dataset, known: KnownValues | None, x, order) -> None:
 
 def _known_places(dataset, known: KnownValues) -> np.ndarray:
     axis = single_axis(dataset)
-    assert axis is not None
-    return known.coordinate(axis.name)
+    # A single Hamiltonian without coordinates stands at its number.
+    return np.zeros(len(known.points)) if axis is None else known.coordinate(axis.name)
 
 
 def _above_lowest(axes: "Axes", dataset, phases: "dict[str, xarray.Dataset]") -> None:
@@ -184,7 +184,7 @@ def _quantities(dataset) -> list[Quantity]:
         reference = known_at_rows(rows, column)
         if known is not None and np.isfinite(reference).any():
             method = known.mean_field_method if column == "mean_field" else known.method
-            title = f"energy less that of {method}"
+            title = f"energy less {method}"
             found.append(Quantity(energy - reference, error, unit, title, colour, scale))
     return found + _between_phases(dataset, unit)
 

@@ -65,8 +65,8 @@ def build(config: Config, *, solve: bool = True) -> Problem:
 def _check_phases(a: AnsatzConfig, matter: tuple[str, ...]) -> None:
     if a.start not in ("both", *matter):
         raise ValueError(
-            f"ansatz.start is '{a.start}', and the orbitals {list(a.references)} are those of {', '.join(matter)}: take "
-            "one of these, or 'both'"
+            f"ansatz.start is '{a.start}', and the orbitals {list(a.references)} are those of {', '.join(matter)}: "
+            "take one of these, or 'both'"
         )
     if a.phases == "separate" and len(set(matter)) < len(matter):
         raise ValueError(f"phases that compete must differ, and {list(a.references)} are those of {', '.join(matter)}")
@@ -106,6 +106,7 @@ def build_method(config: Config, system: System) -> Method:
         sampler=sampler,
         optimiser=_optimiser(config.optimiser),
         clip=config.optimiser.clip,
+        energy_unit=config.optimiser.energy_unit or None,
         chunk=config.training.chunk or None,
         score_chunk=config.training.score_chunk or None,
     )

@@ -53,8 +53,8 @@ def measure(
     """The labelled table of the frozen wavefunction at some points (default: those that the run's settings name).
 
     Every point starts from the walkers of the nearest trained one, followed by a burn-in of its own. Of several phases
-    each is measured where it competes; they are a dimension of the table. `observables` are measured beside those of the
-    system. Another `stream` draws other random numbers.
+    each is measured where it competes; they are a dimension of the table. `observables` are measured beside those of
+    the system. Another `stream` draws other random numbers.
     """
     return measure_samples(problem, state, points, stream=stream, observables=observables, progress=progress)[0]
 
@@ -68,7 +68,8 @@ def measure_samples(
     observables: Sequence[AbstractObservable] = (),
     progress: Progress | None = None,
 ) -> "tuple[xarray.Dataset, dict[str, tuple[np.ndarray, Evaluation]]]":
-    """As [`measure`][qernel.run_directory.measure], and for each phase the points where it was measured and its samples."""
+    """As [`measure`][qernel.run_directory.measure], and for each phase the points where it was measured and its
+    samples."""
     family = problem.system.family
     if points is None:
         points = family.points if problem.points is None else problem.points
@@ -126,7 +127,12 @@ def in_phase(problem: Problem, family: Family, names: list[str]) -> Family:
 
 
 def _evaluation(
-    problem: Problem, state: TrainingState, points: Points, phase: str, stream: int, observables: Sequence[AbstractObservable],
+    problem: Problem,
+    state: TrainingState,
+    points: Points,
+    phase: str,
+    stream: int,
+    observables: Sequence[AbstractObservable],
     progress: Progress | None,
 ) -> Evaluation:
     """The frozen wavefunction of one phase at some points."""

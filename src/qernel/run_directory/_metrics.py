@@ -121,7 +121,7 @@ def read_training(path: str | os.PathLike) -> TrainingRecord:
     if not with_phases:
         table = table.drop_duplicates(["step", *names], keep="last")
     rows = table.groupby(["phase", "step", *names], sort=True)
-    means = rows[list(_MEASURED)].mean()
+    means: Any = rows[list(_MEASURED)].mean()
     means["bad_walkers"] = rows["bad_walkers"].sum()
     of_phases = {
         name: means.loc[name].unstack(list(range(1, 1 + len(names)))) for name in dict.fromkeys(table["phase"])
@@ -130,7 +130,8 @@ def read_training(path: str | os.PathLike) -> TrainingRecord:
 
 
 def _record(table, names: list[str], of_phases: dict[str, Any], with_phases: bool) -> TrainingRecord:
-    """Arrays over steps and points: of several phases the one of lowest mean energy over the last fifth of the steps."""
+    """Arrays over steps and points: of several phases the one of lowest mean energy over the last fifth of the
+    steps."""
     step = np.unique(table["step"].values)
     points = np.unique(table[names].values.astype(np.float64), axis=0) if names else np.zeros((1, 0))
     keys = [tuple(point) if len(names) > 1 else point[0] for point in points.tolist()] if names else None

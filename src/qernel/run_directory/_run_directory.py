@@ -62,9 +62,7 @@ class RunDirectory:
     def check_free(self) -> None:
         """Raises `ValueError` if a run lives here already."""
         if self.begun:
-            raise ValueError(
-                f"{self.path} already holds a run: choose another --out, or: qernel resume {self.path}"
-            )
+            raise ValueError(f"{self.path} already holds a run: choose another --out, or: qernel resume {self.path}")
 
     def create(self, config_text: str) -> None:
         """Make the folder and write `config.toml`; one that stopped before its first checkpoint is used again.

@@ -23,13 +23,13 @@ from qernel.presets import Config, build, load, to_toml
 from qernel.report import write_report
 from qernel.run_directory import (
     PendingCheck,
-    checkpoint_steps,
-    load_checkpoint,
     Problem,
     RunDirectory,
     Say,
     Settings,
     Step,
+    checkpoint_steps,
+    load_checkpoint,
     measure,
     nothing_said,
     provenance,
@@ -232,7 +232,9 @@ class Run:
         other = problem.with_points(points)
         values = other.members.points
         names = list(problem.names) * other.system.family.size if problem.names else [""] * len(values)
-        nearest = [problem.nearest(state, values[i : i + 1], _trained(problem, state, n))[0] for i, n in enumerate(names)]
+        nearest = [
+            problem.nearest(state, values[i : i + 1], _trained(problem, state, n))[0] for i, n in enumerate(names)
+        ]
         directory = RunDirectory(path)
         config = None
         if self.config is not None:
@@ -309,7 +311,8 @@ class Run:
     def transition(self, **options: Any) -> TransitionFinding:
         """Whether, where and how the phase of matter changes: scan, train branches on, draw.
 
-        Takes the options of [`find`][qernel.studies.transition.find]; `into` names another directory for what it writes.
+        Takes the options of [`find`][qernel.studies.transition.find]; `into` names another directory for what it
+        writes.
         """
         target = RunDirectory(options.pop("into", self.path))
         finding = find(self.problem, self.state, target, config=self.config, **options)
@@ -408,4 +411,3 @@ def _unchanged(directory: RunDirectory, overrides: Sequence[str]) -> Config:
                     f"{section}.{key} cannot change in a run that has begun: it is {was}; start another run instead"
                 )
     return config
-

@@ -61,7 +61,7 @@ class Sampler(eqx.Module):
         if isinstance(self.chunk, int) and self.chunk < 1:
             raise ValueError(f"a chunk needs at least one walker, got {self.chunk}")
         if not 0 <= self.gain < float("inf"):
-            raise ValueError(f"the gain of the step size cannot be negative, got {self.gain}")
+            raise ValueError(f"the gain of the step size cannot be negative or infinite, got {self.gain}")
         if not 0 < self.target_acceptance < 1:
             raise ValueError(f"target_acceptance must lie between 0 and 1, got {self.target_acceptance}")
 

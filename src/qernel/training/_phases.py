@@ -12,8 +12,8 @@ def retire_phases(state: TrainingState, *, phases: int, margin: float) -> Traini
     """Where a phase lies higher than the lowest one by more than `margin`, train the lowest one in its place.
 
     The members of the family are points in every phase, the phases of one point after one another. A member that
-    retires becomes a second one of the lowest phase and goes on from its walkers, so that nothing is compiled again, and
-    no noise of a metastable state that will never win disturbs the network.
+    retires becomes a second one of the lowest phase and goes on from its walkers, so that nothing is compiled again,
+    and no noise of a metastable state that will never win disturbs the network.
 
     **Arguments:** `phases`, their number; `margin`, in effective Hartree, of the total energy. An energy that was never
     finite never wins.

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 class TrainingRecord(eqx.Module):
     """What a training run recorded, as arrays over steps and Hamiltonians; NaN where a row is missing.
 
-    Energies per electron, in the unit of the results, variance in its square. `points` tells the Hamiltonians apart: the
-    value of each coordinate of `names`. `step_norm` and `distance`, of the update and of the wavefunction, are those of
-    the step. `phase` names the phase of each column, if there are several: the one that ends lowest.
+    Energies per electron, in the unit of the results, variance in its square. `points` tells the Hamiltonians apart:
+    the value of each coordinate of `names`. `step_norm` and `distance`, of the update and of the wavefunction, are
+    those of the step. `phase` names the phase of each column, if there are several: the one that ends lowest.
     """
 
     step: Int[np.ndarray, " steps"]

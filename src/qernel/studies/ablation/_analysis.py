@@ -143,9 +143,7 @@ def ablation_verdict(dataset: "xarray.Dataset") -> list[str]:
             word = "worse" if found.mean > 0 else "better"
             text = f"{word} by {abs(found.mean):.3f} ± {found.interval:.3f} (95 %, {_seeds(found.seeds)}), {cost}"
         parts = [
-            f"{word} {ablation_error(dataset, name, FULL, mask).mean:+.3f}"
-            for word, mask in _split(held)
-            if mask.any()
+            f"{word} {ablation_error(dataset, name, FULL, mask).mean:+.3f}" for word, mask in _split(held) if mask.any()
         ]
         sentences.append(f"{name} ({meaning}): {text}; {', '.join(parts)}.")
     if full.seeds == 1:

@@ -28,9 +28,7 @@ _KEPT = (
 )
 
 
-def measured(
-    config: Config, separate: bool, first: bool, say: Say, each: Each, progress: Progress
-) -> "xarray.Dataset":
+def measured(config: Config, separate: bool, first: bool, say: Say, each: Each, progress: Progress) -> "xarray.Dataset":
     """The energies of one variant with one seed at the points of the evaluation, and what its training cost.
 
     **Arguments:** `separate`: a wavefunction for each point, trained there alone; `first`: whether to compare its
@@ -53,8 +51,7 @@ def measured(
     family = problem.family_at(points)
     labels, attributes, rows = labelled_rows(family)
     columns = {
-        name: (rows, np.concatenate([table[name].values for table in tables]), tables[0][name].attrs)
-        for name in _KEPT
+        name: (rows, np.concatenate([table[name].values for table in tables]), tables[0][name].attrs) for name in _KEPT
     }
     dataset = problem.system.at(family).label(indexed(xarray.Dataset(columns, labels, attributes)))
     steps, walkers = config.training.steps, config.sampling.walkers
@@ -94,8 +91,9 @@ def _trained(
     else:
         state = burn_in(problem.state(walkers=walkers), members, method, settings.burn_in, mesh=mesh)
     times = [time.perf_counter()]
-    for state, report in train(state, members, method, settings.steps, mesh=mesh, patience=settings.patience):
-        step = Step.of(problem, state, report)
+    for new, report in train(state, members, method, settings.steps, mesh=mesh, patience=settings.patience):
+        step = Step.of(problem, new, report)
+        state = new
         times.append(time.perf_counter())
         each(problem, step)
     # The fastest tenth: the first step compiles, and other programs slow some of the others.

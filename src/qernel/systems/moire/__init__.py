@@ -1,4 +1,5 @@
-"""Electrons in a semiconductor moiré heterobilayer: quantum liquid and generalised Wigner crystal (arXiv:2604.26018)."""
+"""Electrons in a semiconductor moiré heterobilayer: quantum liquid and generalised Wigner crystal
+(arXiv:2604.26018)."""
 
 from ._crystal_order import CrystalOrder as CrystalOrder
 from ._crystal_order import crystal_order as crystal_order

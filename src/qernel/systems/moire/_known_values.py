@@ -52,7 +52,7 @@ def moire_known_values(family: Family, material: Material) -> KnownValues | None
         mean_field=column(mean_field, "energy"),
         terms={name: column(exact, name) for name in _TERMS},
         method="exact diagonalisation",
-        remark="Exact diagonalisation is in Bloch bands, extrapolated to all bands; its terms are good to about 0.1 meV.",
+        remark="Exact diagonalisation in Bloch bands, extrapolated to all bands; its terms are good to about 0.1 meV.",
     )
 
 

@@ -33,8 +33,8 @@ class MoireOrbitals:
       `gaussians`: Gaussians on the crystal's sites, where Hartree-Fock takes too long; `plane_waves`: no potential
       at all.
 
-    **Arguments:** `family`, at any depths: the crystal sits on the sites that are best at the last; `nodes`, the depths in
-    meV at which orbitals are solved for and between which they are interpolated.
+    **Arguments:** `family`, at any depths: the crystal sits on the sites that are best at the last; `nodes`, the
+    depths in meV at which orbitals are solved for and between which they are interpolated.
     """
 
     def __init__(self, family: Family, nodes: tuple[float, ...]):

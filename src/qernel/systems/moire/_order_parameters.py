@@ -53,7 +53,8 @@ class CornerStructureFactor(AbstractObservable):
 
 
 class CrystalOrders(AbstractObservable):
-    """Order, Binder ratio and registries of the √3 x √3 crystal: see [`crystal_order`][qernel.systems.moire.crystal_order].
+    """Order, Binder ratio and registries of the √3 x √3 crystal: see
+    [`crystal_order`][qernel.systems.moire.crystal_order].
 
     Nothing is measured if the periodic cell does not hold the waves of the crystal.
     """

@@ -33,8 +33,9 @@ def moire_system(
 ) -> System:
     r"""Electrons in a moiré potential of varying depth V₀, liquid or crystal: the system of QERNEL.
 
-    The phases `liquid` (Bloch orbitals) and `crystal` (Hartree-Fock) are told apart by S(K), the structure factor at the
-    corners of the moiré Brillouin zone; `gaussians` and `plane_waves` stand for the same two where these cost too much.
+    The phases `liquid` (Bloch orbitals) and `crystal` (Hartree-Fock) are told apart by S(K), the structure factor at
+    the corners of the moiré Brillouin zone; `gaussians` and `plane_waves` stand for the same two where these cost too
+    much.
 
     **Arguments:** as for [`moire_family`][qernel.systems.moire.moire_family], and
 
@@ -69,8 +70,8 @@ def moire_system(
         words=(
             f"Electrons of effective mass m* in the moiré potential of a triangular lattice, at a filling of {filling} "
             "electrons per moiré cell, repelling each other as e²/(4πε₀εᵣr). V = -2 V₀ Σ cos(G_j·r + φ) over three "
-            "reciprocal vectors of the first shell, at 90°, 210° and 330°. The repulsion is an Ewald sum over the periodic "
-            "cell with a neutralising background, each electron's own images (the Madelung constant) included."
+            "reciprocal vectors of the first shell, at 90°, 210° and 330°. The repulsion is an Ewald sum over the "
+            "periodic cell with a neutralising background, each electron's own images (the Madelung constant) included."
         ),
         terms={"moire": "moiré potential"},
         facts=(
