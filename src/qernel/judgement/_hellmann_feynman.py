@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 
 class SlopeCheck(eqx.Module):
-    r"""$\Delta E/\Delta\lambda$ between neighbouring rows, and the mean of ⟨∂H/∂λ⟩ over the same interval.
+    r"""Slopes $\Delta E/\Delta\lambda$ between neighbouring rows, and means of ⟨∂H/∂λ⟩ over the same intervals.
 
     Both are exact statements about an optimal wavefunction: $E(\lambda_2) - E(\lambda_1) =
     \int\langle\partial H/\partial\lambda\rangle\,d\lambda$. The integral is that of a cubic through the
     measured slopes; `uncertainty` is a third of its difference from the trapezoidal rule, what the
     interpolation may miss.
+
+    **Fields:** `middle` of each interval; `from_energies`, `from_energies_error`; `from_slopes`, `from_slopes_error`;
+    `uncertainty`.
     """
 
     middle: Float[np.ndarray, " intervals"]
@@ -55,8 +58,11 @@ class SlopeCheck(eqx.Module):
 class SlopeLine(eqx.Module):
     """The check along one line of rows, on which one coordinate differs.
 
+    **Fields:**
+
     - `axis`: that coordinate; `rows`: of the table, by increasing coordinate; `where`: the values of the others in
       words.
+    - `check`: along the line.
     """
 
     axis: Axis = eqx.field(static=True)

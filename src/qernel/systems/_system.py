@@ -78,7 +78,10 @@ class System:
         return dataclasses.replace(self, family=family)
 
     def phase(self, name: str) -> Phase:
-        """The set of orbitals of this name. Raises `ValueError` if there is none."""
+        """The set of orbitals of this name.
+
+        **Raises:** `ValueError` if there is none.
+        """
         for phase in self.phases:
             if phase.name == name:
                 return phase
