@@ -34,9 +34,21 @@ def dataset_of(x, energy, slope, order, interaction=None, seed=0, error=ERROR, *
         size = {"slope": error / 4}.get(name, error)
         variables[name] = ("depth", value + size * rng.standard_normal(len(x)), {"units": "meV per electron"})
         variables[f"{name}_error"] = ("depth", np.full(len(x), size))
+    variables["structure_factor_K"][2].update(units="1", symbol="S(K)", low="liquid", high="crystal", smallest=0.2)
     variables |= more
-    attributes = {"axis": "depth_meV", "doubts": ""}
-    return xarray.Dataset(variables, {"depth_meV": ("depth", x, {"units": "meV"})}, attributes)
+    axis = {"units": "meV", "long_name": "moiré potential depth", "symbol": "V₀", "latex": "V_0", "linear": 1}
+    attributes = {
+        "rows": "depth",
+        "coordinate_names": ["depth_meV"],
+        "axes": ["depth_meV"],
+        "order_parameters": ["structure_factor_K"],
+        "interactions": ["interaction"],
+        "doubts": "",
+    }
+    return xarray.Dataset(variables, {"depth_meV": ("depth", x, axis)}, attributes)
+
+
+NAMES = ("liquid", "crystal")
 
 
 def liquid(x):
@@ -108,8 +120,9 @@ def test_a_row_in_the_wrong_phase_lies_above_a_tangent():
 
 
 def test_tangents_need_a_hamiltonian_that_is_linear_in_the_coordinate():
-    dataset = dataset_of(DEPTHS, *lower(DEPTHS)).rename(depth_meV="dielectric")
-    dataset.attrs["axis"] = "dielectric"
+    dataset = dataset_of(DEPTHS, *lower(DEPTHS))
+    assert tangent_check(dataset) is not None
+    dataset["depth_meV"].attrs["linear"] = 0
     assert tangent_check(dataset) is None
 
 
@@ -143,10 +156,11 @@ def test_branches_that_do_not_cross_and_branches_that_are_one_state():
 
 
 def test_a_crossing_is_found_by_a_model_that_follows_the_lower_phase():
-    finding = find_transition(dataset_of(DEPTHS, *lower(DEPTHS)), branches())
+    finding = find_transition(dataset_of(DEPTHS, *lower(DEPTHS)), branches(), NAMES)
     assert finding.kind == "first order" and finding.trustworthy
     assert abs(finding.location - CROSSING) < 3 * finding.uncertainty < 3.0
-    assert "First-order transition" in finding.sentences[0] and "liquid being the lower below" in finding.sentences[0]
+    assert "First-order transition" in finding.sentences[0]
+    assert "the liquid being the lower below" in finding.sentences[0]
 
 
 def test_without_branches_the_tangents_of_the_two_sides_must_meet():
@@ -155,18 +169,18 @@ def test_without_branches_the_tangents_of_the_two_sides_must_meet():
 
 
 def test_a_stuck_model_is_named_and_the_transition_found_all_the_same():
-    finding = find_transition(dataset_of(DEPTHS, *liquid(DEPTHS)), branches())
+    finding = find_transition(dataset_of(DEPTHS, *liquid(DEPTHS)), branches(), NAMES)
     assert finding.kind == "first order" and not finding.trustworthy
     assert abs(finding.location - CROSSING) < 0.5
     # Depths that are not in the scan are not compared.
     inside = dataset_of(np.union1d(DEPTHS, BRANCH_DEPTHS), *liquid(np.union1d(DEPTHS, BRANCH_DEPTHS)))
-    text = " ".join(find_transition(inside, branches()).sentences)
+    text = " ".join(find_transition(inside, branches(), NAMES).sentences)
     assert "the crystal branch lies below the model" in text and "stuck in another phase" in text
 
 
 def test_a_model_that_changes_late_says_where_it_is_wrong():
     x = np.union1d(DEPTHS, BRANCH_DEPTHS)
-    finding = find_transition(dataset_of(x, *lower(x, at=19.5)), branches())
+    finding = find_transition(dataset_of(x, *lower(x, at=19.5)), branches(), NAMES)
     assert finding.kind == "first order" and not finding.trustworthy
     assert any("stuck" in sentence and "18" in sentence for sentence in finding.sentences)
     assert finding.uncertainty > 1
@@ -180,7 +194,7 @@ def test_a_jump_of_the_network_alone_is_no_transition(with_branches):
     dataset = dataset_of(
         DEPTHS, energy, slope, order + 0.5 * (DEPTHS > 14), expert_usage=(("depth", "layer", "expert"), usage)
     )
-    finding = find_transition(dataset, branches(second=liquid) if with_branches else None)
+    finding = find_transition(dataset, branches(second=liquid) if with_branches else None, NAMES)
     assert finding.kind == "artefact" and np.isnan(finding.location) and not finding.trustworthy
     assert "not of the Hamiltonian" in finding.sentences[0] and "experts jumps" in finding.sentences[0]
 
@@ -189,7 +203,7 @@ def test_a_crossover_is_not_a_transition():
     order = 1.4 + DEPTHS / 40
     energy, slope, _ = liquid(DEPTHS)
     scan = dataset_of(DEPTHS, energy, slope, order, interaction=-55 - DEPTHS / 30)
-    finding = find_transition(scan, branches(second=liquid))
+    finding = find_transition(scan, branches(second=liquid), NAMES)
     assert finding.kind == "smooth" and finding.trustworthy
     assert "No sharp transition" in finding.sentences[0] and "one and the same state" in finding.sentences[0]
 
@@ -260,7 +274,7 @@ def test_overlaps_warn_where_too_few_samples_count(gaussians):
 
 def test_a_derivative_needs_a_varying_parameter(gaussians):
     family, samples = gaussians
-    with pytest.raises(ValueError, match="scalar parameter that varies"):
+    with pytest.raises(ValueError, match="needs a coordinate: name one when the family is made"):
         fidelity_susceptibility(Gaussian(), Family(family.hamiltonian, family.parameters, ()), samples)
 
 
@@ -345,13 +359,16 @@ def test_the_command_scans_trains_branches_and_continues(run, capsys):
     assert len(before) == 2
     call(*command)
     assert {path: path.stat().st_mtime_ns for path in run.glob("branches/*/metrics.csv")} == before
-    call("evaluate", run / "branches" / "liquid", "--depth", 10, "--out", run / "again")
+    call("evaluate", run / "branches" / "liquid", "--at", "depth_meV=10", "--out", run / "again")
     assert transition_figure(scan, found)
 
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [(("--points", 3), "at least 4 depths"), (("system.electrons=[2,0]",), "cannot change in a run")],
+    [
+        (("--points", 3), "a scan needs at least 4 points, got 3"),
+        (("system.electrons=[2,0]",), "cannot change in a run"),
+    ],
 )
 def test_what_a_user_may_do_wrong(run, capsys, arguments, message):
     with pytest.raises(SystemExit) as stopped:
