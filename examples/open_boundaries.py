@@ -10,7 +10,6 @@ from qernel.ansatz import qernel
 from qernel.exact import filling_energy, filling_widths, ground_fillings
 from qernel.hamiltonian import Family, Hamiltonian, Harmonic, HarmonicPair, Kinetic
 from qernel.layers import OpenEmbedding
-from qernel.optimise import StochasticReconfiguration
 from qernel.orbitals import HarmonicOrbitals, OpenPairJastrow
 from qernel.sampling import Sampler, langevin
 from qernel.training import Method, burn_in, initial_state, train
@@ -57,8 +56,7 @@ def main(steps=100, walkers=64, **sizes):
     omega, kappa = np.array([[1.0, 1.2], [1.0, 1.6], [1.0, 2.0]]), np.array([0.1, 0.2, 0.3])
     family = traps(omega, kappa)
     (filling,) = ground_fillings(3, omega, kappa)
-    # Energies are about one here; an imaginary time of a tenth is a good step.
-    method = Method(sampler=Sampler(langevin), optimiser=StochasticReconfiguration(learning_rate=0.1))
+    method = Method(sampler=Sampler(langevin))
     clouds = np.random.default_rng(1).standard_normal((3, walkers, 3, 2))
     positions = jnp.asarray(clouds * filling_widths(filling, omega, kappa)[:, None, None], jnp.float32)
     start = initial_state(wavefunction(family, filling, **sizes), method, positions, key=jax.random.key(2))

@@ -10,6 +10,7 @@ from qernel.exact import ground_energy
 from qernel.hamiltonian import Coordinate, Family, Hamiltonian, Harmonic, HarmonicPair, Kinetic
 from qernel.layers import OpenEmbedding
 from qernel.orbitals import HarmonicOrbitals, OpenPairJastrow
+from qernel.sampling import initial_positions
 from qernel.systems import Phase, SizedSection, System, SystemSection
 
 OMEGA = Coordinate("omega_y", "omega_y", "1", "ω_y", r"\omega_y")
@@ -28,6 +29,10 @@ def kappa(parameters):
 
 def orbitals_of(levels, dtype, solve):
     return HarmonicOrbitals(levels, (1.0, omega_y))
+
+
+def walkers(family, count, phases, key, dtype):
+    return initial_positions(family.hamiltonian, family.size, count, key=key, width=1.0, dtype=dtype)
 
 
 def known(family: Family) -> KnownValues:
@@ -50,7 +55,7 @@ class OpenTrapSection(SystemSection):
         family = Family.of(hamiltonian, {"omega_y": 1.5, "kappa": 0.1}, (OMEGA, KAPPA), self.points)
         fillings = {"along": ((0, 0), (1, 0)), "across": ((0, 0), (0, 1))}
         phases = tuple(Phase(n, functools.partial(orbitals_of, levels)) for n, levels in fillings.items())
-        return System(self.name, family, phases=phases, known=known)
+        return System(self.name, family, phases=phases, known=known, walkers=walkers)
 
     def at(self, points: Any) -> "OpenTrapSection":
         return self.model_copy(update={"points": tuple(map(tuple, points))})

@@ -310,8 +310,7 @@ def test_density_with_open_boundaries_is_drawn_where_it_is(dim):
 
 
 def test_density_of_a_cell_in_space_is_seen_along_its_third_vector():
-    """A bin that is full all along the third vector of a skewed cell is one bin of the map; the plane is that across
-    it."""
+    """A bin that is full all along the third vector of a skewed cell is one bin of the map, across that vector."""
     values = np.zeros((1, 24, 24, 4))
     values[0, 5, 17] = 1.0
     cell = np.array([[3.0, 0.0, 1.0], [1.0, 4.0, 0.0], [0.0, 0.0, 2.0]])

@@ -18,19 +18,47 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from synthetic_evaluations import MATERIAL, evaluation_of, family_of
-from test_observables import record_file
+from synthetic_evaluations import (
+    GRID,
+    KAPPA,
+    OMEGA,
+    TILT,
+    moire_phases,
+    moire_table,
+    scattered,
+    trap_table,
+)
+from test_plotting import record_file
 from tiny_problem import tiny_config
 
 from qernel.cli import main
-from qernel.evaluation import Evaluation, read_netcdf, results, with_error, write_csv, write_netcdf
+from qernel.evaluation import (
+    Evaluation,
+    ground_state,
+    points_of,
+    read_netcdf,
+    results,
+    with_error,
+    write_csv,
+    write_netcdf,
+)
 from qernel.hamiltonian import Family, Hamiltonian, Kinetic, Potential
 from qernel.judgement import verdict
 from qernel.lattice import square
 from qernel.presets import to_toml
 from qernel.report import write_report
 from qernel.report._cell_drawing import cell_drawing
-from qernel.report._method import trained_parameters
+from qernel.report._method import ingredients
+from qernel.report._record import read_record
+from qernel.report._tables import (
+    comparison_table,
+    diagnostics_table,
+    energy_table,
+    observables_table,
+    phase_table,
+    slope_table,
+)
+from qernel.report._typeset import typesetter
 
 DEPTHS = np.array([0.0, 5.0, 10.0, 15.0, 20.0, 30.0])
 PROVENANCE = {
@@ -85,11 +113,11 @@ class Page(HTMLParser):
 
 
 def dataset_of(depths=DEPTHS, **options):
-    family = family_of(depths)
-    corner = np.where(np.asarray(depths) > 16, 1.3, 0.7)
-    energy = -44.4 - 0.0535 * np.asarray(depths) ** 2
-    options = {"energy": energy, "slope": -0.107 * np.asarray(depths), "corner": corner} | options
-    return results(evaluation_of(family, **options), family, MATERIAL)
+    depths = np.asarray(depths, float)
+    corner = np.where(depths > 16, 1.3, 0.7)
+    energy = -44.4 - 0.0535 * depths**2
+    options = {"energy": energy, "slope": -0.107 * depths, "corner": corner} | options
+    return moire_table(depths, **options)
 
 
 def run_of(folder, dataset, config=True, training=True, overrides=()):
@@ -152,14 +180,15 @@ def test_every_energy_is_in_the_table(run, page):
             assert row[column] == plain(with_error(value, error))
 
 
-def test_orders_are_shown_where_they_were_measured(run, page, tmp_path):
-    assert "Order." not in page.text
-    dataset = read_netcdf(run / "results.nc")
-    text = {"units": "nm"}
-    dataset["localisation_length"] = dataset["energy"].dims, np.linspace(3.0, 1.0, 6), text
-    dataset["localisation_length_error"] = dataset["energy"].dims, np.full(6, 0.02), text
+def test_observables_are_shown_where_they_were_measured(page, tmp_path):
+    assert "Observables." not in page.text
+    dataset = dataset_of(observed={"localisation_length": np.linspace(3.0, 1.0, 6), "mine": DEPTHS})
+    dataset["localisation_length"].attrs |= {"units": "nm", "long_name": "how far electrons reach"}
     shown = Page(write_report(run_of(tmp_path / "run", dataset, config=False, training=False)))
-    assert [row[1] for row in shown.table("localisation length (nm)")[1:]][:2] == ["3.000(20)", "2.600(20)"]
+    table = shown.table("localisation length (nm)")
+    assert [row[1] for row in table[1:]][:2] == ["3.000(20)", "2.600(20)"] and table[0][2] == "mine"
+    assert "localisation length: how far electrons reach" in shown.text and "figure-observables" in shown.ids
+    assert "structure factor K peak" not in shown.text
 
 
 def test_the_summary_is_the_verdict(run, page):
@@ -192,10 +221,11 @@ def test_provenance_and_settings(path, page):
 def test_number_of_parameters(page):
     """Two determinants more are two more columns a row of orbitals (width 8, two electrons) and two more weights
     (four features of λ, λ itself and a constant)."""
-    count = trained_parameters(tiny_config())
+    parameters = lambda *overrides: int(ingredients(tiny_config(*overrides))[0][1].replace("\u202f", ""))
+    count = parameters()
     assert f"with {count:,} parameters".replace(",", " ") in page.text
     columns, weights = (8 + 1) * 2, 5 + 1
-    assert trained_parameters(tiny_config("ansatz.determinants=4")) - count == 2 * (columns + weights)
+    assert parameters("ansatz.determinants=4") - count == 2 * (columns + weights)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +256,7 @@ def test_every_doubt_is_named_and_marked(tmp_path):
     dataset = dataset_of()
     dataset["kinetic_difference"].values[2] = 50 * dataset["kinetic_difference_error"].values[2]
     dataset["r_hat"].values[4] = 1.5
-    dataset.attrs["doubts"] = "V0 = 20 meV: the walkers remember where they started (R-hat 1.50)"
+    dataset.attrs["doubts"] = "V₀ = 20 meV: the walkers remember where they started (R-hat 1.50)"
     text = write_report(run_of(tmp_path / "run", dataset)).read_text()
     doubts = html.unescape(text[text.index('<h2 id="doubts"') : text.index('<h2 id="system"')])
     assert "V₀ = 20 meV: the walkers remember where they started (R-hat 1.50)." in doubts
@@ -260,7 +290,7 @@ def test_results_alone_at_one_depth(tmp_path):
     assert "training" not in page.ids
 
 
-def test_a_family_that_is_not_moire(tmp_path):
+def test_a_table_with_nothing_but_energies(tmp_path):
     """Electrons in a trap whose strength varies, made up of random numbers: no units but those of the script."""
 
     def periodic_trap(position, parameters):
@@ -294,6 +324,139 @@ def test_a_family_that_is_not_moire(tmp_path):
     assert [float(row[0]) for row in page.table("harmonic trap")[1:]] == [1.0, 1.5, 2.0]
 
 
+# ------------------------------------------------------------------------------- several coordinates, phases, scripts
+
+NAMES = ("ω_y", "κ")
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    dataset = trap_table(GRID)
+    trained = [[1.0, 0.0], [3.0, 0.6]]
+    dataset.attrs |= {"trained_points": json.dumps(trained), "steps": 400, "kernel": "Langevin moves"}
+    folder = run_of(tmp_path_factory.mktemp("plane") / "run", dataset, config=False, training=False)
+    record_file(folder / "metrics.csv", ("omega_y", "kappa"), trained, phases=("compact", "chain"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plane_page(plane):
+    return Page(write_report(plane))
+
+
+def test_every_point_of_a_plane_has_its_row(plane, plane_page):
+    """One column for each coordinate, in every table of rows."""
+    dataset = ground_state(read_netcdf(plane / "results.nc"))
+    points = [[f"{x:g}" for x in point] for point in points_of(dataset).tolist()]
+    for head in ("trap", "V-score", "E − exact", "next above", "A"):
+        table = plane_page.table(head)
+        assert table[0][:2] == ["ωy", "κ"]
+        assert [row[:2] for row in table[1:] if row[0] != "sound if"] == sorted(
+            points, key=lambda p: list(map(float, p))
+        )
+    energies = {tuple(row[:2]): row for row in plane_page.table("trap")[1:]}
+    trained = plane_page.table("trap")[0].index("trained")
+    assert energies["1", "0"][trained] == "yes" and energies["1", "0.1"][trained] == "no"
+    column = plane_page.table("trap")[0].index("E")
+    for point, value, error in zip(points, dataset["energy"].values, dataset["energy_error"].values, strict=True):
+        assert energies[tuple(point)][column] == plain(with_error(float(value), float(error)))
+
+
+def test_a_plane_says_where_its_phases_meet(plane_page):
+    assert (
+        "ω y = 1 to 3, κ = 0 to 0.6" in plane_page.text
+        and "3 spin-polarised electrons in two dimensions" in plane_page.text
+    )
+    assert "trained side by side: compact, chain" in plane_page.text
+    for name in ("energy", "order", "observables", "density", "pair_distances", "slope", "training"):
+        assert f"figure-{name}" in plane_page.ids
+    assert "Dashed: where the exact ground state changes its phase (closed form)" in plane_page.text
+    assert "Purple: where the measured energies of two phases are equal" in plane_page.text
+    assert "First-order line" in plane_page.text
+    assert "Frequency along the trap" in plane_page.text and "attract each other in proportion" in plane_page.text
+    assert "Open boundaries" in plane_page.text and "of this cell" not in plane_page.text
+    assert all(alt and len(alt) > 20 for alt in plane_page.alts)
+    anchors = {link[1:] for link in plane_page.links if link.startswith("#")}
+    assert anchors <= plane_page.ids
+
+
+def test_the_phases_stand_side_by_side(plane, plane_page):
+    dataset = read_netcdf(plane / "results.nc")
+    row = next(row for row in plane_page.table("next above")[1:] if row[:2] == ["2.1", "0"])
+    here = dataset.sel(omega_y=2.1, kappa=0.0)
+    value = lambda phase: float(here["energy"].sel(phase=phase))
+    assert row[2] == "chain"
+    assert [float(cell.split("(")[0]) for cell in row[3:5]] == pytest.approx(
+        [value("compact"), value("chain")], abs=1e-4
+    )
+    assert float(row[5].split("(")[0]) == pytest.approx(value("compact") - value("chain"), abs=1e-4)
+    late = plane_page.table("late change")
+    assert late[0][:3] == ["ωy", "κ", "lowest"] and [row[:3] for row in late[1:]] == [
+        ["1", "0", "compact"],
+        ["3", "0.6", "compact"],
+    ]
+
+
+def test_phases_along_one_coordinate(tmp_path):
+    record = read_record(run_of(tmp_path / "run", moire_phases(DEPTHS), config=False, training=False))
+    for table in (phase_table(record), energy_table(record)):
+        column = next(i for i, head in enumerate(table.heads) if head in ("lowest", "phase"))
+        assert [row[column].text for row in table.rows] == ["liquid"] * 4 + ["crystal"] * 2
+    assert any("cross at V₀ = 16" in finding.text for finding in record.findings)
+
+
+def test_points_that_lie_on_no_grid(tmp_path):
+    record = read_record(run_of(tmp_path / "run", trap_table(scattered(9)), config=False, training=False))
+    for table in (energy_table(record), diagnostics_table(record), comparison_table(record), observables_table(record)):
+        assert table.heads[:2] == NAMES and len(table.rows) == 9
+    assert slope_table(record) is None and record.symbols == "ω_y, κ"
+
+
+def test_three_coordinates(tmp_path):
+    points = {"omega_y": [1.0, 2.5], "kappa": [0.0, 0.6], "tilt": [0.0, 1.0]}
+    dataset = trap_table(points, coordinates=(OMEGA, KAPPA, TILT))
+    page = Page(write_report(run_of(tmp_path / "run", dataset, config=False, training=False)))
+    table = page.table("trap")
+    assert table[0][:3] == ["ωy", "κ", "θ"] and len(table) == 9
+    assert "in a colour for each value of κ and θ; they are not joined" in page.text
+    assert "Hellmann-Feynman check needs" in page.text
+
+
+def test_a_run_that_a_script_made(tmp_path):
+    """What its file says is shown; no configuration is claimed for it."""
+    dataset = trap_table({"omega_y": [1.0, 2.0]}, coordinates=(OMEGA,), dim=1, phases=False)
+    dataset.attrs["trained_points"] = "[[1.0], [2.0]]"
+    copy = run_of(tmp_path / "run", dataset, config=False, training=False)
+    text = """[made_by_a_script]
+ansatz = "MyJastrow"
+optimiser = "KFAC"
+
+[settings]
+walkers = 48
+
+[provenance]
+command = "python mine.py"
+machine = "Linux"
+versions = {qernel = "0.1.0"}
+"""
+    (copy / "config.toml").write_text(text)
+    page = Page(write_report(copy))
+    for shown in ("MyJastrow", "KFAC", "48 at each of 2 points", "python mine.py", "A script made this run"):
+        assert shown in page.text
+    assert "wavefunction" not in page.ids and "qernel run config.toml" not in page.text
+    downloads = [link for link in page.links if link.startswith("data:application/toml")]
+    assert base64.b64decode(downloads[0].split(",")[1]).decode() == text
+    (copy / "config.toml").write_text("no TOML at all")
+    record = read_record(copy)
+    assert record.config is None and record.settings == {} and record.trained_points.tolist() == [[1.0], [2.0]]
+
+
+def test_symbols_are_typeset():
+    typeset = typesetter()
+    assert typeset("ω_y = -1.5e-3 a_B*^2") == "ω<sub>y</sub> = −1.5×10⁻³ a<sub>B</sub>*²"
+    assert typeset("x_squared, log_psi, 2026-01-02") == "x_squared, log_psi, 2026-01-02"
+
+
 def test_further_results_are_shown_if_they_are_there(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
     (copy / "transition.json").write_text(
@@ -317,15 +480,14 @@ def test_further_results_are_shown_if_they_are_there(run, tmp_path):
 @pytest.mark.parametrize("size", [2, (3, 6), ((1, 1), (-1, 2))])
 def test_the_cell_is_drawn_where_it_is(size):
     """As many lattice points inside the outline as the cell has moiré cells, its corners shared."""
-    family = family_of([10.0], size, 2)
-    dataset = results(evaluation_of(family), family, MATERIAL)
+    dataset = moire_table([10.0], size, 2)
     drawing = cell_drawing(dataset)
     outline = np.array([[float(v) for v in p.split(",")] for p in re.search('points="([^"]+)"', drawing)[1].split()])
     sites = np.array([[float(x), float(y)] for x, y in re.findall('cx="([^"]+)" cy="([^"]+)"', drawing)])
     area = 0.5 * abs(np.sum(outline[:, 0] * np.roll(outline[:, 1], 1) - outline[:, 1] * np.roll(outline[:, 0], 1)))
     assert area == pytest.approx(abs(np.linalg.det(dataset["supercell"].values)), rel=1e-2)
     fractions = np.round(np.linalg.solve((outline[[1, 3]] - outline[0]).T, (sites - outline[0]).T).T, 2)
-    assert np.sum(np.all((fractions >= 0) & (fractions < 1), axis=1)) == dataset.attrs["moire_cells"]
+    assert np.sum(np.all((fractions >= 0) & (fractions < 1), axis=1)) == dataset.attrs["primitive_cells"]
 
 
 def test_command(run, tmp_path, capsys):

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jaxtyping import Array
 from tiny_problem import TINY, tiny_config
@@ -148,6 +149,7 @@ METHOD = Method(sampler=Sampler(lazy_walk, moves=2), optimiser=Halving())
 
 
 def trap_system(family=None, **options):
+    options = {"walkers": 0.7} | options
     return System("bowl", trap() if family is None else family, observables=(RADIUS,), **options)
 
 
@@ -489,6 +491,8 @@ def test_a_wavefunction_that_is_none_is_refused_before_anything_compiles(tmp_pat
     ):
         with pytest.raises(ValueError, match=message):
             Run.begin(tmp_path / "run", system, ansatz)
+    with pytest.raises(ValueError, match=r"the system bowl has no periodic cell, .* give System\(..., walkers=WIDTH\)"):
+        Run.begin(tmp_path / "run", trap_system(walkers=None), Trial(jnp.zeros(2)))
     assert not (tmp_path / "run").exists()
 
 
@@ -497,13 +501,9 @@ def test_directories_that_cannot_be_opened(tmp_path, whole):
         Run.open(tmp_path / "nowhere", *objects())
     with pytest.raises(ValueError, match="is not the directory of a run: it has no config.toml"):
         Run.open(tmp_path, *objects())
-    with pytest.raises(ValueError, match=r"another model: ansatz is Trial there and SlaterDeterminant here|another model"):
-        Run.open(whole.path, trap_system(), NoLogPsi(), METHOD) if False else Run.open(
-            whole.path, trap_system(trap([[1.4, 0.1]])), Trial(jnp.zeros(2)), METHOD
-        )
+    with pytest.raises(ValueError, match=r"another model: points is .*2.6.* there and \[\[1.4, 0.1\]\] here"):
+        Run.open(whole.path, trap_system(trap([[1.4, 0.1]])), Trial(jnp.zeros(2)), METHOD)
     with pytest.raises(ValueError, match="another model: optimiser is Halving there and FirstOrder here"):
-        import optax
-
         Run.open(whole.path, *objects(optimiser=FirstOrder(optax.sgd(0.1))))
     with pytest.raises(ValueError, match=r"narrower is float64\[2\] there and float64\[1\] here"):
         Run.open(whole.path, trap_system(), Trial(jnp.zeros(1)), METHOD)

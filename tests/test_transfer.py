@@ -10,7 +10,7 @@ import pytest
 from open_trap import OpenTrapSection, SizedTrapSection
 from tiny_problem import TINY, tiny_config, tiny_problem
 
-from qernel.layers import trainable
+from qernel.layers import OpenEmbedding, trainable
 from qernel.presets import build, load, to_toml
 from qernel.run_directory import CheckpointWriter, RunDirectory
 from qernel.runs import begun_from, with_network_of
@@ -199,3 +199,9 @@ def test_systems_between_which_nothing_is_carried_over(trained):
         begun_from(dataclasses.replace(other, system=named, references=("plane_waves",)), trained)
     with pytest.raises(ValueError, match="the waves of the system frozen trap are none of a moiré lattice"):
         config.system.feature_shells_for(SizedTrapSection(), 1, 1)
+
+
+def test_an_open_wavefunction_is_not_carried_over(small):
+    open_ = dataclasses.replace(small.ansatz, embedding=OpenEmbedding(2, 1.0))
+    with pytest.raises(ValueError, match="both must be periodic"):
+        carried(small, dataclasses.replace(small, ansatz=open_))

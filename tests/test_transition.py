@@ -1,4 +1,4 @@
-"""Where the phase changes: tangents, crossing branches, overlaps, and the decision from all of them."""
+"""What a conditioned wavefunction gives about a transition, and the study that scans one and trains branches on."""
 
 import json
 
@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import xarray
 from families import random_positions, small_family, small_qernel
 from tiny_problem import TINY
 
@@ -15,203 +14,9 @@ from qernel.ansatz import LogPsi, SlaterDeterminant, single_branch
 from qernel.cli import main
 from qernel.evaluation import read_netcdf
 from qernel.hamiltonian import Family, Hamiltonian, Kinetic
-from qernel.judgement import branch_crossing, steepest_stretch, tangent_check, tangents_meet
-from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, jackknife, trial_overlaps
+from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
 from qernel.orbitals import plane_wave_orbitals
-from qernel.studies.transition import find_transition, transition_figure
-
-DEPTHS = np.linspace(0.0, 30.0, 13)
-ERROR = 0.02
-
-
-def dataset_of(x, energy, slope, order, interaction=None, seed=0, error=ERROR, **more):
-    """A table of results with normal errors."""
-    rng = np.random.default_rng(seed)
-    values = {"energy": energy, "slope": slope, "structure_factor_K": order}
-    values["interaction"] = -55 - 0.02 * x - 0.4 * (order > 1) if interaction is None else interaction
-    variables = {}
-    for name, value in values.items():
-        size = {"slope": error / 4}.get(name, error)
-        variables[name] = ("depth", value + size * rng.standard_normal(len(x)), {"units": "meV per electron"})
-        variables[f"{name}_error"] = ("depth", np.full(len(x), size))
-    variables["structure_factor_K"][2].update(units="1", symbol="S(K)", low="liquid", high="crystal", smallest=0.2)
-    variables |= more
-    axis = {"units": "meV", "long_name": "moiré potential depth", "symbol": "V₀", "latex": "V_0", "linear": 1}
-    attributes = {
-        "rows": "depth",
-        "coordinate_names": ["depth_meV"],
-        "axes": ["depth_meV"],
-        "order_parameters": ["structure_factor_K"],
-        "interactions": ["interaction"],
-        "doubts": "",
-    }
-    return xarray.Dataset(variables, {"depth_meV": ("depth", x, axis)}, attributes)
-
-
-NAMES = ("liquid", "crystal")
-
-
-def liquid(x):
-    return -44 - 0.1 * x - 0.02 * x**2, -0.1 - 0.04 * x, np.full_like(x, 0.65)
-
-
-CROSSING, KINK = 16.4, -0.2
-
-
-def crystal(x):
-    energy, slope, _ = liquid(x)
-    return energy + KINK * (x - CROSSING), slope + KINK, np.full_like(x, 1.2)
-
-
-def lower(x, at=CROSSING):
-    """What a good model does: the liquid below `at`, the crystal above."""
-    return tuple(np.where(x < at, a, b) for a, b in zip(liquid(x), crystal(x), strict=True))
-
-
-BRANCH_DEPTHS = np.linspace(10.0, 22.0, 7)
-
-
-def branches(seed=0, second=crystal):
-    x = BRANCH_DEPTHS
-    return dataset_of(x, *liquid(x), seed=seed), dataset_of(x, *second(x), seed=seed + 1000)
-
-
-# ------------------------------------------------------------------------------------- statistics
-
-
-def test_jackknife_of_a_mean_is_its_standard_error_and_removes_the_bias_of_a_square():
-    x = np.random.default_rng(0).standard_normal((12, 3))
-    value, error = jackknife(lambda mean: mean, x)
-    np.testing.assert_allclose(value, x.mean(axis=0), atol=1e-14)
-    np.testing.assert_allclose(error, x.std(axis=0, ddof=1) / np.sqrt(12), rtol=1e-12)
-    squares = [jackknife(lambda mean: mean**2, np.random.default_rng(s).standard_normal((8, 1))) for s in range(2000)]
-    assert abs(np.mean([value for value, _ in squares])) < 0.02  # 0.125 without the correction
-
-
-def test_jackknife_leaves_out_walkers_that_are_not_finite():
-    x = np.array([[1.0], [2.0], [np.nan], [3.0]])
-    assert jackknife(lambda mean: mean, x)[0] == pytest.approx(2.0)
-    assert np.isnan(jackknife(lambda mean: mean, x[2:3])[0]).all()
-
-
-def test_the_stretch_of_half_the_change_ignores_noise_between_close_rows():
-    x = np.sort(np.concatenate([DEPTHS, 16 + np.linspace(-0.2, 0.2, 9)]))
-    y = 0.6 + 0.6 * (1 + np.tanh((x - 16) / 2)) / 2 + 0.02 * np.random.default_rng(1).standard_normal(len(x))
-    found = steepest_stretch(x, y, np.full(len(x), 0.02))
-    assert found.is_jump and found.low < 16 < found.high and found.high - found.low < 4
-    straight = steepest_stretch(x, 0.6 + x / 50, np.full(len(x), 0.001))
-    assert not straight.is_jump
-
-
-# ------------------------------------------------------------------------------- tangents, branches
-
-
-def test_no_tangent_lies_below_a_concave_curve():
-    for seed in range(5):
-        assert not tangent_check(dataset_of(DEPTHS, *lower(DEPTHS), seed=seed)).above.any()
-
-
-def test_a_row_in_the_wrong_phase_lies_above_a_tangent():
-    energy, slope, order = lower(DEPTHS, at=21.0)
-    found = tangent_check(dataset_of(DEPTHS, energy, slope, order))
-    wrong = (DEPTHS > 17.5) & (DEPTHS < 21)
-    np.testing.assert_array_equal(found.above, wrong)
-    assert (DEPTHS[found.witness[wrong]] > 21).all()
-
-
-def test_tangents_need_a_hamiltonian_that_is_linear_in_the_coordinate():
-    dataset = dataset_of(DEPTHS, *lower(DEPTHS))
-    assert tangent_check(dataset) is not None
-    dataset["depth_meV"].attrs["linear"] = 0
-    assert tangent_check(dataset) is None
-
-
-def test_tangents_meet_where_the_energies_cross():
-    x = np.array([16.0, 17.0, 25.0, 30.0])
-    place, error = tangents_meet(dataset_of(x, *lower(x), error=1e-6), 0, 1)
-    # Both tangents bend: the curves themselves cross half a meV from either point.
-    assert place == pytest.approx(CROSSING, abs=0.05) and 0 < error < 1e-3
-    assert np.isnan(tangents_meet(dataset_of(x, *liquid(x)), 2, 2)[0])
-
-
-def test_crossing_of_branches_and_its_error():
-    found = [branch_crossing(*branches(seed)) for seed in range(300)]
-    assert all(f.crosses and f.distinct.all() for f in found)
-    distance = np.array([(f.location - CROSSING) / f.error for f in found])
-    assert 0.60 < np.mean(np.abs(distance) < 1) < 0.76
-    assert np.mean([f.kink for f in found]) == pytest.approx(KINK, abs=0.002)
-
-
-def test_branches_that_do_not_cross_and_branches_that_are_one_state():
-    above = branch_crossing(*branches(second=lambda x: (crystal(x)[0] + 5, *crystal(x)[1:])))
-    assert not above.crosses and above.distinct.all() and np.isnan(above.location)
-    one = branch_crossing(*branches(second=liquid))
-    assert not one.crosses and not one.distinct.any()
-    x = BRANCH_DEPTHS
-    with pytest.raises(ValueError, match="same parameters"):
-        branch_crossing(dataset_of(x, *liquid(x)), dataset_of(x + 1, *liquid(x + 1)))
-
-
-# ------------------------------------------------------------------------------------ the decision
-
-
-def test_a_crossing_is_found_by_a_model_that_follows_the_lower_phase():
-    finding = find_transition(dataset_of(DEPTHS, *lower(DEPTHS)), branches(), NAMES)
-    assert finding.kind == "first order" and finding.trustworthy
-    assert abs(finding.location - CROSSING) < 3 * finding.uncertainty < 3.0
-    assert "First-order transition" in finding.sentences[0]
-    assert "the liquid being the lower below" in finding.sentences[0]
-
-
-def test_without_branches_the_tangents_of_the_two_sides_must_meet():
-    finding = find_transition(dataset_of(DEPTHS, *lower(DEPTHS)))
-    assert finding.kind == "first order" and abs(finding.location - CROSSING) < 2
-
-
-def test_a_stuck_model_is_named_and_the_transition_found_all_the_same():
-    finding = find_transition(dataset_of(DEPTHS, *liquid(DEPTHS)), branches(), NAMES)
-    assert finding.kind == "first order" and not finding.trustworthy
-    assert abs(finding.location - CROSSING) < 0.5
-    # Depths that are not in the scan are not compared.
-    inside = dataset_of(np.union1d(DEPTHS, BRANCH_DEPTHS), *liquid(np.union1d(DEPTHS, BRANCH_DEPTHS)))
-    text = " ".join(find_transition(inside, branches(), NAMES).sentences)
-    assert "the crystal branch lies below the model" in text and "stuck in another phase" in text
-
-
-def test_a_model_that_changes_late_says_where_it_is_wrong():
-    x = np.union1d(DEPTHS, BRANCH_DEPTHS)
-    finding = find_transition(dataset_of(x, *lower(x, at=19.5)), branches(), NAMES)
-    assert finding.kind == "first order" and not finding.trustworthy
-    assert any("stuck" in sentence and "18" in sentence for sentence in finding.sentences)
-    assert finding.uncertainty > 1
-
-
-@pytest.mark.parametrize("with_branches", [False, True])
-def test_a_jump_of_the_network_alone_is_no_transition(with_branches):
-    """S(K) and the routing jump, but the energy and its slope do not: hard routing."""
-    energy, slope, order = liquid(DEPTHS)
-    usage = np.where(DEPTHS < 14, 0.1, 0.9)[:, None, None] * np.ones((1, 2, 2))
-    dataset = dataset_of(
-        DEPTHS, energy, slope, order + 0.5 * (DEPTHS > 14), expert_usage=(("depth", "layer", "expert"), usage)
-    )
-    finding = find_transition(dataset, branches(second=liquid) if with_branches else None, NAMES)
-    assert finding.kind == "artefact" and np.isnan(finding.location) and not finding.trustworthy
-    assert "not of the Hamiltonian" in finding.sentences[0] and "experts jumps" in finding.sentences[0]
-
-
-def test_a_crossover_is_not_a_transition():
-    order = 1.4 + DEPTHS / 40
-    energy, slope, _ = liquid(DEPTHS)
-    scan = dataset_of(DEPTHS, energy, slope, order, interaction=-55 - DEPTHS / 30)
-    finding = find_transition(scan, branches(second=liquid), NAMES)
-    assert finding.kind == "smooth" and finding.trustworthy
-    assert "No sharp transition" in finding.sentences[0] and "one and the same state" in finding.sentences[0]
-
-
-def test_three_rows_decide_nothing():
-    x = DEPTHS[:3]
-    assert find_transition(dataset_of(x, *liquid(x))).kind == "undecided"
-
+from qernel.studies.transition import transition_figure
 
 # ------------------------------------------------------------------- what a conditioned model gives
 

@@ -32,9 +32,12 @@ from qernel.exact import (
 from qernel.gradient import local_energies
 from qernel.hamiltonian import Family, Hamiltonian, Harmonic, HarmonicPair, Kinetic, in_phases
 from qernel.laplacian import FolxLaplacian, ForwardLaplacian, HessianTrace
+from qernel.lattice import square
 from qernel.layers import OpenEmbedding, trainable
 from qernel.orbitals import HarmonicOrbitals, OpenPairJastrow, SpinBlocks, harmonic_levels
 from qernel.propagation import own_jet
+from qernel.sampling import Sampler, langevin
+from qernel.training import Method, energy_unit, initial_state, train
 
 TABLE = json.loads((pathlib.Path(__file__).parent / "reference" / "harmonic_fermions.json").read_text())["values"]
 LIQUID, CHAIN = ((0, 0), (1, 0), (0, 1)), ((0, 0), (1, 0), (2, 0))
@@ -368,10 +371,18 @@ STATES = {
 }
 
 
+def frequencies_of(parameters):
+    return parameters["frequencies"]
+
+
+def kappa_of(parameters):
+    return parameters["kappa"]
+
+
 def trap_family(frequencies, kappa, electrons):
     """A trap at the given points: frequencies (points, dim), κ (points,); `electrons`, their number or of each spin."""
     electrons = electrons if isinstance(electrons, tuple) else (electrons, 0)
-    potentials = {"trap": Harmonic(lambda p: p["frequencies"]), "interaction": HarmonicPair(lambda p: p["kappa"])}
+    potentials = {"trap": Harmonic(frequencies_of), "interaction": HarmonicPair(kappa_of)}
     hamiltonian = Hamiltonian(Kinetic(), potentials, electrons, dim=np.shape(frequencies)[1])
     return Family(hamiltonian, {"frequencies": jnp.asarray(frequencies), "kappa": jnp.asarray(kappa)})
 
@@ -381,7 +392,7 @@ def oscillator_length(parameters):
 
 
 def of_trap(filling):
-    return HarmonicOrbitals(filling, lambda p: p["frequencies"])
+    return HarmonicOrbitals(filling, frequencies_of)
 
 
 def trap_qernel(family, references, *, dtype=jnp.float64, seed=0, **options):
@@ -491,3 +502,45 @@ def test_pair_factors_that_cannot_be():
     factor = build(dim=2, length=(1.0, 2.0, 3.0))
     with pytest.raises(ValueError, match="one number or 2, one for each axis"):
         factor(positions(3, 2), None, jnp.zeros(4))
+
+
+# ------------------------------------------------------------------------------- the training
+
+
+def trained(unit):
+    """A wavefunction after four steps in a trap whose frequencies are all `unit` times those of another one."""
+    frequencies, kappa = unit * np.array([[1.0, 1.6], [1.0, 2.0]]), unit**2 * np.array([0.3, 0.1])
+    family = trap_family(frequencies, kappa, 3)
+    ansatz = trap_qernel(family, [of_trap(LIQUID)], layers=0)
+    clouds = np.random.default_rng(1).normal(size=(2, 16, 3, 2))
+    r = jnp.asarray(clouds * filling_widths(LIQUID, frequencies, kappa)[:, None, None])
+    method = Method(sampler=Sampler(langevin, moves=2))
+    state = initial_state(ansatz, method, r, key=jax.random.key(2))
+    for state, report in train(state, family, method, 4):
+        pass
+    moved = eqx.filter(state.ansatz, trainable(state.ansatz))
+    return jax.tree.leaves(moved), np.asarray(report.statistics.energy) / unit, jax.tree.leaves(ansatz)
+
+
+def test_steps_do_not_depend_on_the_unit_of_energy():
+    one, energies, start = trained(1.0)
+    assert max(float(np.max(np.abs(a - b))) for a, b in zip(one, start, strict=False)) > 1e-3
+    # A power of four, so that rounding is the same, too.
+    small, others, _ = trained(4.0**-5)
+    np.testing.assert_allclose(others, energies, rtol=1e-9)
+    for a, b in zip(one, small, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-9)
+
+
+def test_the_energy_unit_is_that_of_the_kinetic_energy():
+    """Of the trap: 10 times 4 T / N d. In a cell no less than the confinement of one electron; bad walkers left out."""
+    kinetic = jnp.asarray([[2.0, 4.0, np.nan], [-9.0, 3.0, 3.0]])
+    finite = jnp.asarray([[True, True, False], [True, True, True]])
+    trap = trap_family(np.ones((2, 2)), np.zeros(2), 3)
+    np.testing.assert_allclose(energy_unit(kinetic, finite, trap), 10 * 4 * (3.0 + 1.0) / 2 / 6)
+    cell = dataclasses.replace(trap, hamiltonian=Hamiltonian(Kinetic(mass=2.0), {}, (3, 0), cell=square(6.0)))
+    confined = 0.25 * np.pi**2 / 12
+    np.testing.assert_allclose(energy_unit(kinetic, finite, cell), 10 * (4 * 3.0 / 6 + 4 * 1.0 / 6) / 2)
+    np.testing.assert_allclose(energy_unit(0 * kinetic[:, :2], finite[:, :2], cell), 10 * confined)
+    with pytest.raises(ValueError, match="energy unit of the optimiser must be positive"):
+        Method(energy_unit=0.0)

@@ -457,9 +457,7 @@ def _block(
             width,
             expert_width,
             experts,
-            router=router(
-                features=width, condition_size=condition_size, experts=experts, key=next(keys), dtype=dtype
-            ),
+            router=router(features=width, condition_size=condition_size, experts=experts, key=next(keys), dtype=dtype),
             gate=gate,
             key=next(keys),
             dtype=dtype,

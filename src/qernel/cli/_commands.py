@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Float
 from rich.console import Console
 
 from qernel import hosts
@@ -134,9 +136,9 @@ def measure(
         finish(dataset, run, target, console)
 
 
-def as_points(family: Family, points: Sequence[dict[str, float]]) -> list[list[float]]:
+def as_points(family: Family, points: Sequence[dict[str, float]]) -> Float[np.ndarray, "points coordinates"]:
     """Points by name in the order of the family's coordinates."""
-    return [family.as_points({name: [value] for name, value in point.items()})[0].tolist() for point in points]
+    return np.concatenate([family.as_points({name: [value] for name, value in p.items()}) for p in points])
 
 
 def finish(dataset: "xarray.Dataset", run: Run, target: RunDirectory, console: Console) -> None:

@@ -12,6 +12,7 @@ from ._axes import positions_on as positions_on
 from ._axes import row_text as row_text
 from ._axes import rows_of as rows_of
 from ._axes import single_axis as single_axis
+from ._axes import slope_of as slope_of
 from ._evaluate import evaluate as evaluate
 from ._evaluation import Evaluation as Evaluation
 from ._known_values import KnownValues as KnownValues

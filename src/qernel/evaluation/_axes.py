@@ -109,8 +109,8 @@ def axis_named(dataset: "xarray.Dataset", name: str) -> Axis:
     """One coordinate by name."""
     attrs = dataset[name].attrs
     unit, plain = str(attrs.get("units", "1")), name.replace("_", " ")
-    words = (str(attrs.get(key, plain)) for key in ("symbol", "latex", "long_name"))
-    return Axis(name, *words, unit, bool(attrs.get("linear", 0)))
+    symbol, latex, label = (str(attrs.get(key, plain)) for key in ("symbol", "latex", "long_name"))
+    return Axis(name, symbol, latex, label, unit, bool(attrs.get("linear", 0)))
 
 
 def single_axis(dataset: "xarray.Dataset") -> Axis | None:
@@ -144,6 +144,14 @@ def row_text(dataset: "xarray.Dataset", row: int) -> str:
         ", ".join(f"{axis.symbol} = {axis.value(positions_on(dataset, axis)[row])}" for axis in axes_of(dataset))
         or f"Hamiltonian {row}"
     )
+
+
+def slope_of(dataset: "xarray.Dataset", axis: Axis) -> str | None:
+    """Name of the variable that holds ∂H/∂λ of one coordinate λ, None if it was not measured."""
+    for name in (f"slope_{axis.name}", "slope"):
+        if name in dataset:
+            return name
+    return None
 
 
 def indexed(dataset: "xarray.Dataset") -> "xarray.Dataset":

@@ -18,7 +18,7 @@ from qernel.ansatz import Ansatz, log_density
 from qernel.chunks import sharing_devices
 from qernel.compilation import compiled
 from qernel.gradient import largest_chunk, local_energies
-from qernel.hamiltonian import Coordinate, Family
+from qernel.hamiltonian import Family
 from qernel.laplacian import AbstractLaplacian
 from qernel.observables import (
     AbstractObservable,
@@ -37,6 +37,7 @@ from qernel.sampling import Sampler, Walkers, sampling_round
 from qernel.units import EFFECTIVE_UNITS, Units
 
 from ._evaluation import Evaluation
+from ._names import check_names, slopes, taken_names
 from ._standard_observables import standard_observables
 
 # Groups of walkers whose densities are compared for its error: known to 1/sqrt(2*31), and memory stays
@@ -44,10 +45,6 @@ from ._standard_observables import standard_observables
 _GROUPS = 32
 # Random numbers of the observables.
 _OBSERVABLES = 0x6F627365
-# Names that results use themselves.
-_TAKEN = {"energy", "kinetic", "kinetic_from_gradient", "phase"}
-# And those of a periodic cell.
-_TAKEN_IN_A_CELL = {"density", "structure_factor"}
 
 
 class _Sums(eqx.Module):
@@ -182,10 +179,7 @@ def evaluate(
 
 def _observed(chosen, samples, family, ansatz, units, key) -> tuple[dict[str, Measured], ...]:
     """Every observable at every member."""
-    found = []
-    reserved = _TAKEN | set(family.hamiltonian.potentials)
-    if family.hamiltonian.cell is not None:
-        reserved |= _TAKEN_IN_A_CELL
+    found, taken = [], taken_names(family)
     with warnings.catch_warnings():
         # Errors of fewer than eight walkers are NaN, which says it in the table.
         warnings.filterwarnings("ignore", "an error bar needs")
@@ -196,14 +190,44 @@ def _observed(chosen, samples, family, ansatz, units, key) -> tuple[dict[str, Me
             quantities: dict[str, Measured] = {}
             for observable in chosen:
                 new = observable.measure(member)
-                taken = (set(quantities) | reserved) & set(new)
-                if taken:
-                    raise ValueError(
-                        f"two quantities are called {sorted(taken)[0]!r}: give the observable another name"
-                    )
+                if row == 0:
+                    _check_measured(new, quantities, taken)
                 quantities |= new
+            shapes = [{name: one.estimate.value.shape for name, one in q.items()} for q in (quantities, *found[:1])]
+            if shapes[0] != shapes[-1]:
+                raise ValueError(
+                    f"observables measure the same quantities, of the same shapes, of every state of a family: got "
+                    f"{shapes[-1]} of member 0 and {shapes[0]} of member {row}"
+                )
             found.append(quantities)
     return tuple(found)
+
+
+def _check_measured(new: dict[str, Measured], others: dict[str, Measured], taken: set[str]) -> None:
+    """Raise `ValueError` where the quantities of one observable do not fit into a table beside the others."""
+    grids = {dimension: grid for one in others.values() for dimension, grid in one.grids.items()}
+    taken = taken | {name + end for name in others for end in ("", "_error")}
+    for name, one in new.items():
+        clash = {name, f"{name}_error"} & taken
+        if clash:
+            raise ValueError(f"two quantities are called {min(clash)!r}: give the observable another name")
+        value = one.estimate.value
+        if np.iscomplexobj(value):
+            raise ValueError(f"the observable '{name}' is complex: measure its real and imaginary part")
+        if value.ndim != len(one.dimensions):
+            raise ValueError(
+                f"the observable '{name}' has the shape {value.shape} and the dimensions "
+                f"{', '.join(one.dimensions) or 'of a number'}: name one dimension for each axis"
+            )
+        for dimension, grid in one.grids.items():
+            if dimension not in one.dimensions or len(grid.values) != value.shape[one.dimensions.index(dimension)]:
+                raise ValueError(
+                    f"the grid of '{name}' along '{dimension}' has {len(grid.values)} values, which does not fit the "
+                    f"shape {value.shape} with the dimensions {', '.join(one.dimensions)}"
+                )
+            other = grids.get(dimension)
+            if dimension in taken or (other is not None and not np.array_equal(other.values, grid.values)):
+                raise ValueError(f"two grids are called {dimension!r}: give the dimension of '{name}' another name")
 
 
 def _placement(positions: Array) -> Callable[[Array], Array]:
@@ -316,18 +340,9 @@ def _mean_over_walkers(values, samples):
         return mean, np.sqrt(spread * count / (count - 1))
 
 
-def slopes(family: Family) -> dict[str, Coordinate]:
-    """The coordinates along which ∂H/∂λ is measured, by the names of its variables: `slope`, or one for each."""
-    if len(family.coordinates) == 1:
-        return {"slope": family.coordinates[0]}
-    return {f"slope_{coordinate.name}": coordinate for coordinate in family.coordinates}
-
-
 def _check(family, positions, burn_in, rounds, chunk, record_every) -> None:
     hamiltonian = family.hamiltonian
-    taken = (_TAKEN | set(slopes(family))) & set(hamiltonian.potentials)
-    if taken:
-        raise ValueError(f"a potential cannot be called {sorted(taken)[0]!r}: results use that name")
+    check_names(family)
     expected = (hamiltonian.n_electrons, hamiltonian.dim)
     if positions.ndim != 4 or positions.shape[2:] != expected or positions.shape[0] != family.size:
         raise ValueError(

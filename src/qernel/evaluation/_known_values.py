@@ -1,6 +1,6 @@
 """Energies and phase boundaries known from other methods, beside the results of a wavefunction."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import numpy as np
@@ -64,7 +64,7 @@ def add_known_values(dataset: "xarray.Dataset", known: KnownValues | None) -> "x
     if known is None:
         return dataset
     unit = {"units": str(dataset["energy"].attrs["units"])}
-    columns = {f"known_{name}": ("known", getattr(known, name), unit) for name in _COLUMNS}
+    columns: dict[str, Any] = {f"known_{name}": ("known", getattr(known, name), unit) for name in _COLUMNS}
     columns |= {f"known_term_{name}": ("known", values, unit) for name, values in known.terms.items()}
     columns |= {f"known_at_{name}": ("known", values) for name, values in zip(known.names, known.points.T, strict=True)}
     if known.boundaries:

@@ -10,31 +10,12 @@ from qernel.observables import LIMITS, SeriesStatistics, series_statistics, smoo
 from qernel.units import EFFECTIVE_UNITS, Units
 
 from ._axes import indexed, labelled_rows, row_text
-from ._evaluate import slopes
 from ._evaluation import Evaluation
 from ._labelled import add_density, add_observed, add_structure_factor
+from ._names import VARIABLES, slopes
 
 if TYPE_CHECKING:
     import xarray
-
-# Name: (unit, or None for an energy; what it is).
-_VARIABLES = {
-    "energy": (None, "mean local energy"),
-    "kinetic": (None, "kinetic energy from the Laplacian"),
-    "kinetic_from_gradient": (None, "kinetic energy from the gradient, smoothed at nodes"),
-    "kinetic_from_gradient_raw": (None, "plain mean of |grad log psi|^2/2m: infinite variance at nodes"),
-    "kinetic_difference": (None, "kinetic - kinetic_from_gradient, error of the paired difference"),
-    "variance": ("square", "variance of the local energy per electron"),
-    "v_score": ("1", "N Var(E) / E^2 of the total energy"),
-    "acceptance": ("1", "accepted share of the moves"),
-    "autocorrelation_time": ("rounds of sampling", "integrated autocorrelation time of the energy"),
-    "effective_samples": ("1", "independent samples worth the same error of the energy"),
-    "r_hat": ("1", "split Gelman-Rubin ratio of the energy"),
-    "drift": (None, "change of the mean energy during the measurement"),
-    "drift_sigma": ("1", "the drift in units of its error"),
-    "non_finite": ("1", "samples excluded because a term was not finite"),
-    "stuck": ("1", "walkers that never moved during the measurement"),
-}
 
 
 def v_score(energy: float, variance: float, electrons: int, reference: float = 0.0) -> float:
@@ -72,7 +53,7 @@ def results(evaluation: Evaluation, family: Family, units: Units = EFFECTIVE_UNI
     rows = [_row(evaluation, index, units.hartree / electrons, electrons) for index in range(evaluation.hamiltonians)]
     doubts = [row.pop("doubts") for row in rows]
     table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    named = {name: coordinate for name, coordinate in slopes(family).items()}
+    named = slopes(family)
     variables = {name: (dimension, value, _attributes(name, units, named)) for name, value in table.items()}
     dataset = xarray.Dataset(variables, labels, attributes)
     dataset.attrs.update(_system(family))
@@ -89,7 +70,7 @@ def results(evaluation: Evaluation, family: Family, units: Units = EFFECTIVE_UNI
 
 
 def _attributes(name: str, units: Units, slopes: dict[str, Coordinate]) -> dict[str, str]:
-    unit, text = _VARIABLES.get(name, (None, ""))
+    unit, text = VARIABLES.get(name, (None, ""))
     coordinate = slopes.get(name.removesuffix("_error"))
     if coordinate is not None:
         per = "" if coordinate.unit == "1" else f" {coordinate.unit}"

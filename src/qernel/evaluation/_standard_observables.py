@@ -150,7 +150,7 @@ def _wide(measurement: Measurement) -> Float[np.ndarray, "walkers records electr
 
 
 def _in_box(extent: Array, bins: int, r: Float[Array, "electrons dim"]) -> Array:
-    places = jnp.floor((r / extent + 1) / 2 * bins).astype(jnp.int32)
+    places = jnp.floor((r / extent[None] + 1) / 2 * bins).astype(jnp.int32)
     inside = jnp.all((places >= 0) & (places < bins), axis=1)
     places = jnp.where(inside[:, None], places, bins)
     counts = jnp.zeros((bins,) * r.shape[1], r.dtype)

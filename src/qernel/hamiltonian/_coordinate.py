@@ -67,12 +67,13 @@ class Coordinate:
     def of(self, parameters: PyTree) -> Float[Array, ""]:
         """The coordinate of one Hamiltonian, in its unit.
 
-        **Raises:** `ValueError` if the parameters have no such entry.
+        **Raises:** `ValueError` if the parameters have no such entry, or it is not one number.
         """
         parameters = without_phase(parameters)
-        if self.read is not None:
-            return jnp.asarray(self.read(parameters))
-        return self.scale * jnp.asarray(self._entry(parameters))
+        found = self.scale * jnp.asarray(self._entry(parameters)) if self.read is None else self.read(parameters)
+        if jnp.shape(found):
+            raise ValueError(f"a coordinate is one number: {self.name} has the shape {jnp.shape(found)} in one member")
+        return jnp.asarray(found)
 
     def at(self, parameters: PyTree, value: Float[Array, ""]) -> PyTree:
         """The parameters of one Hamiltonian with another value of the coordinate."""

@@ -24,7 +24,8 @@ class Family(eqx.Module):
       point, one value of each coordinate. Results are drawn against the coordinates, and a state of the family is
       differentiated along them.
 
-    **Raises:** `ValueError` if there are no members, the leading axes differ, or a coordinate is no scalar of a member.
+    **Raises:** `ValueError` if there are no members, the leading axes differ, a coordinate is no scalar of a member, or
+    writing it changes the form of the parameters.
 
     **Example:** `Family.of(hamiltonian, {"omega": 1.0, "kappa": 0.1}, ("omega", "kappa"), {"omega": [1, 2, 3],
     "kappa": [0, 0.1]})` has six members, a grid.
@@ -54,9 +55,12 @@ class Family(eqx.Module):
         if len(set(names)) < len(names):
             raise ValueError(f"the coordinates of a family need different names, got {', '.join(names)}")
         for coordinate in self.coordinates:
-            shape = jax.eval_shape(coordinate.of, self._first()).shape
-            if shape != ():
-                raise ValueError(f"a coordinate is one number: {coordinate.name} has the shape {shape} in one member")
+            written = jax.eval_shape(lambda p, c=coordinate: c.at(p, c.of(p)), self._first())
+            if jax.tree.map(jnp.shape, written) != jax.tree.map(jnp.shape, self._first()):
+                raise ValueError(
+                    f"the write function of the coordinate {coordinate.name} must return parameters of the same form as "
+                    "those that it is given"
+                )
 
     @staticmethod
     def of(

@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from qernel.evaluation import axes_of, order_parameters_of
+from qernel.evaluation import axes_of, order_parameters_of, positions_on, slope_of
 
 if TYPE_CHECKING:
     import xarray
@@ -63,9 +63,9 @@ def branch_crossing(first: "xarray.Dataset", second: "xarray.Dataset") -> Branch
 
     Raises `ValueError` if they were not, or at fewer than three.
     """
-    axis = axes_of(first)[0].name
-    x = np.asarray(first[axis].values, np.float64)
-    if x.shape != second[axis].shape or not np.allclose(x, second[axis].values) or len(x) < 3:
+    axis = axes_of(first)[0]
+    x = positions_on(first, axis)
+    if x.shape != second[axis.name].shape or not np.allclose(x, second[axis.name].values) or len(x) < 3:
         raise ValueError("two branches are compared at the same parameters, three or more of them")
     order = np.argsort(x)
     x = x[order]
@@ -75,7 +75,7 @@ def branch_crossing(first: "xarray.Dataset", second: "xarray.Dataset") -> Branch
         return values, np.hypot(first[f"{name}_error"].values, second[f"{name}_error"].values)[order]
 
     energy, energy_error = difference("energy")
-    slope, slope_error = difference("slope")
+    slope, slope_error = difference(slope_of(first, axis))
     name = next(iter(order_parameters_of(first)), None)
     missing = np.full(len(x), np.nan)
     ordered, ordered_error = (missing, missing) if name is None else difference(name)

@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from qernel.evaluation import Axis, axes_of, ground_state, points_of, single_axis
+from qernel.evaluation import Axis, axes_of, ground_state, points_of, single_axis, slope_of
 from qernel.observables import LIMITS
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def slope_lines(dataset: "xarray.Dataset") -> list[SlopeLine]:
     spread = np.ptp(points, axis=0)
     scale = np.where(spread > 0, spread, 1.0)
     for index, axis in enumerate(axes):
-        name = "slope" if "slope" in dataset else f"slope_{axis.name}"
-        if name not in dataset:
+        name = slope_of(dataset, axis)
+        if name is None:
             continue
         others = np.delete(np.round(points / scale, 9), index, axis=1)
         for key in np.unique(others, axis=0):

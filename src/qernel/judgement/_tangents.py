@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from qernel.evaluation import axes_of, points_of, single_axis
+from qernel.evaluation import axes_of, points_of, single_axis, slope_of
 
 if TYPE_CHECKING:
     import xarray
@@ -43,8 +43,8 @@ def tangent_check(dataset: "xarray.Dataset") -> TangentCheck | None:
     rows can be compared.
     """
     axes = axes_of(dataset)
-    slopes = ["slope"] if "slope" in dataset else [f"slope_{axis.name}" for axis in axes]
-    if not any(axis.linear for axis in axes) or any(name not in dataset for name in slopes):
+    slopes = [name for name in (slope_of(dataset, axis) for axis in axes) if name is not None]
+    if not any(axis.linear for axis in axes) or len(slopes) < len(axes):
         return None
     points = points_of(dataset)
     energy, energy_error = dataset["energy"].values, dataset["energy_error"].values
@@ -82,5 +82,6 @@ def tangents_meet(dataset: "xarray.Dataset", first: int, second: int) -> tuple[f
 def _curve(dataset: "xarray.Dataset"):
     axis = single_axis(dataset)
     assert axis is not None
-    names = (axis.name, "energy", "energy_error", "slope", "slope_error")
+    slope = slope_of(dataset, axis)
+    names = (axis.name, "energy", "energy_error", slope, f"{slope}_error")
     return [np.asarray(dataset[name].values, np.float64) for name in names]

@@ -52,7 +52,8 @@ class KFAC(AbstractOptimiser):
 
     **Arguments:**
 
-    - `learning_rate`: η in inverse effective Hartree, a number or a schedule of the step.
+    - `learning_rate`: η, an imaginary time, in the inverse unit of the energies that it is given
+      ([`Method`][qernel.training.Method] says which); a number or a schedule of the step.
     - `damping`: ε, relative to the mean eigenvalue of F.
     - `momentum`: μ.
     - `trust_region`: largest allowed $\eta\,\|O\delta\|$, the root-mean-square change of log ψ in one step at the

@@ -45,7 +45,8 @@ class StochasticReconfiguration(AbstractOptimiser):
 
     **Arguments:**
 
-    - `learning_rate`: η in inverse effective Hartree (imaginary time), a number or a schedule of the step.
+    - `learning_rate`: η, an imaginary time, in the inverse unit of the energies that it is given
+      ([`Method`][qernel.training.Method] says which); a number or a schedule of the step.
     - `damping`: ε, relative to the mean diagonal of $O O^T$ over the walkers in use.
     - `momentum`: μ, the share of the last direction that is kept.
     - `trust_region`: largest allowed $\eta\,\|O\delta\|$, the root-mean-square change of log ψ in one step; s

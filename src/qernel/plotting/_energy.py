@@ -184,7 +184,7 @@ def _quantities(dataset) -> list[Quantity]:
         reference = known_at_rows(rows, column)
         if known is not None and np.isfinite(reference).any():
             method = known.mean_field_method if column == "mean_field" else known.method
-            title = f"energy less that of {method}"
+            title = f"energy less {method}"
             found.append(Quantity(energy - reference, error, unit, title, colour, scale))
     return found + _between_phases(dataset, unit)
 

@@ -121,7 +121,7 @@ def read_training(path: str | os.PathLike) -> TrainingRecord:
     if not with_phases:
         table = table.drop_duplicates(["step", *names], keep="last")
     rows = table.groupby(["phase", "step", *names], sort=True)
-    means = rows[list(_MEASURED)].mean()
+    means: Any = rows[list(_MEASURED)].mean()
     means["bad_walkers"] = rows["bad_walkers"].sum()
     of_phases = {
         name: means.loc[name].unstack(list(range(1, 1 + len(names)))) for name in dict.fromkeys(table["phase"])

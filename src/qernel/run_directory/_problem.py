@@ -1,7 +1,7 @@
 """Everything that a run is made of, before its first step."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from qernel.ansatz import Ansatz, CompetingPhases
-from qernel.hamiltonian import Family, InPhase
+from qernel.hamiltonian import Family, InPhase, Points
 from qernel.systems import System
 from qernel.training import Method, TrainingState, initial_state
 
@@ -177,7 +177,7 @@ class Problem:
         near = np.argsort(apart, axis=1)[:, : 4 * int(varying.sum())]
         return trained[near].any(axis=1)
 
-    def with_points(self, points: Sequence[Any] | np.ndarray | Mapping[str, Any]) -> "Problem":
+    def with_points(self, points: Points) -> "Problem":
         """The same wavefunction trained at other points."""
         return dataclasses.replace(self, system=self.system.at(self.family_at(self.system.family.as_points(points))))
 

@@ -400,8 +400,10 @@ def _own_problem(
 
 
 def _check_contract(problem: Problem) -> None:
-    """Raises `ValueError` if the wavefunction cannot be evaluated at the system's electrons and parameters."""
+    """Raises `ValueError` if walkers cannot start, or the wavefunction cannot be evaluated at the system's electrons and
+    parameters."""
     hamiltonian = problem.system.family.hamiltonian
+    problem.system.check_walkers()
     if not callable(problem.ansatz):
         raise ValueError(f"a wavefunction is called with positions and parameters: a {type(problem.ansatz)} cannot be")
     if not isinstance(problem.ansatz, eqx.Module):

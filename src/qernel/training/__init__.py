@@ -1,6 +1,7 @@
 """Training: state, compiled step, loop, mesh, checkpoints, the folder of a run."""
 
 from ._chunks import with_largest_chunks as with_largest_chunks
+from ._energy_unit import energy_unit as energy_unit
 from ._loop import TrainingFault as TrainingFault
 from ._loop import burn_in as burn_in
 from ._loop import compile_step as compile_step

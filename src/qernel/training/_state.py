@@ -19,7 +19,11 @@ from qernel.sampling import Sampler, starting_width
 
 
 class Method(eqx.Module):
-    """How to train: sampler, optimiser, Laplacian, clipping width (mean absolute deviations) and chunks.
+    """How to train: sampler, optimiser, Laplacian, clipping width (mean absolute deviations), energy unit and chunks.
+
+    `energy_unit` is that in which the optimiser sees energies, in effective Hartree, and so sets the length of its
+    steps. By default it is measured in every step, ten times the energy scale of the family's kinetic energy
+    ([`energy_unit`][qernel.training.energy_unit]): one learning rate then suits every system, whatever its units.
 
     `chunk` walkers of each Hamiltonian are done at once in the local energies, `score_chunk` in the derivatives in
     the parameters; all of them by default. [`train`][qernel.training.train] takes so many on each device. Chunks of
@@ -32,12 +36,15 @@ class Method(eqx.Module):
     optimiser: AbstractOptimiser = StochasticReconfiguration()
     laplacian: AbstractLaplacian = ForwardLaplacian()
     clip: float = eqx.field(static=True, default=5.0)
+    energy_unit: float | None = eqx.field(static=True, default=None)
     chunk: int | Literal["auto"] | None = eqx.field(static=True, default=None)
     score_chunk: int | Literal["auto"] | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if not self.clip > 0:
             raise ValueError(f"the clipping width must be positive, got {self.clip}")
+        if self.energy_unit is not None and not (np.isfinite(self.energy_unit) and self.energy_unit > 0):
+            raise ValueError(f"the energy unit of the optimiser must be positive, got {self.energy_unit}")
         for chunk in (self.chunk, self.score_chunk):
             if isinstance(chunk, int) and chunk < 1:
                 raise ValueError(f"a chunk needs at least one walker, got {chunk}")

@@ -16,6 +16,7 @@ from qernel.hamiltonian import Family
 from qernel.layers import trainable
 from qernel.sampling import Walkers, sampling_round
 
+from ._energy_unit import energy_unit
 from ._state import Method, StepReport, TrainingState
 
 
@@ -79,6 +80,10 @@ def measure_and_update(state: TrainingState, family: Family, method: Method) -> 
         state.ansatz, family.hamiltonian, state.positions, family.parameters, method.laplacian, method.energy_chunk
     )
     residuals, finite, statistics = clipped_residuals(energies.total, method.clip)
+    if method.energy_unit is None:
+        residuals = residuals / energy_unit(energies.kinetic.real, finite, family).astype(residuals.dtype)
+    elif method.energy_unit != 1:
+        residuals = residuals / method.energy_unit
     trained, static = eqx.partition(state.ansatz, trainable(state.ansatz))
     # Two batched factorisations that do not depend on each other can deadlock XLA's CPU pool, so the scores must
     # wait for the energies. (An optimization_barrier is dropped before XLA schedules; residuals are never NaN.)

@@ -126,4 +126,4 @@ def _rows(dataset: "xarray.Dataset") -> pandas.DataFrame:
     frame = flat.drop_vars("meaning").to_dataframe().reset_index()
     first = ["variant", "seed", *np.atleast_1d(dataset.attrs["coordinate_names"]).tolist()]
     rest = [name for name in frame.columns if name not in first and name != rows]
-    return frame[[*dict.fromkeys(first), *rest]]
+    return frame.reindex(columns=[*dict.fromkeys(first), *rest])

@@ -91,9 +91,9 @@ def _trained(
     else:
         state = burn_in(problem.state(walkers=walkers), members, method, settings.burn_in, mesh=mesh)
     times = [time.perf_counter()]
-    begun = state
-    for state, report in train(begun, members, method, settings.steps, mesh=mesh, patience=settings.patience):
-        step = Step.of(problem, state, report)
+    for new, report in train(state, members, method, settings.steps, mesh=mesh, patience=settings.patience):
+        step = Step.of(problem, new, report)
+        state = new
         times.append(time.perf_counter())
         each(problem, step)
     # The fastest tenth: the first step compiles, and other programs slow some of the others.

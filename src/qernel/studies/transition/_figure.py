@@ -213,7 +213,7 @@ def _experts(panel: "Axes", rows) -> None:
     for layer in range(usage.shape[1]):
         for expert in range(usage.shape[2]):
             label = f"expert {expert + 1}" if layer == 0 else None
-            style = {"color": colours[expert % len(colours)], "ls": styles[layer % len(styles)]}
+            style: dict[str, Any] = {"color": colours[expert % len(colours)], "ls": styles[layer % len(styles)]}
             panel.plot(x, usage[:, layer, expert], label=label, **style)
     panel.set_ylim(bottom=0)
     panel.set_ylabel("mean gate" + ("" if usage.shape[1] == 1 else " (dashed: second layer)"))
@@ -240,7 +240,8 @@ def _of_a_plane(rows, finding: dict[str, Any]) -> "Figure":
         if name in rows:
             label = with_unit("fidelity susceptibility", str(rows[name].attrs["units"]))
             title = f"fidelity susceptibility along ${axis.latex}$"
-            quantities.append(measured(lowest, name, label=label, title=title, scale="log"))
+            value, error = lowest[name].values, lowest[f"{name}_error"].values
+            quantities.append(Quantity(value, error, label, title, scale="log"))
     boundary = [] if line is None else [np.array(line["points"])]
     first = []
     if names:

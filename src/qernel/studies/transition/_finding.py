@@ -6,7 +6,17 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float
 
-from qernel.evaluation import Axis, axes_of, ground_state, in_order, positions_on, rows_of, single_axis, with_error
+from qernel.evaluation import (
+    Axis,
+    axes_of,
+    ground_state,
+    in_order,
+    positions_on,
+    rows_of,
+    single_axis,
+    slope_of,
+    with_error,
+)
 from qernel.judgement import (
     BranchCrossing,
     Jump,
@@ -29,6 +39,11 @@ Kind = Literal["first order", "smooth", "artefact", "undecided"]
 # A branch below the model by less than this share of the energy is no other phase.
 _NOTICEABLE = 4e-4
 _SIGMA = 4.0
+# A kink of the energy changes the slope within one step more than twice as fast as on either side. A smooth change
+does so
+# only if the grid is too coarse for it; from 1.4 times on the rows cannot tell the two apart.
+_KINK = 2.0
+_NEARLY = 1.4
 
 
 class TransitionFinding(eqx.Module):
@@ -81,7 +96,7 @@ def find_transition(
     words = _Words(axis, scan)
     if len(words.x) < 4:
         return _undecided("Too few rows to look for a transition: four or more.")
-    jump, measured = order_jump(scan), order_parameter(scan) is not None
+    jump = order_jump(scan)
     crossing = None if branches is None else branch_crossing(*branches)
     above = tangent_check(scan)
     unfit = _above_branches(scan, branches, names, words)
@@ -95,10 +110,8 @@ def find_transition(
         kind, place, error, first = _of_crossing(crossing, jump, names, words)
     elif jump is not None:
         kind, place, error, first = _of_jump(scan, jump, crossing, names, words)
-    elif not measured:
-        kind, place, error, first = _of_slope(scan, crossing, names, words)
     else:
-        kind, place, error, first = "smooth", np.nan, np.nan, [_smooth(scan, crossing, names, words)]
+        kind, place, error, first = _of_slope(scan, crossing, names, words)
     if crossing is not None and crossing.distinct.any():
         both = crossing.parameter[crossing.distinct]
         evidence.append(
@@ -179,7 +192,8 @@ def _of_jump(scan, jump: Jump, crossing: BranchCrossing | None, names, words: _W
 
 def _meeting(scan, jump: Jump, rows: list[int]) -> tuple[float, float] | None:
     """Where the energies of the two sides of a jump cross with different slopes, and how well that is known."""
-    if "slope" not in scan:
+    axis = single_axis(scan)
+    if axis is None or slope_of(scan, axis) is None:
         return None
     meet, error = tangents_meet(scan, *rows)
     width = jump.high - jump.low
@@ -189,39 +203,83 @@ def _meeting(scan, jump: Jump, rows: list[int]) -> tuple[float, float] | None:
 
 
 def _of_slope(scan, crossing: BranchCrossing | None, names, words: _Words):
-    """The finding without an order parameter: a jump of the slope whose sides cross is a transition of first order."""
+    """The finding without a jump of an order parameter: a jump of the slope, or a kink of the energy, whose sides cross
+    is a transition of first order."""
+    smooth = ("smooth", np.nan, np.nan, [_smooth(scan, crossing, names, words)])
     if crossing is not None and crossing.distinct.any():
-        return "smooth", np.nan, np.nan, [_smooth(scan, crossing, names, words)]
-    if "slope" not in scan or not np.isfinite(scan["slope"].values).all():
+        return smooth
+    name = slope_of(scan, words.axis)
+    if name is None or not np.isfinite(scan[name].values).all():
+        if words.order:
+            return smooth
         text = (
             "Neither an order parameter nor the slope of the energy was measured: nothing here could show a transition."
         )
         return "undecided", np.nan, np.nan, [text]
-    stretch = steepest_stretch(words.x, scan["slope"].values, scan["slope_error"].values)
-    if stretch is not None and stretch.is_jump:
-        rows = [int(np.argmin(np.abs(words.x - edge))) for edge in (stretch.low, stretch.high)]
-        meet = _meeting(scan, stretch, rows)
-        if meet is not None:
-            text = (
-                f"First-order transition at {words.name} = {words.at(meet[0])}: the slope of the energy jumps between "
-                f"{stretch.low:g} and {words.at(stretch.high)}, and the energies of the two sides cross there. No order "
-                "parameter and no branches confirm it."
-            )
-            return "first order", *meet, [text]
+    slope, error = scan[name].values, scan[f"{name}_error"].values
+    stretch = steepest_stretch(words.x, slope, error)
+    if stretch is None or not stretch.is_jump:
+        stretch = _sharpest_step(words.x, slope, error)
+    if stretch is None:
+        return smooth
+    rows = [int(np.argmin(np.abs(words.x - edge))) for edge in (stretch.low, stretch.high)]
+    meet = _meeting(scan, stretch, rows) if crossing is None and stretch.steeper >= _KINK else None
+    if meet is not None:
         text = (
-            f"The slope of the energy changes fastest between {stretch.low:g} and {words.at(stretch.high)}, too "
-            "gradually to tell a transition from a smooth change: no order parameter was measured."
+            f"First-order transition at {words.name} = {words.at(meet[0])}: the slope of the energy jumps between "
+            f"{stretch.low:g} and {words.at(stretch.high)}, and the energies of the two sides cross there. "
+            + (f"{words.order} shows no jump, and" if words.order else "No order parameter and")
+            + " no branches confirm it."
         )
-        return "undecided", np.nan, np.nan, [text]
-    return "smooth", np.nan, np.nan, [_smooth(scan, crossing, names, words)]
+        return "first order", *meet, [text]
+    if words.order:
+        return smooth
+    text = (
+        f"The slope of the energy changes fastest between {stretch.low:g} and {words.at(stretch.high)}, too gradually "
+        "to tell a transition from a smooth change: no order parameter was measured."
+    )
+    return "undecided", np.nan, np.nan, [text]
+
+
+def _sharpest_step(
+    x: Float[np.ndarray, " rows"], slope: Float[np.ndarray, " rows"], error: Float[np.ndarray, " rows"]
+) -> Jump | None:
+    """The step of the grid in which the slope changes most beyond what it does on either side, None if none stands out.
+
+    A kink may be a small part of the whole change of the slope, the rest of which is the curvature of the energy.
+    """
+    width, count = np.diff(x), len(x) - 1
+    # Rows of weights of the slopes: the rate of change in each step, and the mean of those of the steps beside it.
+    rates = (np.eye(count, count + 1, 1) - np.eye(count, count + 1)) / width[:, None]
+    beside = np.eye(count, count, 1) + np.eye(count, count, -1)
+    apart = rates - (beside / beside.sum(axis=1, keepdims=True)) @ rates
+    excess, sigma = np.abs(apart @ slope), np.maximum(np.sqrt(apart**2 @ error**2), 1e-300)
+    rate = np.abs(rates @ slope)
+    steeper = rate / np.maximum(np.max(beside * rate, axis=1), 1e-300)
+    found = np.flatnonzero((excess > _SIGMA * sigma) & (steeper > _NEARLY))
+    if len(found) == 0:
+        return None
+    step = int(found[np.argmax((excess / sigma)[found])])
+    jump = float(slope[step + 1] - slope[step])
+    return Jump(
+        low=float(x[step]),
+        high=float(x[step + 1]),
+        steps=1,
+        jump=jump,
+        jump_error=float(np.hypot(error[step], error[step + 1])),
+        share=abs(jump) / float(np.ptp(slope)),
+        steeper=float(steeper[step]),
+        extent=float(width[step] / (x[-1] - x[0])),
+    )
 
 
 def _has_kink(scan, first: int, last: int) -> bool:
-    """Whether the slope of the energy changes by more between two rows than its curvature on either side explains."""
+    """Whether the slope of the energy falls by more between two rows than its curvature on either side explains: where
+    the lower of two energies changes, it falls."""
     axis = single_axis(scan)
     assert axis is not None
-    x = positions_on(scan, axis)
-    slope, error = scan["slope"].values, scan["slope_error"].values
+    x, name = positions_on(scan, axis), slope_of(scan, axis)
+    slope, error = scan[name].values, scan[f"{name}_error"].values
     sides = [(a, b) for a, b in ((first - 1, first), (last, last + 1)) if a >= 0 and b < len(x)]
     if not sides:
         return False
@@ -229,9 +287,8 @@ def _has_kink(scan, first: int, last: int) -> bool:
     smooth = np.mean([width * (slope[b] - slope[a]) / (x[b] - x[a]) for a, b in sides])
     # Every slope enters with its own weight; those of the inner rows twice.
     inner = sum(np.hypot(error[a], error[b]) * width / (x[b] - x[a]) for a, b in sides) / len(sides)
-    return bool(
-        abs(slope[last] - slope[first] - smooth) > _SIGMA * np.hypot(np.hypot(error[first], error[last]), inner)
-    )
+    fall = slope[first] + smooth - slope[last]
+    return bool(fall > _SIGMA * np.hypot(np.hypot(error[first], error[last]), inner))
 
 
 def _smooth(scan, crossing: BranchCrossing | None, names, words: _Words) -> str:

@@ -51,7 +51,7 @@ class Scan:
         rows = rows_of(self._parts[0])
         names = [name for name in self._parts[0].indexes if name == rows and len(axes_of(self._parts[0])) > 1]
         parts = [part.reset_index(names) if names else part for part in self._parts]
-        whole = xarray.concat(parts, rows, data_vars="minimal", coords="minimal", compat="override", join="outer")
+        whole: Any = xarray.concat(parts, rows, data_vars="minimal", coords="minimal", compat="override", join="outer")
         whole.attrs = attributes | {"doubts": "\n".join(doubts)}
         order = np.lexsort([positions_on(whole, axis) for axis in axes_of(whole)[::-1]])
         return indexed(whole.isel({rows: order}))

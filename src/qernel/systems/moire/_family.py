@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -155,6 +156,6 @@ def moire_family(
         lattice_constant_nm=lattice_constant_nm,
     )
     known = moire_coordinates(material)
-    differing = [np.ptp(np.asarray(getattr(parameters, c.parameter))) > 0 for c in known]
+    differing = [np.ptp(np.asarray(jax.vmap(c.of)(parameters))) > 0 for c in known]
     varying = tuple(c for c, differs in zip(known, differing, strict=True) if differs)
     return Family(hamiltonian, parameters, varying or known[:1])
