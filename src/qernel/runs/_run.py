@@ -400,7 +400,7 @@ def _own_problem(
 
 
 def _check_contract(problem: Problem) -> None:
-    """Raises `ValueError` if walkers cannot start, or the wavefunction cannot be evaluated at the system's electrons and
+    """Raises `ValueError` if no walkers can start, or the wavefunction is none of the system's electrons and
     parameters."""
     hamiltonian = problem.system.family.hamiltonian
     problem.system.check_walkers()

@@ -40,8 +40,7 @@ Kind = Literal["first order", "smooth", "artefact", "undecided"]
 _NOTICEABLE = 4e-4
 _SIGMA = 4.0
 # A kink of the energy changes the slope within one step more than twice as fast as on either side. A smooth change
-does so
-# only if the grid is too coarse for it; from 1.4 times on the rows cannot tell the two apart.
+# does so only if the grid is too coarse for it; from 1.4 times on the rows cannot tell the two apart.
 _KINK = 2.0
 _NEARLY = 1.4
 
