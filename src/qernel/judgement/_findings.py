@@ -79,7 +79,7 @@ def _unchecked(lowest: "xarray.Dataset") -> str:
 
 
 def _labels(dataset: "xarray.Dataset", which: Bool[np.ndarray, " rows"]) -> str:
-    """The rows of a mask, as `7.5, 10 and 12.5 meV`, or as points."""
+    """The rows of a mask, as `7.5, 10 and 12.5 eV`, or as points."""
     axis = single_axis(dataset)
     if axis is None:
         values = (
