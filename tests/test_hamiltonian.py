@@ -397,7 +397,7 @@ class Elsewhere(AbstractPotential):
 
 
 class Somewhere(AbstractPotential):
-    """Says nothing of the boundaries."""
+    """Says nothing of the boundaries: it makes sense with any."""
 
     def __call__(self, r, parameters):
         return jnp.zeros(())

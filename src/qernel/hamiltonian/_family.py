@@ -63,7 +63,7 @@ class Family(eqx.Module):
             if forms[0] != forms[1]:
                 raise ValueError(
                     f"the write function of the coordinate {coordinate.name} must return parameters of the same form "
-                    "as it is given"
+                    "as those that it is given"
                 )
 
     @staticmethod
@@ -90,7 +90,9 @@ class Family(eqx.Module):
     @property
     def points(self) -> Float[np.ndarray, "members coordinates"]:
         """The coordinates of every member, rounded to what a user typed: 12.5 meV, not 12.500000000000002."""
-        columns = [jax.vmap(coordinate.of)(self.parameters) for coordinate in self.coordinates]
+        # Parameters may be of double precision where the caller has not enabled it.
+        with jax.enable_x64(True):
+            columns = [jax.vmap(coordinate.of)(self.parameters) for coordinate in self.coordinates]
         rounded = [[float(f"{x:.{_digits(column)}g}") for x in np.asarray(column)] for column in columns]
         return np.array(rounded, np.float64).reshape(len(columns), self.size).T
 
