@@ -49,6 +49,17 @@ def test_fidelity_susceptibility_of_gaussians(gaussians, phase):
     assert (np.abs(found.value - exact) < 4 * found.error).all() and (found.error < 0.1 * exact).all()
 
 
+def test_fidelity_susceptibility_is_in_the_coordinates_own_unit(gaussians):
+    """Of twice the width a quarter; along its square, which no parameter is, by the chain rule."""
+    family, samples = gaussians
+    plain = fidelity_susceptibility(Gaussian(), family, samples)
+    double = Coordinate("double", "width", scale=2.0)
+    square = Coordinate("square", read=lambda p: p["width"] ** 2, write=lambda p, value: p | {"width": jnp.sqrt(value)})
+    for coordinate, factor in ((double, 0.25), (square, 1 / (2 * WIDTHS) ** 2)):
+        found = fidelity_susceptibility(Gaussian(), family, samples, coordinate)
+        np.testing.assert_allclose(found.value, factor * plain.value, rtol=1e-10)
+
+
 def test_overlaps_of_gaussians(gaussians):
     family, samples = gaussians
     found = family_overlaps(Gaussian(), family, samples)
