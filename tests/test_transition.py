@@ -13,7 +13,7 @@ from tiny_problem import TINY
 from qernel.ansatz import LogPsi, SlaterDeterminant, single_branch
 from qernel.cli import main
 from qernel.evaluation import read_netcdf
-from qernel.hamiltonian import Family, Hamiltonian, Kinetic
+from qernel.hamiltonian import Coordinate, Family, Hamiltonian, Kinetic
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
 from qernel.orbitals import plane_wave_orbitals
 from qernel.studies.transition import transition_figure
