@@ -57,7 +57,7 @@ class _Sums(eqx.Module):
 
 
 class _Round(eqx.Module):
-    """What one measured round leaves."""
+    """Energies, term by term, of one measured round, which of them are finite, and the acceptance."""
 
     terms: dict[str, Float[Array, "hamiltonians walkers"]]
     finite: Bool[Array, "hamiltonians walkers"]
