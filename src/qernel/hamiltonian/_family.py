@@ -55,7 +55,9 @@ class Family(eqx.Module):
         if len(set(names)) < len(names):
             raise ValueError(f"the coordinates of a family need different names, got {', '.join(names)}")
         for coordinate in self.coordinates:
-            written = jax.eval_shape(lambda p, c=coordinate: c.at(p, c.of(p)), self._first())
+            # Parameters of a family are what they are, whatever the caller's setting of JAX.
+            with jax.enable_x64(True):
+                written = jax.eval_shape(lambda p, c=coordinate: c.at(p, c.of(p)), self._first())
             if jax.tree.map(jnp.shape, written) != jax.tree.map(jnp.shape, self._first()):
                 raise ValueError(
                     f"the write function of the coordinate {coordinate.name} must return parameters of the same form "
@@ -86,7 +88,8 @@ class Family(eqx.Module):
     @property
     def points(self) -> Float[np.ndarray, "members coordinates"]:
         """The coordinates of every member, rounded to what a user typed: 12.5 meV, not 12.500000000000002."""
-        columns = [jax.vmap(coordinate.of)(self.parameters) for coordinate in self.coordinates]
+        with jax.enable_x64(True):
+            columns = [jax.vmap(coordinate.of)(self.parameters) for coordinate in self.coordinates]
         rounded = [[float(f"{x:.{_digits(column)}g}") for x in np.asarray(column)] for column in columns]
         return np.array(rounded, np.float64).reshape(len(columns), self.size).T
 
@@ -122,8 +125,8 @@ class Family(eqx.Module):
 
         with jax.enable_x64(True):
             parameters = jax.vmap(member)(jnp.asarray(values))
-        # Leaves that no coordinate writes keep their dtype: the programs for one family serve all.
-        parameters = jax.tree.map(lambda new, old: new.astype(old.dtype), parameters, self.parameters)
+            # All leaves keep their dtype: the programs for one family serve all.
+            parameters = jax.tree.map(lambda new, old: new.astype(old.dtype), parameters, self.parameters)
         return dataclasses.replace(self, parameters=parameters)
 
     def as_points(self, points: "Points") -> Float[np.ndarray, "members coordinates"]:
