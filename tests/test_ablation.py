@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray
-from open_trap import OpenTrapSection
 from tiny_problem import TINY, tiny_config, tiny_problem
 
 from qernel.evaluation import read_netcdf, write_netcdf
@@ -91,7 +90,10 @@ def test_every_set_of_orbitals_of_the_system_is_a_variant():
     assert only == ["only-liquid", "only-crystal", "only-gaussians"]
     assert found["only-gaussians"].meaning == "no orbitals but Gaussians on the crystal's sites"
     assert load("moire-6", [*TINY, *found["only-crystal"].settings]).ansatz.references == ("crystal",)
-    assert [name for name in variants(trap_config()) if name.startswith("only-")] == ["only-across"]
+    assert [name for name in variants(load("trap-3")) if name.startswith("only-")] == [
+        "only-filling_2_1",
+        "only-filling_3",
+    ]
     assert "only-plane_waves" in variants(load("moire-6"))
 
 
@@ -134,6 +136,12 @@ def test_differences_are_paired_over_seeds():
     assert found.mean == pytest.approx(0.3, abs=0.05) and found.error < 0.05 and found.significant
     assert ablation_error(dataset, "other").error > 0.2
     assert any("other (without it): worse by" in line and "2.00 times" in line for line in ablation_verdict(dataset))
+
+
+def test_a_reference_that_is_exact_at_some_points_only():
+    dataset = synthetic(shift=0.3, spread=0.01).assign(reference_is_exact=("depth", np.array([1, 0, 1], np.int8)))
+    places = "diagonalisation (depth = 0; depth = 10) and the lowest energy of all variants elsewhere"
+    assert f"energies minus {places}" in ablation_verdict(dataset)[0]
 
 
 def test_what_cannot_be_told_apart_is_said_to_be():
@@ -203,34 +211,31 @@ def test_an_unknown_variant_is_one_sentence(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def trap_config():
-    """A family of two coordinates, three points, which are measured where they are trained."""
-    config = tiny_config("ansatz.start=both", "training.steps=1")
-    changes = {
-        "system": OpenTrapSection(),
-        "ansatz": config.ansatz.model_copy(update={"references": ("along",), "determinants": 1}),
-        "evaluation": config.evaluation.model_copy(update={"at": {}}),
-    }
-    return config.model_copy(update=changes)
+TRAP = (
+    *(setting for setting in TINY if not setting.startswith(("system", "ansatz.start", "ansatz.ref", "evaluation.at"))),
+    *("system.points=[[1,0],[4,0],[1,0.3]]", "ansatz.phases=sum", "training.steps=1", "ansatz.layers=0"),
+)
 
 
 def test_points_of_two_coordinates_are_rows(tmp_path):
-    """A family of a user's own system, with closed forms at two of its three points."""
-    config = trap_config()
-    for name in ("full", "separate"):
-        ignored = (nothing_said, lambda problem, step: None, lambda text, done, total: None)
-        table = measured(config, name == "separate", False, *ignored)
+    """Each with a wavefunction of its own beside one for all, whose energies are made up."""
+    config = load("trap-3", [*TRAP, "evaluation.at={}"])
+    ignored = (nothing_said, lambda problem, step: None, lambda text, done, total: None)
+    table = measured(config, True, False, *ignored)
+    for name, found in (("separate", table), ("full", table.assign(energy=table["energy"] + 1.0))):
         path_of(tmp_path, name, 0).parent.mkdir()
-        write_netcdf(table, path_of(tmp_path, name, 0))
+        write_netcdf(found, path_of(tmp_path, name, 0))
     found = compare_variants(tmp_path, config)
     rows = list(csv.DictReader(found.csv.open()))
     assert list(rows[0])[:4] == ["variant", "seed", "omega_y", "kappa"] and "member" not in rows[0]
-    assert [(row["omega_y"], row["kappa"]) for row in rows[:3]] == [("1.5", "0.1"), ("2.5", "0.1"), ("1.5", "0.4")]
+    assert [(row["omega_y"], row["kappa"]) for row in rows[:3]] == [("1.0", "0.0"), ("4.0", "0.0"), ("1.0", "0.3")]
     table = read_netcdf(found.netcdf)
     assert table["energy"].dims == ("variant", "seed", "member")
-    assert table["reference_is_exact"].values.tolist() == [1, 0, 1] and table["trained"].values.tolist() == [1, 1, 1]
-    chosen = table.sel(omega_y=2.5, kappa=0.1)
-    assert float(chosen["error"].min()) == 0 and np.isfinite(table["error"]).all()
-    places = "closed form (ω_y = 1.5, κ = 0.1; ω_y = 1.5, κ = 0.4) and the lowest energy of all variants elsewhere"
-    assert f"energies minus {places}" in found.sentences[0] and "3 points" in found.sentences[0]
+    assert table["trained"].values.tolist() == [1, 1, 1] and table["reference_is_exact"].values.tolist() == [1, 1, 1]
+    # Without a coupling three fermions have 1 + 2 + 2 and 3 + 4 + 5 quanta.
+    np.testing.assert_allclose(table["reference"].sel(kappa=0.0), [5 / 3, 12 / 3])
+    one = table.sel(omega_y=4.0, kappa=0.0)
+    np.testing.assert_allclose(one["error"].sel(variant="full") - one["error"].sel(variant="separate"), 1.0)
+    assert "energies minus closed form" in found.sentences[0] and "3 points" in found.sentences[0]
+    assert any(text.startswith("separate (one wavefunction") and "better by 1.000" in text for text in found.sentences)
     assert found.figure.stat().st_size > 10000

@@ -384,7 +384,7 @@ def test_the_line_is_exact_without_noise_and_is_found_among_scattered_points():
     assert np.median(np.abs(line.points[:, 0] - exact)) < 1e-3 and len(line.used) == 24
     assert (np.abs(line.points[:, 0] - exact) < np.maximum(5 * line.error, 2e-3)).all()
     finding = find_transition(exact_trap(points))
-    assert finding.kind == "first order" and finding.boundary is not None and np.isnan(finding.location)
+    assert finding.kind == "first order" and finding.boundaries and np.isnan(finding.location)
     assert finding.sentences[0].startswith("First-order line: the energies of the compact and of the chain")
 
 

@@ -4,7 +4,6 @@ import csv
 
 import numpy as np
 import pytest
-from open_trap import OpenTrapSection, SizedTrapSection
 from synthetic_evaluations import MATERIAL, evaluation_of, family_of
 from tiny_problem import TINY, tiny_config
 
@@ -23,6 +22,8 @@ from qernel.studies.scaling import (
     scaling_table,
     scaling_verdict,
 )
+from qernel.systems import SizedSection
+from qernel.systems.trap import TrapSection
 
 SIZES = [1, 3, 4, 7, 9, 12, 13, 16, 21, 27, 36, 48, 49]
 
@@ -165,10 +166,31 @@ def test_a_table_without_an_order_parameter_is_compared_by_its_interaction():
     ]
 
 
+class SizedTrapSection(SizedSection):
+    """Two coordinates in several sizes: a trap as if it came in them."""
+
+    trap: TrapSection = TrapSection()
+    electrons: tuple[int, int] = (3, 0)
+    name: str = "sized trap"
+    references = summary = property(lambda self: "")
+    at = blocks = lambda self, *_: self
+    sizes: tuple[str, ...] = ("3",)
+    size_label: str = "electrons-3"
+
+    def system(self):
+        return self.trap.system()
+
+    def resized(self, size):
+        return self
+
+    def feature_shells_for(self, other, shells, least):
+        return least
+
+
 @pytest.mark.parametrize(
     ("section", "sizes", "message"),
     [
-        (OpenTrapSection(), (), "the system frozen trap has no sizes"),
+        (TrapSection(), (), "the system trap has no sizes"),
         (SizedTrapSection(), (), "along one coordinate, and omega_y, kappa vary in this configuration"),
         (tiny_config().system, ("12", "4"), "zone corner K is no wave vector"),
         (tiny_config().system, ("12", "[[2,-4],[2,2]]"), "two of the sizes .* are one size: cells-12"),
@@ -215,11 +237,12 @@ def test_a_whole_series_resumes(capsys, tmp_path):
     assert [directory.path.name for directory in found.directories] == ["cells-3", "cells-9"]
     assert load(RunDirectory(tmp_path / "cells-9").config).system.electrons == (3, 0)
 
-    (tmp_path / "cells-9" / "results.nc").unlink()
-    before = (tmp_path / "cells-3" / "results.nc").stat().st_mtime_ns
-    run()
-    assert any(text.endswith("cells-3 is finished") for text in said) and any("from step 2" in text for text in said)
-    assert not steps and (tmp_path / "cells-3" / "results.nc").stat().st_mtime_ns == before
+    (tmp_path / "cells-3" / "results.nc").unlink()
+    before = (tmp_path / "cells-9" / "results.nc").stat().st_mtime_ns
+    again = run()
+    assert any(text.endswith("cells-9 is finished") for text in said) and any("from step 2" in text for text in said)
+    assert not steps and (tmp_path / "cells-9" / "results.nc").stat().st_mtime_ns == before
+    assert again.text == found.text
 
     with pytest.raises(ValueError, match="ansatz.width cannot change in a run that has begun"):
         run("width=16")

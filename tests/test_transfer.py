@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from open_trap import OpenTrapSection, SizedTrapSection
 from tiny_problem import TINY, tiny_config, tiny_problem
 
-from qernel.layers import OpenEmbedding, trainable
+from qernel.layers import trainable
 from qernel.presets import build, load, to_toml
 from qernel.run_directory import CheckpointWriter, RunDirectory
 from qernel.runs import begun_from, with_network_of
@@ -185,23 +184,11 @@ def test_phases_are_compared_by_their_matter(trained):
 
 
 def test_systems_between_which_nothing_is_carried_over(trained):
-    config = tiny_config("ansatz.start=both", "ansatz.determinants=1")
-    changes = {
-        "system": OpenTrapSection(),
-        "ansatz": config.ansatz.model_copy(update={"references": ("along",)}),
-        "evaluation": config.evaluation.model_copy(update={"at": {}}),
-    }
-    other = build(config.model_copy(update=changes))
-    with pytest.raises(ValueError, match="is a run of the system moire, and this one is of frozen trap"):
-        begun_from(other, trained)
-    named = dataclasses.replace(other.system, name="moire", phases=build(tiny_config(), solve=False).system.phases)
+    with pytest.raises(ValueError, match="is a run of the system moire, and this one is of trap"):
+        with_network_of(trained, "trap-3")
+    trap = build(load("trap-3", ["ansatz.phases=sum"]), solve=False)
+    with pytest.raises(ValueError, match="is a run of the system moire, and this one is of trap"):
+        begun_from(trap, trained)
+    named = dataclasses.replace(trap.system, name="moire", phases=build(tiny_config(), solve=False).system.phases)
     with pytest.raises(ValueError, match="the system moire has no periodic cell"):
-        begun_from(dataclasses.replace(other, system=named, references=("plane_waves",)), trained)
-    with pytest.raises(ValueError, match="the waves of the system frozen trap are none of a moiré lattice"):
-        config.system.feature_shells_for(SizedTrapSection(), 1, 1)
-
-
-def test_an_open_wavefunction_is_not_carried_over(small):
-    open_ = dataclasses.replace(small.ansatz, embedding=OpenEmbedding(2, 1.0))
-    with pytest.raises(ValueError, match="both must be periodic"):
-        carried(small, dataclasses.replace(small, ansatz=open_))
+        begun_from(dataclasses.replace(trap, system=named, references=("plane_waves",)), trained)

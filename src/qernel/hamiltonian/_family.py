@@ -88,6 +88,7 @@ class Family(eqx.Module):
     @property
     def points(self) -> Float[np.ndarray, "members coordinates"]:
         """The coordinates of every member, rounded to what a user typed: 12.5 meV, not 12.500000000000002."""
+        # Parameters may be of double precision where the caller has not enabled it.
         with jax.enable_x64(True):
             columns = [jax.vmap(coordinate.of)(self.parameters) for coordinate in self.coordinates]
         rounded = [[float(f"{x:.{_digits(column)}g}") for x in np.asarray(column)] for column in columns]

@@ -54,7 +54,7 @@ def findings(dataset: "xarray.Dataset", training: TrainingRecord | None = None) 
         *_kinetic(lowest),
         *_quality(lowest),
         *_end_of_training(lowest, training),
-        *_slopes(lowest),
+        *_slopes(dataset),
         *_known(lowest),
         *_phases(dataset),
     ]

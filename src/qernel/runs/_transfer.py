@@ -10,9 +10,9 @@ import jax
 from qernel.ansatz import CompetingPhases, MomentumProjected, Qernel
 from qernel.hamiltonian import in_phases
 from qernel.lattice import Lattice
-from qernel.presets import Config, build, load
+from qernel.presets import Config, ConfigurationError, build, load
 from qernel.run_directory import Problem, RunDirectory, Say, nothing_said, restore
-from qernel.systems import SizedSection, matter_of, sized
+from qernel.systems import matter_of, sized
 from qernel.training import transferred
 
 from ._script import is_script
@@ -49,8 +49,14 @@ def with_network_of(
     trained = _configuration(directory)
     ansatz = trained.model_dump(mode="json")["ansatz"]
     network = [f"ansatz.{name}={_toml(ansatz[name])}" for name in _NETWORK]
-    config = load(source, [*network, *overrides])
-    mine, theirs = _sections(config, trained, directory)
+    try:
+        config = load(source, [*network, *overrides])
+    except ConfigurationError:
+        # A network's sizes need not fit the orbitals of another system, which is the better reason.
+        _check_system(directory, trained.system.name, load(source, overrides).system.name)
+        raise
+    _check_system(directory, trained.system.name, config.system.name)
+    mine, theirs = sized(config.system), sized(trained.system)
     # The features of the trained network must be among those of the new one.
     shells = mine.feature_shells_for(theirs, trained.ansatz.feature_shells, config.ansatz.feature_shells)
     return [*network, f"ansatz.feature_shells={shells}", *overrides]
@@ -63,17 +69,15 @@ def begun_from(problem: Problem, run: RunDirectory | str | Path, say: Say = noth
     """
     directory = _directory(run)
     trained = build(_configuration(directory), solve=False)
-    state = restore(trained, directory, say)
+    _check_system(directory, trained.system.name, problem.system.name)
     matter = [matter_of(p.system.phases, p.references) for p in (problem, trained)]
-    if problem.system.name != trained.system.name:
-        raise ValueError(
-            f"{directory.path} is a run of the system {trained.system.name}, and this one is of {problem.system.name}"
-        )
     if matter[0] != matter[1]:
         raise ValueError(
             f"{directory.path} was trained for the phases {', '.join(matter[1])}, and this run asks for "
             f"{', '.join(matter[0])}"
         )
+    cell, old_cell = _cell(problem), _cell(trained)
+    state = restore(trained, directory, say)
     family = problem.system.family
     say(f"taking over what {directory.path} has learnt")
     with jax.enable_x64(True):
@@ -81,8 +85,8 @@ def begun_from(problem: Problem, run: RunDirectory | str | Path, say: Say = noth
             _network(problem.ansatz),
             _network(state.ansatz),
             in_phases(family.parameters, len(problem.names)) if problem.names else family.parameters,
-            cell=_cell(problem),
-            old_cell=_cell(trained),
+            cell=cell,
+            old_cell=old_cell,
             key=jax.random.fold_in(problem.key, 1),
         )
     what = (
@@ -110,12 +114,9 @@ def _configuration(directory: RunDirectory) -> Config:
     return load(directory.config)
 
 
-def _sections(config: Config, trained: Config, directory: RunDirectory) -> tuple[SizedSection, SizedSection]:
-    if config.system.name != trained.system.name:
-        raise ValueError(
-            f"{directory.path} is a run of the system {trained.system.name}, and this one is of {config.system.name}"
-        )
-    return sized(config.system), sized(trained.system)
+def _check_system(directory: RunDirectory, theirs: str, mine: str) -> None:
+    if mine != theirs:
+        raise ValueError(f"{directory.path} is a run of the system {theirs}, and this one is of {mine}")
 
 
 def _cell(problem: Problem) -> Lattice:

@@ -102,7 +102,7 @@ class System:
         self.check_walkers()
         if callable(self.walkers):
             return self.walkers(family, walkers, phases or [""] * family.size, key, dtype)
-        return initial_positions(family.hamiltonian, family.size, walkers, key=key, width=self.walkers, dtype=dtype)
+        return initial_positions(family.hamiltonian, family.size, walkers, key=key, width=self.walkers, dtype=dtype)  # pyright: ignore[reportArgumentType]
 
     def check_walkers(self) -> None:
         """Raises `ValueError` if nothing says where walkers start."""

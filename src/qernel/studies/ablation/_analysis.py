@@ -116,7 +116,7 @@ def ablation_verdict(dataset: "xarray.Dataset") -> list[str]:
     method, lowest = str(dataset.attrs["reference_method"]), "the lowest energy of all variants"
     what = method if exact.all() else lowest
     if exact.any() and not exact.all():
-        places = "; ".join(row_text(dataset, row) for row in in_order(dataset) if exact[row])
+        places = "; ".join(row_text(dataset, int(row)) for row in in_order(dataset) if exact[row])
         what = f"{method} ({places}) and {lowest} elsewhere"
     sentences = [f"Errors are energies minus {what}, in {unit}, averaged over {_points(len(exact))}."]
     if FULL not in names:

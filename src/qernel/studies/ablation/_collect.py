@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jax
 import numpy as np
 import pandas
 
@@ -68,8 +69,11 @@ def collect(folder: Path, config: Config) -> "xarray.Dataset":
     """
     import xarray
 
-    family = config.system.system().family
-    points = family.at(config.evaluation.at).points if config.evaluation.at else family.points
+    with jax.enable_x64(True):
+        family = config.system.system().family
+        trained = family.points
+        points = family.at(config.evaluation.at).points if config.evaluation.at else trained
+        labels, attributes, rows = labelled_rows(family.at(points))
     known = variants(config)
     runs = {(path.parent.name, int(path.stem[5:])): read_netcdf(path) for path in folder.glob("*/seed-*.nc")}
     runs = {pair: run for pair, run in runs.items() if pair[0] in known}
@@ -77,7 +81,6 @@ def collect(folder: Path, config: Config) -> "xarray.Dataset":
         raise ValueError(f"{folder} holds no finished run of an ablation")
     names = [name for name in known if any(name == variant for variant, _ in runs)]
     seeds = sorted({seed for _, seed in runs})
-    labels, attributes, rows = labelled_rows(family.at(points))
     energy, error = (np.full((len(names), len(seeds), len(points)), np.nan) for _ in range(2))
     cost, per_step = (np.full((len(names), len(seeds)), np.nan) for _ in range(2))
     sizes = {key: np.zeros(len(names), np.int64) for key in ("parameters", "local_energies")}
@@ -103,7 +106,7 @@ def collect(folder: Path, config: Config) -> "xarray.Dataset":
             "seconds": (pairs, cost, {"units": "s", "long_name": "cost of the training, compilation apart"}),
             "seconds_per_step": (pairs, per_step, {"units": "s"}),
             **{key: ("variant", values) for key, values in sizes.items()},
-            "trained": (rows, _among(points, family.points).astype(np.int8)),
+            "trained": (rows, _among(points, trained).astype(np.int8)),
             "reference": (rows, reference, unit),
             "reference_is_exact": (rows, is_exact.astype(np.int8)),
         },

@@ -40,7 +40,7 @@ def measured(config: Config, separate: bool, first: bool, say: Say, each: Each, 
         # The same open shell would be named for every variant and seed.
         warnings.simplefilter("ignore", UserWarning)
         problem = build(config)
-    points = problem.system.family.points if problem.points is None else problem.points
+    points = _points(problem)
     parts = [at_point(problem, row) for row in range(len(points))] if separate else [(problem, None)]
     tables, times = [], []
     for number, (part, walkers) in enumerate(parts):
@@ -48,8 +48,9 @@ def measured(config: Config, separate: bool, first: bool, say: Say, each: Each, 
         report = partial(progress, "measuring" if len(parts) == 1 else f"measuring point {number + 1} of {len(parts)}")
         tables.append(measure(part, state, progress=report))
         times.append(seconds)
-    family = problem.family_at(points)
-    labels, attributes, rows = labelled_rows(family)
+    with jax.enable_x64(True):
+        family = problem.family_at(points)
+        labels, attributes, rows = labelled_rows(family)
     columns = {
         name: (rows, np.concatenate([table[name].values for table in tables]), tables[0][name].attrs) for name in _KEPT
     }
@@ -70,11 +71,16 @@ def at_point(problem: Problem, row: int) -> tuple[Problem, Walkers]:
     Reference orbitals, network, budget and walkers (those of the nearest trained point) are the family's, so that only
     the sharing differs; and since the point is traced, all such problems run one compiled program.
     """
-    points = problem.system.family.points if problem.points is None else problem.points
+    points = _points(problem)
     point = points[row : row + 1]
     state = problem.state()
     alone = dataclasses.replace(problem.with_points(point), points=point, key=jax.random.fold_in(problem.key, row))
     return alone, state.positions[problem.nearest(state, point)]
+
+
+def _points(problem: Problem) -> Float[np.ndarray, "points coordinates"]:
+    """Where a variant is measured."""
+    return problem.system.family.points if problem.points is None else problem.points
 
 
 def _trained(

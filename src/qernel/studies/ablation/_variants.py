@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
+import jax
+
 from qernel.presets import Config, ConfigurationError
 
 FULL = "full"
@@ -45,7 +47,9 @@ def variants(config: Config) -> dict[str, Variant]:
         "multi-head": Variant("keys and values for every query head", (f"ansatz.key_value_heads={a.query_heads}",)),
         "separate": Variant("one wavefunction for each measured point, trained there", separate=True),
     }
-    for phase in config.system.system().phases:
+    with jax.enable_x64(True):
+        phases = config.system.system().phases
+    for phase in phases:
         if a.references != (phase.name,):
             settings = (f"ansatz.references=['{phase.name}']", "ansatz.start='both'")
             found[f"only-{phase.name}"] = Variant(f"no orbitals but {phase.about}", settings)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jax
+
 from qernel.evaluation import read_netcdf
-from qernel.hamiltonian import Family
 from qernel.plotting import save_figure
 from qernel.presets import DEFAULT_PRESET, Config, load
 from qernel.run_directory import Interrupted, RunDirectory, Say, nothing_said, write_atomically
@@ -103,9 +104,10 @@ def compare_sizes(folder: Path, directories: Sequence[RunDirectory]) -> Scaling:
 
 def _check_line(config: Config) -> None:
     """A run that could not be compared is not worth its training. Building the system also refuses a cell too small."""
-    family: Family = config.system.system().family
-    measured = family.at(config.evaluation.at) if config.evaluation.at else family
-    varying = [coordinate.name for coordinate in measured.varying]
+    with jax.enable_x64(True):
+        family = config.system.system().family
+        measured = family.at(config.evaluation.at) if config.evaluation.at else family
+        varying = [coordinate.name for coordinate in measured.varying]
     if len(varying) != 1:
         raise ValueError(
             f"sizes are compared along one coordinate, and {', '.join(varying) or 'none'} vary in this configuration: "
