@@ -259,7 +259,7 @@ def test_control_c_is_honoured_after_the_step_and_the_script_goes_on_when_it_is_
     again = script()
     assert again.step == 2 and train(again) == [3, 4]
     assert_same(again.state, whole.state)
-    with pytest.raises(ValueError, match="already holds a run"):
+    with pytest.raises(ValueError, match=r"already holds a run: .* the same script with Run.begin\(..., resume=True\)"):
         Run.begin(tmp_path, *objects(), SHORT)
 
 

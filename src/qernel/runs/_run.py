@@ -116,7 +116,7 @@ class Run:
         if resume and directory.begun:
             return Run._restored(directory, problem)
         if hosts.first():
-            directory.create(script_text(problem, provenance(" ".join(sys.argv))))
+            directory.create(script_text(problem, provenance(" ".join(sys.argv))), problem.go_on)
         return Run(directory, problem)
 
     @staticmethod
@@ -256,7 +256,7 @@ class Run:
         command = f"continued from {self.path}, step {self.step}"
         text = script_text(other, provenance(command)) if config is None else to_toml(config, provenance(command))
         if hosts.first():
-            directory.create(text)
+            directory.create(text, other.go_on)
         run = Run(directory, other, config)
         run._walkers = jnp.asarray(np.asarray(state.positions)[np.array(nearest)])
         return run
