@@ -85,7 +85,7 @@ def test_python_blocks_are_pieces_of_tested_examples(page):
 
 
 def test_every_public_package_has_a_page():
-    modules = {"units", "chunks", "compilation", "hosts", "precision"}
+    modules = {"units", "chunks", "compilation", "hosts", "parameters", "precision"}
     packages = {path.parent.name for path in SOURCE.glob("*/__init__.py")} | modules
     pages = {path.stem for path in (DOCS / "api").glob("*.md")} - {"index"}
     assert pages == packages - {"cli"}
