@@ -70,8 +70,8 @@ def test_an_ansatz_of_ones_own_trains(example, quick_to_compile, capsys):
 
 def test_a_wavefunction_without_a_cell_trains(example, quick_to_compile, capsys):
     sizes = dict(width=8, layers=1, query_heads=2, key_value_heads=1, experts=2, determinants=1, condition_size=4)
-    state, family, report = example("open_boundaries").main(steps=10, walkers=16, **sizes)
-    assert int(state.step) == 10 and "exact" in capsys.readouterr().out
+    state, family, report = example("open_boundaries").main(steps=30, walkers=16, **sizes)
+    assert int(state.step) == 30 and "exact" in capsys.readouterr().out
     found, sigma = report.statistics.energy, np.sqrt(report.statistics.variance)
     exact = filling_energy(((0, 0), (1, 0), (0, 1)), *(family.parameters[name] for name in ("frequencies", "kappa")))
     # From 0.5 at the start: the exact state is in the class.

@@ -83,7 +83,10 @@ class System:
         return dataclasses.replace(self, family=family)
 
     def phase(self, name: str) -> Phase:
-        """The set of orbitals of this name. Raises `ValueError` if there is none."""
+        """The set of orbitals of this name.
+
+        **Raises:** `ValueError` if there is none.
+        """
         for phase in self.phases:
             if phase.name == name:
                 return phase
@@ -109,7 +112,10 @@ class System:
         return initial_positions(family.hamiltonian, family.size, walkers, key=key, width=self.walkers, dtype=dtype)  # pyright: ignore[reportArgumentType]
 
     def check_walkers(self) -> None:
-        """Raises `ValueError` if nothing says where walkers start."""
+        """Check that something says where walkers start.
+
+        **Raises:** `ValueError` if nothing does.
+        """
         if self.walkers is None and self.family.hamiltonian.cell is None:
             raise ValueError(
                 f"the system {self.name} has no periodic cell, so that nothing says how far apart its electrons start: "
