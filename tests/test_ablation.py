@@ -213,7 +213,7 @@ def test_an_unknown_variant_is_one_sentence(tmp_path):
 
 TRAP = (
     *(setting for setting in TINY if not setting.startswith(("system", "ansatz.start", "ansatz.ref", "evaluation.at"))),
-    *("system.points=[[1,0],[4,0],[1,0.3]]", "ansatz.phases=sum", "training.steps=1", "ansatz.layers=0"),
+    *("system.points=[[1,0],[4,0],[1,0.3]]", "ansatz.phases=sum", "training.steps=1"),
 )
 
 
