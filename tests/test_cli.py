@@ -10,14 +10,14 @@ import threading
 import time
 import tomllib
 
+import numpy as np
 import pytest
 from tiny_problem import TINY, tiny_config
 
 from qernel.cli import main
-from qernel.cli._arguments import depths_of, spread_values
+from qernel.cli._arguments import is_name, is_point, is_size, points_of, spread_values
 from qernel.presets import ConfigurationError, load, parse, preset, preset_names, to_toml
-from qernel.run_directory import checkpoint_steps
-from qernel.run_directory._interruption import Interruption
+from qernel.run_directory import Interruption, checkpoint_steps
 
 COLUMNS = (
     "depth_meV,energy,energy_error,kinetic,kinetic_error,kinetic_from_gradient,kinetic_from_gradient_error,"
@@ -98,10 +98,10 @@ def test_the_configuration_is_what_ran(finished):
 
 def test_evaluation_at_depths_never_trained(run, qernel, tmp_path):
     before = (run / "results.csv").read_text()
-    done = qernel("evaluate", run, "--depth", 7.5, 25, "--out", tmp_path / "other")
+    done = qernel("evaluate", run, "--at", "depth_meV=7.5", "depth_meV=25", "--out", tmp_path / "other")
     assert done.code == 0, done.err
     assert [float(row["depth_meV"]) for row in table(tmp_path / "other")] == [7.5, 25.0]
-    assert "25 meV lies outside the trained range" in done.out + done.err
+    assert "V₀ = 25 meV lies outside the trained range of 5 to 20 meV" in done.out + done.err
     assert (run / "results.csv").read_text() == before
 
 
@@ -171,7 +171,7 @@ def test_a_second_control_c_stops_at_once():
 
 
 def test_a_fault_ends_the_run_and_is_replayed(run, qernel, monkeypatch):
-    import qernel.cli._training as training
+    import qernel.run_directory._training as training
 
     def poisoned(state, *arguments, **keywords):
         import equinox as eqx
@@ -202,8 +202,10 @@ def test_every_preset_is_valid_and_listed(qernel):
         config = preset(name)
         assert config.description
         assert parse(to_toml(config)) == config
-        trained, measured = config.system.depths_meV, config.evaluation.depths_meV
-        assert trained[0] <= measured[0] and measured[-1] <= trained[-1]
+        family = config.system.system().family
+        trained, measured = family.points, family.as_points(config.evaluation.at)
+        assert np.all(trained.min(axis=0) <= measured.min(axis=0))
+        assert np.all(measured.max(axis=0) <= trained.max(axis=0))
     assert parse(qernel("presets", "moire-24").out) == preset("moire-24")
 
 
@@ -216,12 +218,42 @@ def test_overrides():
 
 
 def test_several_values_after_one_option():
-    spread = ["evaluate", "D", "--depth", "0", "--depth", "7.5", "--depth", "-2", "--out", "E"]
-    assert spread_values(["evaluate", "D", "--depth", "0", "7.5", "-2", "--out", "E"], "--depth") == spread
-    assert spread_values(["--depth=1", "2", "D", "3"], "--depth") == ["--depth=1", "--depth", "2", "D", "3"]
-    assert spread_values(["--depth", "0", "E", "steps=3"], "--depth") == ["--depth", "0", "E", "steps=3"]
-    assert depths_of(["0,10", "5"]) == (0.0, 5.0, 10.0)
-    assert depths_of(None) is None
+    spread = ["evaluate", "D", "--at", "a=0", "--at", "a=7.5", "--at", "a=-2", "--out", "E"]
+    assert spread_values(["evaluate", "D", "--at", "a=0", "a=7.5", "a=-2", "--out", "E"], "--at", is_point) == spread
+    assert spread_values(["--at=a=1", "a=2", "D", "a=3"], "--at", is_point) == ["--at=a=1", "--at", "a=2", "D", "a=3"]
+    kept = ["--at", "a=0", "E", "training.steps=3"]
+    assert spread_values(kept, "--at", is_point) == kept
+    kept = ["--at", "a=0", "training.steps=3", "a=1"]
+    assert spread_values(kept, "--at", is_point) == kept
+    sizes = ["--sizes", "3", "--sizes", "[[2,1],[-1,1]]", "--sizes", "2,3", "moire-6"]
+    assert spread_values(["--sizes", "3", "[[2,1],[-1,1]]", "2,3", "moire-6"], "--sizes", is_size) == sizes
+    only = ["--only", "full", "--only", "no-film", "moire-6", "steps=2"]
+    assert spread_values(["--only", "full", "no-film", "moire-6", "steps=2"], "--only", is_name) == only
+
+
+def test_points_on_the_command_line():
+    assert points_of(None) is None and points_of([]) is None
+    assert points_of(["a=0,10", "a=5"]) == [{"a": 0.0}, {"a": 10.0}, {"a": 5.0}]
+    assert points_of(["a=1,b=2"]) == [{"a": 1.0, "b": 2.0}]
+    # All combinations of the values, and every point once.
+    assert points_of(["a=1,2,b=3,4", "a=1,b=3"]) == [{"a": a, "b": b} for a in (1.0, 2.0) for b in (3.0, 4.0)]
+    wrong = {
+        "7.5": "a point has the form COORDINATE=VALUE, got '7.5'",
+        "=3": "a point has the form COORDINATE=VALUE",
+        "a=deep": "a must be a number, got 'deep'",
+        "a=": "a must be a number, got ''",
+        "a=1,": None,
+        "a=inf": "a must be a finite number, got 'inf'",
+        "a=nan": "a must be a finite number",
+    }
+    for word, message in wrong.items():
+        if message is None:
+            assert points_of([word]) == [{"a": 1.0}]
+        else:
+            with pytest.raises(ConfigurationError, match=message):
+                points_of([word])
+    with pytest.raises(ConfigurationError, match="all points must name the same coordinates"):
+        points_of(["a=1", "a=1,b=2"])
 
 
 # ------------------------------------------------------------------------------- bad input
@@ -302,7 +334,9 @@ def test_a_checkpoint_of_another_model(qernel, run):
 def test_the_model_of_a_run_cannot_change(qernel, run):
     done = qernel("resume", run, "width=16")
     assert done.code == 2 and "ansatz.width cannot change in a run that has begun: it is 8" in done.err
-    assert "a depth must be a number of meV, got 'deep'" in qernel("evaluate", run, "--depth", "deep").err
+    assert "depth_meV must be a number, got 'deep'" in qernel("evaluate", run, "--at", "depth_meV=deep").err
+    unknown = qernel("evaluate", run, "--at", "kappa=1")
+    assert unknown.code == 2 and "the family has no coordinate 'kappa': there are depth_meV" in unknown.err
 
 
 def test_from_a_shell():

@@ -392,7 +392,7 @@ class Elsewhere(AbstractPotential):
 
 
 class Somewhere(AbstractPotential):
-    """Says nothing of the boundaries."""
+    """Says nothing of the boundaries: it makes sense with any."""
 
     def __call__(self, r, parameters):
         return jnp.zeros(())
@@ -422,9 +422,8 @@ def test_a_periodic_potential_needs_a_cell_that_it_fits():
         Hamiltonian(Kinetic(), moire, (1, 0), cell=Lattice(2.5 * PRIMITIVE.matrix))
 
 
-def test_a_potential_must_say_where_it_makes_sense():
-    with pytest.raises(TypeError, match="boundary"):
-        Somewhere()
+def test_a_potential_says_where_it_makes_sense():
+    assert Hamiltonian(Kinetic(), {"mine": Somewhere()}, (1, 0), cell=square(3.0)).cell is not None
     with pytest.raises(ValueError, match="must be 'open', 'any' or a lattice"):
         Hamiltonian(Kinetic(), {"mine": Elsewhere()}, (1, 0), dim=1)
 

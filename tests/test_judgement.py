@@ -260,7 +260,8 @@ def test_three_rows_decide_nothing():
 
 
 def exact_trap(points, coordinates=(OMEGA, KAPPA)):
-    """Three electrons in a trap along a family, exactly: the table of each filling, side by side. No noise but errors."""
+    """Three electrons in a trap along a family, exactly: the table of each filling, side by side. No noise but
+    errors."""
     return noisy_trap(points, coordinates, error=1e-4, noise=0.0)
 
 
@@ -383,7 +384,7 @@ def test_the_line_is_exact_without_noise_and_is_found_among_scattered_points():
     assert np.median(np.abs(line.points[:, 0] - exact)) < 1e-3 and len(line.used) == 24
     assert (np.abs(line.points[:, 0] - exact) < np.maximum(5 * line.error, 2e-3)).all()
     finding = find_transition(exact_trap(points))
-    assert finding.kind == "first order" and finding.boundary is not None and np.isnan(finding.location)
+    assert finding.kind == "first order" and finding.boundaries and np.isnan(finding.location)
     assert finding.sentences[0].startswith("First-order line: the energies of the compact and of the chain")
 
 

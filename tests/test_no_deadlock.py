@@ -18,11 +18,11 @@ from qernel.training import burn_in, largest_mesh, train
 
 problem = build(preset("moire-6", "system.depths_meV=[0, 10, 30]", "sampling.walkers=128",
                        "complex={is_complex}", "width=8",
-                       "layers=1", "ansatz.references=['liquid']", "reference_spacing_meV=15.0"))
+                       "layers=1", "ansatz.references=['liquid']", "orbital_spacing_meV=15.0"))
 mesh = largest_mesh(3, 128)
 assert mesh.size == {devices}
-state = burn_in(problem.state(), problem.family, problem.method, 3, mesh=mesh)
-for state, report in train(state, problem.family, problem.method, {steps}, mesh=mesh):
+state = burn_in(problem.state(), problem.members, problem.method, 3, mesh=mesh)
+for state, report in train(state, problem.members, problem.method, {steps}, mesh=mesh):
     jax.block_until_ready(report)
 print("steps", int(state.step))
 """

@@ -9,13 +9,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 from families import compiled_call, plane_waves, random_positions, small_family, small_qernel
 from synthetic_evaluations import MATERIAL, evaluation_of, family_of
 from tiny_problem import TINY, tiny_config, tiny_problem
 
 from qernel.ansatz import AtParameters, CompetingPhases, MomentumProjected, SlaterDeterminant
 from qernel.cli import main
-from qernel.evaluation import add_phases, columns, format_table, lowest_phases, read_netcdf, results, separate_phases
+from qernel.evaluation import (
+    columns,
+    format_table,
+    ground_state,
+    indexed,
+    joined_phases,
+    labelled_rows,
+    phases_of,
+    read_netcdf,
+    results,
+    separate_phases,
+    table_rows,
+)
 from qernel.gradient import local_energies
 from qernel.hamiltonian import Family, InPhase, in_phases
 from qernel.judgement import phase_crossing, verdict
@@ -24,10 +37,12 @@ from qernel.layers import trainable
 from qernel.orbitals import ExpandedOrbitals
 from qernel.plotting import energy_figure
 from qernel.presets import ConfigurationError
-from qernel.run_directory import RunDirectory, read_training
-from qernel.run_directory._training import in_recorded_phases
+from qernel.run_directory import read_training
+from qernel.runs import Run
 from qernel.sampling import initial_positions
-from qernel.training import retire_phases
+from qernel.systems.moire import moire_system
+from qernel.training import retire_phases, train_step
+from qernel.training._step import _averaged
 
 SEPARATE = (
     *TINY,
@@ -136,11 +151,13 @@ def test_what_cannot_compete():
 
 def test_walkers_start_in_their_phase():
     problem = tiny_problem(*SEPARATE)
-    assert problem.rows == tuple((d, name) for d in (5.0, 12.0, 20.0) for name in ("plane_waves", "gaussians"))
-    cell, walkers = problem.family.hamiltonian.cell, 2000
+    state = problem.state()
+    members = list(zip(problem.members.points[:, 0].tolist(), problem.phases(state), strict=True))
+    assert members == [(d, name) for d in (5.0, 12.0, 20.0) for name in ("liquid", "crystal")]
+    cell, walkers = problem.members.hamiltonian.cell, 2000
     sites = np.array([[0.0, 0.0], [3.0, 4.0]])
     found = initial_positions(
-        problem.family.hamiltonian,
+        problem.members.hamiltonian,
         2,
         walkers,
         key=jax.random.key(0),
@@ -156,22 +173,53 @@ def test_walkers_start_in_their_phase():
 
 def test_hopeless_phases_retire():
     problem = tiny_problem(*SEPARATE)
-    state = problem.state()
     energies = np.array([-40.0, -38.5, -50.0, -50.6, np.nan, -70.0])
-    moved, family = retire_phases(state, problem.family, energies, phases=2, margin=1.0)
-    assert np.asarray(family.parameters.number).tolist() == [0, 0, 0, 1, 1, 1]
+    state = eqx.tree_at(lambda s: s.mean_energy, problem.state(), jnp.asarray(energies))
+    moved = retire_phases(state, phases=2, margin=1.0)
+    assert np.asarray(moved.phase).tolist() == [0, 0, 0, 1, 1, 1]
     source = [0, 0, 2, 3, 5, 5]
     assert np.array_equal(moved.positions, np.asarray(state.positions)[source])
-    assert np.array_equal(family.parameters.depth, problem.family.parameters.depth)
-    after = dataclasses.replace(problem, family=family)
-    assert after.rows[:3] == ((5.0, "plane_waves"), (5.0, "plane_waves"), (12.0, "plane_waves"))
+    assert np.array_equal(moved.step_size, np.asarray(state.step_size)[source])
+    assert np.array_equal(moved.mean_energy, energies[source])
+    family = moved.in_phase(problem.members)
+    assert np.array_equal(family.parameters.number, moved.phase)
+    assert np.array_equal(family.parameters.depth, problem.members.parameters.depth)
+    assert problem.phases(moved)[:3] == ["liquid", "liquid", "liquid"]
     # The liquid is trained up to 12, the crystal from 12 on: each competes up to the next trained depth.
-    assert after.competes((0.0, 5.0, 11.0, 12.0, 19.0, 20.0, 30.0), "plane_waves").tolist() == [1, 1, 1, 1, 1, 0, 0]
-    assert after.competes((0.0, 5.0, 11.0, 12.0, 19.0, 20.0, 30.0), "gaussians").tolist() == [0, 0, 1, 1, 1, 1, 1]
-    assert after.nearest_rows((6.0, 30.0), "gaussians").tolist() == [3, 4]
+    points = np.array([0.0, 5.0, 11.0, 12.0, 19.0, 20.0, 30.0])[:, None]
+    assert problem.competes(moved, points, "liquid").tolist() == [1, 1, 1, 1, 1, 0, 0]
+    assert problem.competes(moved, points, "crystal").tolist() == [0, 0, 1, 1, 1, 1, 1]
+    assert problem.nearest(moved, np.array([[6.0], [30.0]]), "crystal").tolist() == [3, 4]
     # A lowest phase never retires, and a large margin keeps all that are known.
-    kept = retire_phases(state, problem.family, energies, phases=2, margin=2.0)[1]
-    assert np.asarray(kept.parameters.number).tolist() == [0, 1, 0, 1, 1, 1]
+    kept = retire_phases(state, phases=2, margin=2.0)
+    assert np.asarray(kept.phase).tolist() == [0, 1, 0, 1, 1, 1]
+    with pytest.raises(ValueError, match="no 4 phases that compete"):
+        retire_phases(state, phases=4, margin=1.0)
+    with pytest.raises(ValueError, match="no 2 phases that compete"):
+        retire_phases(tiny_problem().state(), phases=2, margin=1.0)
+
+
+def test_the_competition_is_decided_by_energies_averaged_over_its_last_part():
+    """Weights of t²: those of 3/t on the way, after a first step whose energy is taken as it is."""
+    problem = tiny_problem(*SEPARATE)
+    state, measured = problem.state(), []
+    assert np.isnan(state.mean_energy).all()
+    for _ in range(5):
+        state, report = train_step(state, problem.members, problem.method)
+        measured.append(np.asarray(report.statistics.energy))
+    expected = measured[0]
+    for step, energy in enumerate(measured[1:], 2):
+        expected = expected + min(1.0, 3 / step) * (energy - expected)
+    assert np.allclose(state.mean_energy, expected, rtol=1e-12)
+    # With many steps each weighs as its number squared, about the last third of them.
+    values, mean = np.random.default_rng(0).normal(size=200), jnp.asarray(jnp.nan)
+    average = jax.jit(_averaged)
+    for step, value in enumerate(values):
+        mean = average(mean, jnp.asarray(value), jnp.asarray(step))
+    weights = np.arange(200) * (np.arange(200) - 1.0)
+    assert np.isclose(mean, np.sum(weights * values) / np.sum(weights), rtol=1e-10)
+    # An energy that is not finite is no energy.
+    assert average(mean, jnp.asarray(jnp.nan), jnp.asarray(200)) == mean
 
 
 def test_the_record_of_a_training_follows_the_lowest_phase(tmp_path):
@@ -186,7 +234,8 @@ def test_the_record_of_a_training_follows_the_lowest_phase(tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_text(head + "\n".join(rows) + "\n")
     record = read_training(path)
-    assert record.phase == ("liquid", "crystal") and record.label.tolist() == [0, 30]
+    assert record.phase == ("liquid", "crystal") and record.points.tolist() == [[0], [30]]
+    assert record.names == ("depth_meV",) and record.labels == ("0", "30")
     assert np.all(record.energy[:, 1] == -92)
     # Two members in one phase: their mean.
     assert record.energy[:3, 0].tolist() == [-44] * 3 and record.energy[3:, 0].tolist() == [-44.25] * 7
@@ -199,64 +248,68 @@ def test_the_record_of_a_training_follows_the_lowest_phase(tmp_path):
 def measured(crossing=16.4, rows=((0, 1, 2, 3, 4, 5), (2, 3, 4, 5, 6, 7))):
     """Two phases at eight depths, the liquid at the first six and the crystal at the last six of them."""
     depths = np.array([0.0, 8.0, 12.0, 15.0, 17.0, 20.0, 25.0, 30.0])
-    rows = [np.array(found) for found in rows]
+    rows = [np.array(found, int) for found in rows]
+    system = moire_system(MATERIAL, 3, (6, 0), depths)
     liquid, slope = -44 - 0.1 * depths - 0.02 * depths**2, -0.1 - 0.04 * depths
     energies = (liquid, liquid - 0.2 * (depths - crossing))
-    evaluations = [
-        evaluation_of(
-            family_of(depths[found]),
-            energy=energies[number][found],
-            slope=(slope - 0.2 * number)[found],
-            corner=(0.65, 1.2)[number],
-            sigma=0.3,
-            seed=number,
+    evaluations, tables = [], {}
+    for number, (name, found) in enumerate(zip(("liquid", "crystal"), rows, strict=True)):
+        family = system.family.take(found)
+        evaluations.append(
+            evaluation_of(
+                family,
+                energy=energies[number][found],
+                slope=(slope - 0.2 * number)[found],
+                corner=(0.65, 1.2)[number],
+                sigma=0.3,
+                seed=number,
+            )
         )
-        for number, found in enumerate(rows)
-    ]
-    lowest, chosen = lowest_phases(evaluations, rows)
-    family = family_of(depths)
-    names = ("liquid", "crystal")
-    tables = {
-        name: (found, results(evaluation, family_of(depths[found]), MATERIAL))
-        for name, found, evaluation in zip(names, rows, evaluations, strict=True)
-    }
-    dataset = add_phases(results(lowest, family, MATERIAL), tables, [names[number] for number in chosen], names)
-    dataset.attrs.update(steps=100, trained_depths_meV=depths.tolist())
-    return dataset, chosen, evaluations
+        tables[name] = results(evaluations[-1], family, system.units)
+    return system.label(joined(tables, system.family)), evaluations
 
 
-def test_the_lowest_phase_is_kept_at_every_depth():
-    dataset, chosen, evaluations = measured()
-    assert chosen.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert dataset["phase"].values.tolist() == ["liquid"] * 4 + ["crystal"] * 4
+def joined(tables, family):
+    labels, attributes, _ = labelled_rows(family)
+    return joined_phases(tables, indexed(xarray.Dataset({}, labels, attributes)))
+
+
+def test_the_lowest_phase_is_the_ground_state_at_every_depth():
+    dataset, evaluations = measured()
+    assert phases_of(dataset) == ["liquid", "crystal"] and dataset["energy"].shape == (2, 8)
+    lowest = ground_state(dataset)
+    assert lowest["phase"].values.tolist() == ["liquid"] * 4 + ["crystal"] * 4
     crystal = np.nanmean(evaluations[1].series["energy"], axis=(1, 2)) * MATERIAL.hartree_meV / 6
-    assert np.allclose(dataset["energy"].values[4:], crystal[2:])
-    assert (
-        np.allclose(dataset["energy_crystal"].values[2:], crystal)
-        and np.isnan(dataset["energy_crystal"].values[:2]).all()
-    )
-    assert np.allclose(dataset["structure_factor_K"].values, [0.65] * 4 + [1.2] * 4, atol=0.02)
+    assert np.allclose(lowest["energy"].values[4:], crystal[2:])
+    of_crystal = dataset["energy"].sel(phase="crystal").values
+    assert np.allclose(of_crystal[2:], crystal) and np.isnan(of_crystal[:2]).all()
+    assert np.allclose(lowest["structure_factor_K"].values, [0.65] * 4 + [1.2] * 4, atol=0.02)
     apart = separate_phases(dataset)
     assert [apart[name]["energy"].size for name in ("liquid", "crystal")] == [6, 6]
     assert "structure_factor_K_error" in apart["crystal"]
-    assert columns(dataset)[-5:] == [
+    assert "energy" in columns(dataset) and "phase" not in columns(dataset)
+    names, rows = table_rows(dataset)
+    assert names[-5:] == [
         "energy_liquid",
         "energy_liquid_error",
         "energy_crystal",
         "energy_crystal_error",
         "phase",
     ]
+    assert [row[-1] for row in rows] == lowest["phase"].values.tolist()
+    assert np.allclose([row[names.index("energy")] for row in rows], lowest["energy"].values)
+    assert np.allclose([row[-3] for row in rows], of_crystal, equal_nan=True)
     assert format_table(dataset).splitlines()[-1].endswith("crystal")
 
 
 def test_the_crossing_of_two_phases_and_what_is_said_of_it():
-    dataset, *_ = measured()
+    dataset, _ = measured()
     crossing, names = phase_crossing(dataset)
     assert names == ("liquid", "crystal") and crossing.crosses
     assert abs(crossing.location - 16.4) < 4 * crossing.error and crossing.error < 0.3
     assert abs(crossing.kink + 0.2) < 4 * crossing.kink_error
     text = " ".join(verdict(dataset))
-    assert "First-order transition: the energies of the liquid and of the crystal cross at V0 = 16." in text
+    assert "First-order transition: the energies of the liquid and of the crystal cross at V₀ = 16." in text
     figure = energy_figure(dataset)
     labels = [text for axes in figure.axes for text in axes.get_legend_handles_labels()[1]]
     assert "liquid" in labels and "crystal" in labels
@@ -264,11 +317,11 @@ def test_the_crossing_of_two_phases_and_what_is_said_of_it():
 
 
 def test_a_phase_that_was_nowhere_measured_is_unknown():
-    family = family_of([0.0, 10.0])
-    evaluation = evaluation_of(family)
-    table = results(evaluation, family, MATERIAL)
-    dataset = add_phases(table, {"liquid": (np.arange(2), table)}, ["liquid"] * 2, ("liquid", "crystal"))
-    assert np.isnan(dataset["energy_crystal"].values).all() and np.isnan(dataset["energy_crystal_error"].values).all()
+    dataset, _ = measured(rows=(range(8), (3, 4)))
+    # As a table that knows of a phase without a row of it.
+    blank = dataset["energy"].copy(data=np.where([[False], [True]], np.nan, dataset["energy"].values))
+    dataset = dataset.assign(energy=blank)
+    assert ground_state(dataset)["phase"].values.tolist() == ["liquid"] * 8
     assert separate_phases(dataset)["crystal"]["energy"].size == 0 and phase_crossing(dataset) is None
     figure = energy_figure(dataset)
     figure.canvas.draw()
@@ -276,10 +329,12 @@ def test_a_phase_that_was_nowhere_measured_is_unknown():
 
 def test_without_a_crossing_nothing_is_claimed():
     # The crystal is the lower one everywhere.
-    dataset, chosen, _ = measured(crossing=-5.0, rows=(range(6), range(8)))
-    assert np.all(chosen == 1) and phase_crossing(dataset) is None
+    dataset, _ = measured(crossing=-5.0, rows=(range(6), range(8)))
+    assert np.all(ground_state(dataset)["phase"] == "crystal") and phase_crossing(dataset) is None
     assert "The crystal has the lower energy everywhere." in " ".join(verdict(dataset))
-    assert separate_phases(results(evaluation_of(family_of([0.0, 10.0])), family_of([0.0, 10.0]), MATERIAL)) == {}
+    family = family_of([0.0, 10.0])
+    alone = results(evaluation_of(family), family, MATERIAL.units)
+    assert separate_phases(alone) == {} and phases_of(alone) == [] and ground_state(alone) is alone
 
 
 # ------------------------------------------------------------------------------- the command line
@@ -295,7 +350,7 @@ def call(*arguments):
 def finished(tmp_path_factory):
     """A run of eight steps whose competition ends after four."""
     directory = tmp_path_factory.mktemp("phases") / "run"
-    options = ("training.steps=8", "training.competition=0.5", "training.margin_meV=0.5")
+    options = ("training.steps=8", "training.competition=0.5", "training.margin=0.5")
     assert call("run", *SEPARATE, *options, "--out", directory) == 0
     return directory
 
@@ -308,12 +363,16 @@ def test_a_run_of_separate_phases(finished):
     rows = metrics(finished)
     assert len(rows) == 8 * 6
     early, late = ([row["phase"] for row in rows if row["step"] == step] for step in ("4", "5"))
-    assert early == ["plane_waves", "gaussians"] * 3
-    assert late != early and all(name in ("plane_waves", "gaussians") for name in late)
+    assert early == ["liquid", "crystal"] * 3
+    assert late != early and all(name in ("liquid", "crystal") for name in late)
     dataset = read_netcdf(finished / "results.nc")
-    assert dataset["energy"].size == 4
-    energies = np.stack([dataset[f"energy_{name}"].values for name in ("plane_waves", "gaussians")])
-    assert np.array_equal(dataset["energy"].values, np.nanmin(energies, axis=0))
+    assert phases_of(dataset) == ["liquid", "crystal"] and dataset["energy"].shape == (2, 4)
+    with (finished / "results.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 4
+    energies = np.array([[float(row[f"energy_{name}"]) for row in table] for name in ("liquid", "crystal")])
+    assert np.allclose(energies, dataset["energy"].values, rtol=1e-9, equal_nan=True)
+    assert np.array_equal([float(row["energy"]) for row in table], np.nanmin(energies, axis=0))
     assert (finished / "figures" / "training.png").is_file()
 
 
@@ -321,25 +380,29 @@ def test_a_run_resumes_into_the_same_phases(finished, tmp_path, capsys):
     """Stopped before and after phases have retired, and taken up again: the same rows, the same numbers."""
     shorter = tmp_path / "shorter"
     # Four of eight steps: the competition ends at the same step.
-    options = ("training.steps=4", "training.competition=1.0", "training.margin_meV=0.5")
+    options = ("training.steps=4", "training.competition=1.0", "training.margin=0.5")
     assert call("run", *SEPARATE, *options, "--out", shorter) == 0
     assert metrics(shorter) == metrics(finished)[: 4 * 6]
     assert call("resume", shorter, "training.steps=8", "training.competition=0.5") == 0
     assert (shorter / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
     assert (shorter / "results.csv").read_text() == (finished / "results.csv").read_text()
     capsys.readouterr()
-    assert call("evaluate", shorter, "--depth", 7.5, "--out", tmp_path / "other") == 0
+    assert call("evaluate", shorter, "--at", "depth_meV=7.5", "--out", tmp_path / "other") == 0
     assert "phase" in capsys.readouterr().out
 
 
-def test_a_state_between_two_steps_belongs_to_the_phases_of_the_next_one(finished):
-    """As that of a fault in the first step after phases have retired."""
+def test_a_checkpoint_knows_its_phases(finished, tmp_path):
+    """That of the last step, and that of the step after which phases have retired; no file beside says it."""
     rows = metrics(finished)
     early, late = ([row["phase"] for row in rows if row["step"] == step] for step in ("4", "5"))
-    problem, directory = tiny_problem(*SEPARATE), RunDirectory(finished)
-    phases = lambda *steps: [name for _, name in in_recorded_phases(problem, directory, *steps).rows]
-    assert phases(5, 4) == late and phases(4) == early and phases(99, 5) == late
-    assert phases(1, 0) == ["plane_waves", "gaussians"] * 3
+    run = Run.open(finished)
+    assert run.step == 8 and run.problem.phases(run.state) == late
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    shutil.rmtree(copy / "checkpoints" / "8")
+    shutil.rmtree(copy / "checkpoints" / "6")
+    before = Run.open(copy)
+    assert before.step == 4 and before.problem.phases(before.state) == late != early
+    assert np.isfinite(before.state.mean_energy).all()
 
 
 def test_an_ablation_puts_separate_phases_into_one_sum(tmp_path, capsys):
@@ -349,11 +412,13 @@ def test_an_ablation_puts_separate_phases_into_one_sum(tmp_path, capsys):
     assert (tmp_path / "ablation" / "ablation.csv").is_file()
 
 
-def test_a_run_that_has_lost_the_record_of_its_phases(finished, tmp_path, capsys):
+def test_a_run_that_has_lost_the_record_of_its_training_goes_on(finished, tmp_path):
     copy = shutil.copytree(finished, tmp_path / "copy")
     (copy / "metrics.csv").unlink()
-    assert call("evaluate", copy) != 0
-    assert "does not say which phases were trained at step 8" in capsys.readouterr().err
+    assert call("evaluate", copy) == 0
+    assert (copy / "results.csv").read_text() == (finished / "results.csv").read_text()
+    assert call("resume", copy, "training.steps=9") == 0
+    assert [row["step"] for row in metrics(copy)] == ["9"] * 6
 
 
 def test_the_transition_needs_no_other_branches(finished, tmp_path):
@@ -377,5 +442,7 @@ def test_bad_configurations_of_phases(override, message):
 
 def test_a_family_of_phases_is_sharded_like_any_other():
     problem = tiny_problem(*SEPARATE)
-    assert isinstance(problem.family, Family) and isinstance(problem.family.parameters, InPhase)
-    assert problem.family.size == 6 and problem.positions.shape[0] == 6
+    state = problem.state()
+    family = state.in_phase(problem.members)
+    assert isinstance(family, Family) and isinstance(family.parameters, InPhase)
+    assert family.size == 6 and state.positions.shape[0] == 6

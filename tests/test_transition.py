@@ -14,13 +14,9 @@ from qernel.ansatz import LogPsi, SlaterDeterminant, single_branch
 from qernel.cli import main
 from qernel.evaluation import read_netcdf
 from qernel.hamiltonian import Family, Hamiltonian, Kinetic
-from qernel.judgement import branch_crossing, steepest_stretch, tangent_check, tangents_meet
-from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, jackknife, trial_overlaps
-from qernel.evaluation import axes_of, read_netcdf
-from qernel.hamiltonian import Coordinate, Family, Hamiltonian, Kinetic
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
 from qernel.orbitals import plane_wave_orbitals
-from qernel.studies.transition import find_transition, transition_figure
+from qernel.studies.transition import transition_figure
 
 # ------------------------------------------------------------------- what a conditioned model gives
 
@@ -83,7 +79,7 @@ def test_overlaps_warn_where_too_few_samples_count(gaussians):
 
 def test_a_derivative_needs_a_varying_parameter(gaussians):
     family, samples = gaussians
-    with pytest.raises(ValueError, match="scalar parameter that varies"):
+    with pytest.raises(ValueError, match="needs a coordinate: name one when the family is made"):
         fidelity_susceptibility(Gaussian(), Family(family.hamiltonian, family.parameters, ()), samples)
 
 
@@ -168,13 +164,16 @@ def test_the_command_scans_trains_branches_and_continues(run, capsys):
     assert len(before) == 2
     call(*command)
     assert {path: path.stat().st_mtime_ns for path in run.glob("branches/*/metrics.csv")} == before
-    call("evaluate", run / "branches" / "liquid", "--depth", 10, "--out", run / "again")
+    call("evaluate", run / "branches" / "liquid", "--at", "depth_meV=10", "--out", run / "again")
     assert transition_figure(scan, found)
 
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [(("--points", 3), "at least 4 depths"), (("system.electrons=[2,0]",), "cannot change in a run")],
+    [
+        (("--points", 3), "a scan needs at least 4 points, got 3"),
+        (("system.electrons=[2,0]",), "cannot change in a run"),
+    ],
 )
 def test_what_a_user_may_do_wrong(run, capsys, arguments, message):
     with pytest.raises(SystemExit) as stopped:

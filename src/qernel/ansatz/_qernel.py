@@ -1,7 +1,7 @@
 """The QERNEL wavefunction: conditioned grouped-query attention and experts, orbitals, determinants, Jastrow."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -389,39 +389,27 @@ def qernel(
         _check_real(references, family_parameters, electrons, embedding.dim)
     inputs = embedding.features + (1 if electrons[1] else 0)
 
-    def modulation() -> FiLM | None:
-        # The key is drawn either way, so that all other layers start alike with and without FiLM.
-        layer = FiLM(size, width, key=next(keys), dtype=dtype)
-        return layer if film else None
-
-    def block() -> QernelBlock:
-        return QernelBlock(
-            RMSNorm(width, dtype=dtype),
-            modulation(),
-            GroupedQueryAttention(
-                width, query_heads, key_value_heads, head_size, key=next(keys), dtype=dtype, precision=products
-            ),
-            RMSNorm(width, dtype=dtype),
-            modulation(),
-            MixtureOfExperts(
-                width,
-                width if expert_width is None else expert_width,
-                experts,
-                router=router(features=width, condition_size=size, experts=experts, key=next(keys), dtype=dtype),
-                gate=Softmax() if gate is None else gate,
-                key=next(keys),
-                dtype=dtype,
-                precision=products,
-            ),
-        )
-
+    # Drawn in this order, so that one key starts the same network whatever its blocks are made of.
+    lift = Linear(inputs, width, key=next(keys), dtype=dtype, precision=products)
+    block = functools.partial(
+        _block,
+        keys,
+        (width, query_heads, key_value_heads, head_size, experts, width if expert_width is None else expert_width),
+        size,
+        router=router,
+        gate=Softmax() if gate is None else gate,
+        film=film,
+        dtype=dtype,
+        precision=products,
+    )
+    blocks = tuple(block() for _ in range(layers))
     n = sum(electrons)
     outputs = determinants * n * (2 if complex else 1)
     return Qernel(
         conditioner=conditioner,
         embedding=embedding,
-        lift=Linear(inputs, width, key=next(keys), dtype=dtype, precision=products),
-        blocks=tuple(block() for _ in range(layers)),
+        lift=lift,
+        blocks=blocks,
         pair_biases=tuple(embedding.pair_bias(query_heads, dtype) for _ in range(layers)),
         dressing=Linear(width, outputs, key=next(keys), scale=dressing_scale, dtype=dtype, precision=products),
         references=tuple(Frozen(reference) for reference in references),
@@ -435,4 +423,44 @@ def qernel(
         determinants=determinants,
         complex=complex,
         precision=precision,
+    )
+
+
+def _block(
+    keys: Iterator[PRNGKeyArray],
+    sizes: tuple[int, int, int, int, int, int],
+    condition_size: int,
+    *,
+    router: Callable[..., AbstractRouter],
+    gate: AbstractGate,
+    film: bool,
+    dtype: DTypeLike,
+    precision: str,
+) -> QernelBlock:
+    """One block of the network; `sizes` in the order of [`qernel`][qernel.ansatz.qernel]'s arguments."""
+    width, query_heads, key_value_heads, head_size, experts, expert_width = sizes
+
+    def modulation() -> FiLM | None:
+        # The key is drawn either way, so that all other layers start alike with and without FiLM.
+        layer = FiLM(condition_size, width, key=next(keys), dtype=dtype)
+        return layer if film else None
+
+    return QernelBlock(
+        RMSNorm(width, dtype=dtype),
+        modulation(),
+        GroupedQueryAttention(
+            width, query_heads, key_value_heads, head_size, key=next(keys), dtype=dtype, precision=precision
+        ),
+        RMSNorm(width, dtype=dtype),
+        modulation(),
+        MixtureOfExperts(
+            width,
+            expert_width,
+            experts,
+            router=router(features=width, condition_size=condition_size, experts=experts, key=next(keys), dtype=dtype),
+            gate=gate,
+            key=next(keys),
+            dtype=dtype,
+            precision=precision,
+        ),
     )

@@ -32,8 +32,7 @@ What = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[PRESET | FILE.toml] [KEY=VALUE]...",
-        help="A preset (default: moire-6) or a configuration file, and settings to change, such as "
-        "steps=100 or sampling.walkers=128.",
+        help="A preset or a configuration file, and settings to change, such as steps=100 or sampling.walkers=128.",
         show_default=False,
     ),
 ]

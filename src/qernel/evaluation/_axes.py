@@ -40,12 +40,12 @@ class Axis:
 
     @property
     def head(self) -> str:
-        """Head of a column: `V₀ (meV)`."""
+        """Head of a column: `U (eV)`."""
         return self.symbol if self.unit == "1" else f"{self.symbol} ({self.unit})"
 
     @property
     def text(self) -> str:
-        """Label of an axis of a figure: `moiré potential depth $V_0$ (meV)`."""
+        """Label of an axis of a figure: `strength of the repulsion $U$ (eV)`."""
         unit = "" if self.unit == "1" else f" ({self.unit})"
         return f"${self.latex}${unit}" if self.label == self.symbol else f"{self.label} ${self.latex}${unit}"
 
@@ -54,7 +54,7 @@ class Axis:
         return f"{number:g}{self.suffix}"
 
     def span(self, numbers: Float[np.ndarray, " rows"]) -> str:
-        """`V₀ = 0 to 30 meV`, or a single value."""
+        """`U = 0 to 30 eV`, or a single value."""
         low, high = float(np.min(numbers)), float(np.max(numbers))
         return f"{self.symbol} = " + (self.value(high) if low == high else f"{low:g} to {self.value(high)}")
 
@@ -139,7 +139,7 @@ def in_order(dataset: "xarray.Dataset") -> Int[np.ndarray, " rows"]:
 
 
 def row_text(dataset: "xarray.Dataset", row: int) -> str:
-    """What a row is, for messages: `V₀ = 12.5 meV`, `ω_y = 1.9, κ = 0.27`."""
+    """What a row is, for messages: `U = 12.5 eV`, `ω_y = 1.9, κ = 0.27`."""
     return (
         ", ".join(f"{axis.symbol} = {axis.value(positions_on(dataset, axis)[row])}" for axis in axes_of(dataset))
         or f"Hamiltonian {row}"

@@ -36,7 +36,7 @@ def results(evaluation: Evaluation, family: Family, units: Units = EFFECTIVE_UNI
     Energies, errors and `*_error` are per electron, in the unit of energy; `variance` is that of the local energy per
     electron, in the unit's square; errors are corrected for autocorrelation (see
     [`SeriesStatistics`][qernel.observables.SeriesStatistics]). If one coordinate varies it is the dimension of the
-    rows, an index: `table.sel(depth=12.5)`; its name with the unit (`depth_meV`) labels them as well. Several
+    rows, an index: `table.sel(kappa=0.1)`; its name with the unit (`width_nm`, say) labels them as well. Several
     coordinates are columns along the dimension `member`. Attributes hold units, symbols, the system and any doubts.
 
     `kinetic_from_gradient` is [smoothed near the nodes][qernel.observables.smooth_node_tails], where its

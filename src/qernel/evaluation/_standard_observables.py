@@ -140,9 +140,11 @@ def standard_observables(
     # Nearly everything: the tail of one stray walker must not make all bins coarse.
     reach = np.nanquantile(np.abs(samples), 0.9995, axis=(0, 1, 2, 3)) * 1.1
     extent = tuple(float(x) for x in np.maximum(reach, 1e-6))
+    # A mean for each walker and bin is kept: 40 bins along each of three axes would be half a megabyte a walker.
+    density = OpenDensity(extent, {1: 80, 2: 40, 3: 16}[hamiltonian.dim])
     if hamiltonian.n_electrons == 1:
-        return (OpenDensity(extent), MeanSquareRadii())
-    return (OpenDensity(extent), PairDistances(float(2 * np.linalg.norm(extent))), MeanSquareRadii())
+        return (density, MeanSquareRadii())
+    return (density, PairDistances(float(2 * np.linalg.norm(extent))), MeanSquareRadii())
 
 
 def _wide(measurement: Measurement) -> Float[np.ndarray, "walkers records electrons dim"]:

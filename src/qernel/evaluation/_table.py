@@ -22,7 +22,7 @@ _AFTER = ("acceptance", "autocorrelation_time", "effective_samples", "r_hat")
 def columns(dataset: "xarray.Dataset") -> list[str]:
     """Columns of the table: the coordinates, each energy with its error, order parameters, diagnostics, observables.
 
-    That is `depth_meV`, say, then energy, kinetic, kinetic_from_gradient and every potential, each with its `_error`,
+    That is `kappa`, say, then energy, kinetic, kinetic_from_gradient and every potential, each with its `_error`,
     variance, v_score, the order parameters, acceptance, autocorrelation_time, effective_samples, r_hat; then the other
     observables that are numbers, with errors. Of several phases the energy of each comes last, and the name of the
     lowest, whose values all others are.
@@ -88,7 +88,7 @@ def write_netcdf(dataset: "xarray.Dataset", path: str | os.PathLike) -> Path:
 def read_netcdf(path: str | os.PathLike) -> "xarray.Dataset":
     """Read what [`write_netcdf`][qernel.evaluation.write_netcdf] wrote, into memory.
 
-    Rows are selected by their coordinates: `table.sel(depth=12.5)`, or of several coordinates, which label points and
+    Rows are selected by their coordinates: `table.sel(kappa=0.1)`, or of several coordinates, which label points and
     no lines, `table.sel(omega_y=1.9, kappa=0.27)`.
 
     **Raises:** `ValueError` if there is no such file.

@@ -58,8 +58,8 @@ class Family(eqx.Module):
             written = jax.eval_shape(lambda p, c=coordinate: c.at(p, c.of(p)), self._first())
             if jax.tree.map(jnp.shape, written) != jax.tree.map(jnp.shape, self._first()):
                 raise ValueError(
-                    f"the write function of the coordinate {coordinate.name} must return parameters of the same form as "
-                    "those that it is given"
+                    f"the write function of the coordinate {coordinate.name} must return parameters of the same form "
+                    "as those that it is given"
                 )
 
     @staticmethod

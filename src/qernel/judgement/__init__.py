@@ -16,6 +16,7 @@ from ._order import interaction_of as interaction_of
 from ._order import order_jump as order_jump
 from ._order import order_parameter as order_parameter
 from ._phase_boundary import PhaseBoundary as PhaseBoundary
+from ._phase_boundary import phase_boundaries as phase_boundaries
 from ._phase_boundary import phase_boundary as phase_boundary
 from ._phase_crossing import competitors as competitors
 from ._phase_crossing import phase_crossing as phase_crossing

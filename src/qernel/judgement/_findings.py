@@ -54,7 +54,7 @@ def findings(dataset: "xarray.Dataset", training: TrainingRecord | None = None) 
         *_kinetic(lowest),
         *_quality(lowest),
         *_end_of_training(lowest, training),
-        *_slopes(lowest),
+        *_slopes(dataset),
         *_known(lowest),
         *_phases(dataset),
     ]
@@ -79,7 +79,7 @@ def _unchecked(lowest: "xarray.Dataset") -> str:
 
 
 def _labels(dataset: "xarray.Dataset", which: Bool[np.ndarray, " rows"]) -> str:
-    """The rows of a mask, as `7.5, 10 and 12.5 meV`, or as points."""
+    """The rows of a mask, as `7.5, 10 and 12.5 eV`, or as points."""
     axis = single_axis(dataset)
     if axis is None:
         values = (

@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from qernel.evaluation import Axis, axes_of, ground_state, points_of, single_axis, slope_of
+from qernel.evaluation import Axis, axes_of, ground_state, points_of, separate_phases, single_axis, slope_of
 from qernel.observables import LIMITS
 
 if TYPE_CHECKING:
@@ -70,16 +70,23 @@ def slope_check(dataset: "xarray.Dataset") -> SlopeCheck | None:
 
     None without a measured slope, with fewer than three rows, or where several coordinates vary.
     """
-    lines = slope_lines(dataset) if single_axis(dataset) is not None else []
+    lines = _lines(ground_state(dataset), "") if single_axis(dataset) is not None else []
     return lines[0].check if lines else None
 
 
 def slope_lines(dataset: "xarray.Dataset") -> list[SlopeLine]:
     """The Hellmann-Feynman check along every line of three rows or more on which a single coordinate differs.
 
-    Rows that differ in two coordinates at once are never compared. Of several phases the lowest at each row counts.
+    Rows that differ in two coordinates at once are never compared, nor rows in two phases that were measured
+    separately: where the lowest phase changes the energy has a kink.
     """
-    dataset = ground_state(dataset)
+    apart = separate_phases(dataset)
+    if not apart:
+        return _lines(dataset, "")
+    return [line for name, table in apart.items() for line in _lines(table, f" in the {name.replace('_', ' ')}")]
+
+
+def _lines(dataset: "xarray.Dataset", beside_it: str) -> list[SlopeLine]:
     axes, found = axes_of(dataset), []
     if not axes:
         return []
@@ -98,7 +105,8 @@ def slope_lines(dataset: "xarray.Dataset") -> list[SlopeLine]:
             if check is not None:
                 beside = [(a, points[rows[0], i]) for i, a in enumerate(axes) if i != index]
                 where = "".join(f", {a.symbol} = {a.value(value)}" for a, value in beside)
-                found.append(SlopeLine(axis, rows, f" at {where[2:]}" if where else "", check))
+                place = (f" at {where[2:]}" if where else "") + beside_it
+                found.append(SlopeLine(axis, rows, place, check))
     return found
 
 

@@ -15,7 +15,7 @@ from qernel.evaluation import (
 )
 
 from ._jump import Jump, steepest_stretch
-from ._phase_boundary import phase_boundary
+from ._phase_boundary import phase_boundaries
 from ._phase_crossing import phase_crossing
 
 if TYPE_CHECKING:
@@ -144,10 +144,7 @@ def _in_a_plane(dataset: "xarray.Dataset") -> list[str]:
     size = sum(counts.values())
     listed = ", ".join(f"the {name} at {count} of {size} points" for name, count in counts.items())
     sentences = [f"The lowest phase is {listed}."]
-    boundary = phase_boundary(dataset)
-    if boundary is not None:
-        sentences += boundary.sentences
-    return sentences
+    return sentences + [text for boundary in phase_boundaries(dataset) for text in boundary.sentences]
 
 
 def _range(values: np.ndarray) -> str:

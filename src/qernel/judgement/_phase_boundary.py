@@ -1,5 +1,6 @@
 """The line between two phases in the plane of two coordinates."""
 
+import itertools
 from typing import TYPE_CHECKING
 
 import equinox as eqx
@@ -60,32 +61,42 @@ class PhaseBoundary(eqx.Module):
 
 
 def phase_boundary(dataset: "xarray.Dataset") -> PhaseBoundary | None:
-    """The line between the two phases that are the lowest at most points.
+    """The line that rests on the most points of [`phase_boundaries`][qernel.judgement.phase_boundaries], None without
+    one."""
+    found = phase_boundaries(dataset)
+    return max(found, key=lambda boundary: len(boundary.used)) if found else None
 
-    None without separate phases, unless two coordinates vary, if one phase is the lowest everywhere, or if both were
-    measured at fewer than six points.
+
+def phase_boundaries(dataset: "xarray.Dataset") -> tuple[PhaseBoundary, ...]:
+    """The lines between every two phases that are the lowest side by side.
+
+    None without separate phases, unless two coordinates vary, if one phase is the lowest everywhere, or where both of a
+    pair were measured at fewer than six points at which one of them is the lowest.
     """
     axes = axes_of(dataset)
     if len(axes) != 2 or not phases_of(dataset):
-        return None
+        return ()
+    quantities = ["energy", *(f"slope_{axis.name}" for axis in axes)]
+    if any(name not in dataset for name in quantities):
+        return ()
     lowest = ground_state(dataset)["phase"].values
-    names, counts = np.unique(lowest, return_counts=True)
-    if len(names) < 2:
-        return None
-    # In the order of the phases, so that the sign of the difference does not hang on the counts.
-    most = set(names[np.argsort(counts)[-2:]].tolist())
-    first, second = (name for name in phases_of(dataset) if name in most)
-    pair = [dataset.sel(phase=name) for name in (first, second)]
+    present = [name for name in phases_of(dataset) if name in set(lowest.tolist())]
+    pairs = itertools.combinations(present, 2)
+    found = (_of_pair(dataset, pair, (axes[0].symbol, axes[1].symbol), quantities, lowest) for pair in pairs)
+    return tuple(boundary for boundary in found if boundary is not None)
+
+
+def _of_pair(dataset, names: tuple[str, str], axes: tuple[str, str], quantities, lowest) -> PhaseBoundary | None:
+    pair = [dataset.sel(phase=name) for name in names]
 
     def difference(name: str):
         return pair[1][name].values - pair[0][name].values, np.hypot(*(p[f"{name}_error"].values for p in pair))
 
-    quantities = ["energy", *(f"slope_{axis.name}" for axis in axes)]
-    if any(name not in dataset for name in quantities):
-        return None
     values, errors = (np.stack(part) for part in zip(*map(difference, quantities), strict=True))
     points = points_of(dataset)
-    both = np.flatnonzero(np.isfinite(values).all(axis=0) & np.isfinite(errors).all(axis=0))
+    # Where a third phase is the lowest, the two change places unseen.
+    measured = np.isfinite(values).all(axis=0) & np.isfinite(errors).all(axis=0) & np.isin(lowest, names)
+    both = np.flatnonzero(measured)
     if len(both) < 6 or np.all(values[0, both] > 0) or np.all(values[0, both] < 0):
         return None
     scale = np.ptp(points[both], axis=0)
@@ -93,7 +104,7 @@ def phase_boundary(dataset: "xarray.Dataset") -> PhaseBoundary | None:
     gradient = np.linalg.norm(values[1:, both] * scale[:, None], axis=0)
     distance = np.abs(values[0, both]) / np.maximum(gradient, 1e-300)
     used = both[np.argsort(distance, kind="stable")[:_POINTS]]
-    return _fitted((first, second), (axes[0].symbol, axes[1].symbol), points, values, errors, used)
+    return _fitted(names, axes, points, values, errors, used)
 
 
 def _fitted(names, axes, points, values, errors, used) -> PhaseBoundary | None:

@@ -106,8 +106,8 @@ def translation_average(
 ) -> Float[np.ndarray, "hamiltonians ..."]:
     """The density averaged over all primitive translations of the supercell.
 
-    It lowers the noise where the state has the periodicity of the potential, and hides a crystal where it
-    has not: an option, never the default.
+    It lowers the noise where the state has the periodicity of the potential, and hides an order
+    that has not: an option, never the default.
 
     Raises `ValueError` if a primitive translation is not a whole number of bins.
     """

@@ -35,7 +35,7 @@ def localisation_length(
     $-(L/2\pi)^2\ln|z|^2/N$. λ² is averaged over all shortest b (three directions of a triangular cell); each is the
     mean squared spread of the polarisation *along b*, so that in an elongated or skewed cell the result belongs to
     the directions across its most widely spaced lattice planes (spacing L), and is no isotropic average. λ stays
-    finite in an insulator as the cell grows, and diverges in a metal. A state of definite crystal momentum has
+    finite in an insulator as the cell grows, and diverges in a metal. A state of definite lattice momentum has
     $z_b = 0$ exactly unless $Nb$ is a reciprocal vector of the potential's lattice. Error by jackknife.
 
     `modulus` is the root of the mean of $|z_b|^2$.

@@ -82,9 +82,9 @@ def trial_overlaps(
     $$ F = \frac{|\langle\phi/\psi\rangle|^2}{\langle|\phi/\psi|^2\rangle} , $$
 
     the trial state φ (λ) being any wavefunction: a [`SlaterDeterminant`][qernel.ansatz.SlaterDeterminant] of the
-    liquid's, the crystal's or Hartree-Fock's orbitals. Where ψ has nodes that φ has not, the second mean has a heavy
-    tail: see `effective_samples`. A trial state that picks one of n degenerate crystals overlaps at most 1/n with a
-    symmetric state.
+    orbitals of a phase, or of Hartree-Fock, say. Where ψ has nodes that φ has not, the second mean has a heavy
+    tail: see `effective_samples`. A trial state that is one of n degenerate ones overlaps at most 1/n with their
+    symmetric sum.
 
     Warns (`UserWarning`) if an overlap has fewer than 50 effective samples.
     """

@@ -10,7 +10,7 @@ from qernel.lattice import Lattice
 def default_wave_vectors(hamiltonian: Hamiltonian) -> Float[np.ndarray, "vectors dim"]:
     r"""All reciprocal vectors q ≠ 0 of the cell with $|q| \le 6\pi/d$, $d$ the mean spacing of the electrons.
 
-    That is about two of the shells that a crystal of the electrons would have. Sorted by length; q and -q
+    That is about two of the shells that a lattice of the electrons would have. Sorted by length; q and -q
     both appear. Empty with open boundaries.
     """
     cell = hamiltonian.cell

@@ -106,6 +106,7 @@ def build_method(config: Config, system: System) -> Method:
         sampler=sampler,
         optimiser=_optimiser(config.optimiser),
         clip=config.optimiser.clip,
+        energy_unit=config.optimiser.energy_unit or None,
         chunk=config.training.chunk or None,
         score_chunk=config.training.score_chunk or None,
     )

@@ -122,6 +122,8 @@ _SUITS = {"kfac": {"learning_rate": 0.3, "damping": 1.0}, "adam": {"learning_rat
 class OptimiserConfig(Section):
     """Learning rate η/(1 + t/decay) and the rest; `adam` uses neither damping nor trust region.
 
+    `energy_unit`, in effective Hartree, is that in which the optimiser sees energies: the learning rate is an imaginary
+    time in its inverse; 0: ten times the quantum that belongs to the family's kinetic energy, which suits any system.
     The defaults are those of `spring`; `kfac` and `adam` have a learning rate, and `kfac` a damping, of their own.
     """
 
@@ -132,6 +134,7 @@ class OptimiserConfig(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     trust_region: Positive = 0.3
     balance: bool = True
+    energy_unit: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     solver: Literal["cholesky", "conjugate_gradients"] = "cholesky"
     clip: Positive = 5.0
 

@@ -158,6 +158,12 @@ def train_in(
                 if stop:
                     raise Interrupted(keeper.interrupted(stop))
                 yield step
+        except GeneratorExit:
+            # The caller asks for no more steps: what was reached is not lost.
+            if check is not None:
+                check.settle(wait=True)
+            keeper.save_last()
+            raise
         except TrainingFault as fault:
             raise RuntimeError(keeper.fault(fault)) from None
 
@@ -181,9 +187,6 @@ class _Keeper:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The caller no longer asked for steps (a generator is closed like this): nothing that was reached is lost.
-        if kind is GeneratorExit and self._unsaved is not None:
-            self.save_good(self._unsaved)
         self._metrics.__exit__(kind, error, trace)
         self._checkpoints.close()
 
@@ -202,6 +205,11 @@ class _Keeper:
         if not step_failed(step.report, self._problem.settings.walkers):
             self.save(step.state)
             self._unsaved = None
+
+    def save_last(self) -> None:
+        """Save the state after the last step, unless it is saved or the step failed."""
+        if self._unsaved is not None:
+            self.save_good(self._unsaved)
 
     def interrupted(self, signal: str) -> str:
         """The message after Ctrl-C, when the last state is on disk."""

@@ -19,7 +19,7 @@ from qernel.hamiltonian import Points
 from qernel.judgement import verdict
 from qernel.observables import AbstractObservable, Observable
 from qernel.plotting import draw, save_figure
-from qernel.presets import Config, build, load, to_toml
+from qernel.presets import Config, build, check_same_model, load, to_toml
 from qernel.report import write_report
 from qernel.run_directory import (
     PendingCheck,
@@ -55,7 +55,7 @@ from qernel.training import (
 )
 
 from ._psi import Psi
-from ._script import how_to_open, is_script, script_identity, script_text
+from ._script import how_to_open, is_script, recorded, script_identity, script_text
 
 if TYPE_CHECKING:
     import xarray
@@ -114,7 +114,7 @@ class Run:
         directory = RunDirectory(path)
         problem = _own_problem(system, ansatz, method, settings, seed, points)
         if resume and directory.begun:
-            return Run._of_script(directory, problem)
+            return Run._restored(directory, problem)
         if hosts.first():
             directory.create(script_text(problem, provenance(" ".join(sys.argv))))
         return Run(directory, problem)
@@ -140,14 +140,14 @@ class Run:
         method: Method | None = None,
         settings: Settings | None = None,
         *,
-        seed: int = 0,
         overrides: Sequence[str] = (),
         say: Say = nothing_said,
     ) -> "Run":
         """Open a run at its last checkpoint.
 
         A run of a configuration needs its `path` alone; `overrides` are settings that leave the model as it is, such as
-        `steps=500`. A run that a script made needs the script's objects: their shapes matter, not their values.
+        `steps=500`. A run that a script made needs the script's objects: their shapes matter, not their values. Without
+        `settings` it keeps those with which it was begun.
 
         **Raises:** `ValueError` if there is no run, no whole checkpoint, or it is one of another model.
         """
@@ -159,16 +159,26 @@ class Run:
         if is_script(directory):
             if system is None or ansatz is None:
                 raise ValueError(how_to_open(directory))
-            return Run._of_script(directory, _own_problem(system, ansatz, method, settings, seed, None), say)
-        config = _unchanged(directory, overrides)
-        run = Run(directory, build(config, solve=False), config)
-        run._state = restore(run.problem, directory, say)
-        return run
+            if overrides:
+                raise ValueError(
+                    f"{directory.path} was made by a script, and no configuration describes it: give `settings`"
+                )
+            before, points = recorded(directory)
+            return Run._restored(
+                directory, _own_problem(system, ansatz, method, settings or before, 0, points), say=say
+            )
+        config = load(directory.config, overrides)
+        check_same_model(load(directory.config), config)
+        return Run._restored(directory, build(config, solve=False), config, say)
 
     @staticmethod
-    def _of_script(directory: RunDirectory, problem: Problem, say: Say = nothing_said) -> "Run":
-        run = Run(directory, problem)
-        run._state = restore(problem, directory, say)
+    def _restored(
+        directory: RunDirectory, problem: Problem, config: Config | None = None, say: Say = nothing_said
+    ) -> "Run":
+        """The run at its last checkpoint, whose random numbers it goes on with."""
+        state = restore(problem, directory, say)
+        run = Run(directory, dataclasses.replace(problem, key=state.key), config)
+        run._state = state
         return run
 
     # ------------------------------------------------------------------------------------------- train
@@ -320,20 +330,31 @@ class Run:
         return finding
 
     def figures(self) -> list[Path]:
-        """Draw the figures of the last evaluation and of the training; returns their paths."""
-        return draw(self.path)
+        """Draw the figures of the last evaluation and of the training; returns their paths.
+
+        Those that observables bring with them are among them, of the system's own here, of others when
+        [`evaluate`][qernel.runs.Run.evaluate] measures them.
+        """
+        drawn = draw(self.path)
+        if not self.directory.results.is_file():
+            return drawn
+        return drawn + self._draw_own(self.problem.system.observables, self.results, self.directory)
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write one self-contained web page about the run, and return its path."""
         return write_report(self.path, out)
 
     @staticmethod
-    def _draw_own(observables: Sequence[AbstractObservable], dataset: "xarray.Dataset", target: RunDirectory) -> None:
+    def _draw_own(
+        observables: Sequence[AbstractObservable], dataset: "xarray.Dataset", target: RunDirectory
+    ) -> list[Path]:
         """Figures that observables bring with them."""
+        drawn = []
         for observable in observables:
-            if isinstance(observable, Observable) and observable.figure is not None:
+            if isinstance(observable, Observable) and observable.figure is not None and observable.name in dataset:
                 target.figures.mkdir(parents=True, exist_ok=True)
-                save_figure(observable.figure, dataset, target.figures / f"{observable.name}.png")
+                drawn.append(save_figure(observable.figure, dataset, target.figures / f"{observable.name}.png"))
+        return drawn
 
 
 def _trained(problem: Problem, state: TrainingState, name: str) -> str:
@@ -379,8 +400,10 @@ def _own_problem(
 
 
 def _check_contract(problem: Problem) -> None:
-    """Raises `ValueError` if the wavefunction cannot be evaluated at the system's electrons and parameters."""
+    """Raises `ValueError` if no walkers can start, or the wavefunction is none of the system's electrons and
+    parameters."""
     hamiltonian = problem.system.family.hamiltonian
+    problem.system.check_walkers()
     if not callable(problem.ansatz):
         raise ValueError(f"a wavefunction is called with positions and parameters: a {type(problem.ansatz)} cannot be")
     if not isinstance(problem.ansatz, eqx.Module):
@@ -396,18 +419,3 @@ def _check_contract(problem: Problem) -> None:
             f"the wavefunction {type(problem.ansatz).__name__} ({where}) must return a LogPsi of two numbers for one "
             f"configuration of shape {r.shape}, got {found}"
         )
-
-
-def _unchanged(directory: RunDirectory, overrides: Sequence[str]) -> Config:
-    """The configuration that a run directory records, with overrides that leave the model as it is."""
-    before = load(directory.config)
-    config = load(directory.config, overrides)
-    new, old = (c.model_dump(mode="json") for c in (config, before))
-    for section, values in before.identity().items():
-        for key in {**values, **config.identity()[section]}:
-            was = old[section].get(key)
-            if new[section].get(key) != was:
-                raise ValueError(
-                    f"{section}.{key} cannot change in a run that has begun: it is {was}; start another run instead"
-                )
-    return config

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from qernel.run_directory import Problem, RunDirectory
+from qernel.run_directory import Problem, RunDirectory, Settings
 
 _SECTION = "made_by_a_script"
 
@@ -21,6 +21,7 @@ def script_text(problem: Problem, provenance: dict[str, Any]) -> str:
             "electrons": list(family.hamiltonian.electrons),
             "coordinates": [coordinate.name for coordinate in family.coordinates],
             "points": family.points.tolist(),
+            **({} if problem.points is None else {"measured_points": problem.points.tolist()}),
             "ansatz": _name(problem.ansatz),
             "optimiser": _name(method.optimiser),
             "open_with": "Run.open(path, system, ansatz, method), with the objects that the script made",
@@ -39,6 +40,20 @@ def is_script(directory: RunDirectory) -> bool:
         return _SECTION in tomllib.loads(directory.config.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError:
         return False
+
+
+def recorded(directory: RunDirectory) -> tuple[Settings, list[list[float]] | None]:
+    """The settings of a script's run, and where its evaluation measures; None: at the trained points.
+
+    **Raises:** `ValueError` if the record was edited into something else.
+    """
+    table = tomllib.loads(directory.config.read_text(encoding="utf-8"))
+    try:
+        return Settings(**table["settings"]), table[_SECTION].get("measured_points")
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{directory.config} does not hold the settings that a script's run records: {error}"
+        ) from None
 
 
 def how_to_open(directory: RunDirectory) -> str:

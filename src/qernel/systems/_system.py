@@ -40,8 +40,9 @@ class System:
     - `observables`: what is measured beside energies, order parameters and the
       [standard observables][qernel.evaluation.standard_observables].
     - `known`: a function that returns reference values for the points of a family, or None.
-    - `walkers`: a function that returns starting walkers (by default uniform in a periodic cell, a Gaussian cloud
-      without one, see [`initial_positions`][qernel.sampling.initial_positions]).
+    - `walkers`: a function that returns starting walkers. In a periodic cell they are uniform without one; without a
+      cell, where nothing else says how far apart the electrons are, the width of a Gaussian cloud is enough, one number
+      or one for each dimension: see [`initial_positions`][qernel.sampling.initial_positions].
     - `span`: members at the ends of the range that wavefunctions are made for, by default the family's own.
     - `words`: the Hamiltonian in a sentence or two; `facts`: names and values of what else defines the system.
     - `terms`: potentials in words, by name, as figures and tables call them: by default the name.
@@ -58,7 +59,7 @@ class System:
     order_parameters: tuple[OrderParameter, ...] = ()
     observables: tuple[AbstractObservable, ...] = ()
     known: Callable[[Family], KnownValues | None] | None = None
-    walkers: Walkers | None = None
+    walkers: Walkers | float | Sequence[float] | None = None
     span: Family | None = None
     words: str = ""
     facts: tuple[tuple[str, str], ...] = ()
@@ -93,11 +94,23 @@ class System:
         phases: Sequence[str] | None = None,
         dtype: DTypeLike = jnp.float32,
     ) -> Float[Array, "members walkers electrons dim"]:
-        """Walkers before the burn-in, for every member; `phases` names the phase of matter that each is to be in."""
+        """Walkers before the burn-in, for every member; `phases` names the phase of matter that each is to be in.
+
+        **Raises:** `ValueError` with open boundaries if the system does not say where walkers start.
+        """
         family = self.family
-        if self.walkers is not None:
+        self.check_walkers()
+        if callable(self.walkers):
             return self.walkers(family, walkers, phases or [""] * family.size, key, dtype)
-        return initial_positions(family.hamiltonian, family.size, walkers, key=key, dtype=dtype)
+        return initial_positions(family.hamiltonian, family.size, walkers, key=key, width=self.walkers, dtype=dtype)  # pyright: ignore[reportArgumentType]
+
+    def check_walkers(self) -> None:
+        """Raises `ValueError` if nothing says where walkers start."""
+        if self.walkers is None and self.family.hamiltonian.cell is None:
+            raise ValueError(
+                f"the system {self.name} has no periodic cell, so that nothing says how far apart its electrons start: "
+                "give System(..., walkers=WIDTH), the width of a Gaussian cloud about as large as the ground state"
+            )
 
     def label(self, dataset: "xarray.Dataset") -> "xarray.Dataset":
         """A table of the family's results with reference values, and everything that verdicts and figures must know."""

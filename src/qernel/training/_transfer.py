@@ -163,8 +163,8 @@ def _check(new: Qernel, old: Qernel) -> None:
     ]
     if ranges[0] != ranges[1]:
         raise ValueError(
-            "the two are trained for different ranges of parameters: choose the same lowest and highest depth, the "
-            "same phases and the same material"
+            "the two are trained for different ranges of parameters: choose the same lowest and highest value of every "
+            "coordinate, the same phases and otherwise the same system"
         )
     for name in ("cusp", "pair"):
         if (getattr(new, name) is None) != (getattr(old, name) is None):

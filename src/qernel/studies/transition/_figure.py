@@ -222,16 +222,17 @@ def _experts(panel: "Axes", rows) -> None:
 
 
 def _of_a_plane(rows, finding: dict[str, Any]) -> "Figure":
-    """Maps, with the line between two phases: first the lowest phase, then what the line follows from."""
+    """Maps, with the lines between phases: first the lowest phase, then what the lines follow from."""
     lowest, quantities = ground_state(rows), []
-    names = phases_of(rows)
-    line = finding.get("boundary")
-    if line is not None:
+    lines = finding.get("boundaries", [])
+    unit = energy_unit(rows).split(" ")[0]
+    for line in lines:
         first, second = (rows.sel(phase=name) for name in line["phases"])
         difference = second["energy"].values - first["energy"].values
         error = np.hypot(first["energy_error"].values, second["energy_error"].values)
-        text = f"energy of {line['phases'][1]} less {line['phases'][0]}"
-        quantities.append(Quantity(difference, error, energy_unit(rows).split(" ")[0], text, scale="signed"))
+        words = [name.replace("_", " ") for name in line["phases"]]
+        title = f"energy of {words[1]} less {words[0]}"
+        quantities.append(Quantity(difference, error, f"difference ({unit})", title, scale="signed"))
     order = order_parameter(rows)
     if order is not None:
         quantities.append(measured(lowest, order))
@@ -242,22 +243,25 @@ def _of_a_plane(rows, finding: dict[str, Any]) -> "Figure":
             title = f"fidelity susceptibility along ${axis.latex}$"
             value, error = lowest[name].values, lowest[f"{name}_error"].values
             quantities.append(Quantity(value, error, label, title, scale="log"))
-    boundary = [] if line is None else [np.array(line["points"])]
     first = []
-    if names:
+    if phases_of(rows):
         found, colours = lowest["phase"].values.tolist(), phase_colours(rows)
         first = [lambda panel: category_map(panel, lowest, found, colours, "phase of the ground state")]
+    boundary = [np.array(line["points"]) for line in lines]
     figure = multiples(lowest, quantities, boundary=boundary, first=first)
-    if line is not None:
+    names = [axis.name for axis in axes_of(rows)]
+    for line in lines:
         points, error = np.array(line["points"]), np.array(line["error"])
-        along = [axis.name for axis in axes_of(rows)].index(line["error_along"])
         for panel in figure.axes:
-            if panel.get_label() == "<colorbar>":
-                continue
-            x, y = points.T
-            band: dict[str, Any] = {"color": ORANGE, "alpha": 0.5, "lw": 0, "zorder": 3}
-            if along == 0:
-                panel.fill_betweenx(y, x - error, x + error, **band)
-            else:
-                panel.fill_between(x, y - error, y + error, **band)
+            if panel.get_label() != "<colorbar>":
+                _band(panel, points, error, names.index(line["error_along"]))
     return figure
+
+
+def _band(panel: "Axes", points, error, along: int) -> None:
+    """The uncertainty of a line: one error to either side."""
+    (x, y), style = points.T, {"color": ORANGE, "alpha": 0.6, "lw": 0, "zorder": 3}
+    if along == 0:
+        panel.fill_betweenx(y, x - error, x + error, **style)
+    else:
+        panel.fill_between(x, y - error, y + error, **style)

@@ -117,15 +117,16 @@ def _plain(finding: TransitionFinding, branches, names, rows: "xarray.Dataset", 
         "sentences": list(finding.sentences),
         "command": command,
     }
-    if finding.boundary is not None:
-        line = finding.boundary
-        plain["boundary"] = {
+    plain["boundaries"] = [
+        {
             "phases": list(line.names),
             "points": line.points.tolist(),
             "error": line.error.tolist(),
             "error_along": axes[line.along].name,
             "slope_difference": line.kink,
         }
+        for line in finding.boundaries
+    ]
     axis = single_axis(rows)
     if branches is not None and axis is not None:
         crossing = branch_crossing(*branches)

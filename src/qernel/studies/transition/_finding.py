@@ -25,7 +25,7 @@ from qernel.judgement import (
     interaction_of,
     order_jump,
     order_parameter,
-    phase_boundary,
+    phase_boundaries,
     steepest_stretch,
     tangent_check,
     tangents_meet,
@@ -39,8 +39,8 @@ Kind = Literal["first order", "smooth", "artefact", "undecided"]
 # A branch below the model by less than this share of the energy is no other phase.
 _NOTICEABLE = 4e-4
 _SIGMA = 4.0
-# A kink of the energy changes the slope within one step more than twice as fast as on either side. A smooth change does so
-# only if the grid is too coarse for it; from 1.4 times on the rows cannot tell the two apart.
+# A kink of the energy changes the slope within one step more than twice as fast as on either side. A smooth change does
+# so only if the grid is too coarse for it; from 1.4 times on the rows cannot tell the two apart.
 _KINK = 2.0
 _NEARLY = 1.4
 
@@ -54,7 +54,7 @@ class TransitionFinding(eqx.Module):
     - `location`, `uncertainty`: of a first-order transition along one coordinate, in its unit; else NaN.
     - `trustworthy`: whether the finding is one, and the model itself follows the lower phase on both sides.
     - `sentences`: the finding and its evidence in words.
-    - `boundary`: the line between two phases in the plane of two coordinates.
+    - `boundaries`: the lines between two phases each in the plane of two coordinates.
     """
 
     kind: Kind
@@ -62,7 +62,7 @@ class TransitionFinding(eqx.Module):
     uncertainty: float
     trustworthy: bool
     sentences: tuple[str, ...]
-    boundary: PhaseBoundary | None = None
+    boundaries: tuple[PhaseBoundary, ...] = ()
 
 
 def find_transition(
@@ -377,7 +377,7 @@ def _usage_jump(scan, jump: Jump, axis: Axis) -> float:
 
 
 def _in_a_plane(scan) -> TransitionFinding:
-    boundary = phase_boundary(scan)
+    boundaries = phase_boundaries(scan)
     axes = axes_of(scan)
     evidence = []
     for axis in axes:
@@ -387,10 +387,11 @@ def _in_a_plane(scan) -> TransitionFinding:
             point = ", ".join(f"{a.symbol} = {positions_on(scan, a)[top]:.4g}" for a in axes)
             value = with_error(float(scan[name].values[top]), float(scan[f"{name}_error"].values[top]))
             evidence.append(f"The fidelity susceptibility along {axis.symbol} is largest at {point}, {value}.")
-    if boundary is None:
+    if not boundaries:
         text = (
             "No line between two phases was found: the wavefunction holds no phases that were measured separately, or "
             "one of them is the lowest everywhere."
         )
         return TransitionFinding("undecided", np.nan, np.nan, False, (text, *evidence))
-    return TransitionFinding("first order", np.nan, np.nan, True, (*boundary.sentences, *evidence), boundary)
+    sentences = [text for boundary in boundaries for text in boundary.sentences]
+    return TransitionFinding("first order", np.nan, np.nan, True, (*sentences, *evidence), boundaries)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from qernel.ansatz import CompetingPhases, Qernel, SlaterDeterminant
 from qernel.evaluation import axes_of, ground_state, indexed, points_of, positions_on, rows_of, single_axis
 from qernel.hamiltonian import Family
-from qernel.judgement import interaction_of, order_parameter, phase_boundary, steepest_stretch
+from qernel.judgement import interaction_of, order_parameter, phase_boundaries, steepest_stretch
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
 from qernel.run_directory import Problem, in_phase, measure_samples
 from qernel.training import TrainingState
@@ -138,12 +138,10 @@ class Scan:
         """Measure where the phase changes: along one coordinate until half of the change lies within `resolution` or
         gets no shorter; in a plane once, along the line between two phases."""
         if single_axis(self.dataset) is None:
-            boundary = phase_boundary(self.dataset)
-            if boundary is not None:
-                family = self._problem.system.family
-                low, high = family.points.min(axis=0), family.points.max(axis=0)
+            points = self._problem.system.family.points
+            for boundary in phase_boundaries(self.dataset):
                 chosen = boundary.points[np.linspace(0, len(boundary.points) - 1, 2 * BATCH).round().astype(int)]
-                self.measure(np.round(np.clip(chosen, low, high), 6))
+                self.measure(np.round(np.clip(chosen, points.min(axis=0), points.max(axis=0)), 6))
             return
         width = math.inf
         for _ in range(_REFINEMENTS):
