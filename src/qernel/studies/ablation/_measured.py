@@ -26,6 +26,7 @@ _KEPT = (
     *("energy", "energy_error", "kinetic", "kinetic_error", "kinetic_from_gradient", "kinetic_from_gradient_error"),
     *("variance", "v_score", "acceptance", "autocorrelation_time", "effective_samples", "r_hat"),
 )
+_COMMON = ("electrons_up", "electrons_down", "dimensions", "potentials", "interactions", "walkers", "rounds", "steps")
 
 
 def measured(config: Config, separate: bool, first: bool, say: Say, each: Each, progress: Progress) -> "xarray.Dataset":
