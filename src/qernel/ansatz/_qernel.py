@@ -248,7 +248,11 @@ class Qernel(eqx.Module):
         return jnp.swapaxes(orbitals * factor, 0, 1)
 
 
-def _check_sizes(electrons, references, layers, initial_weights, **sizes):
+_SIZES = ("width", "query_heads", "key_value_heads", "experts", "determinants", "condition_size")
+
+
+def _check_sizes(electrons, references, layers, initial_weights, *numbers, **others):
+    sizes = dict(zip(_SIZES, numbers, strict=True)) | others
     if not references:
         raise ValueError(
             "the determinants need at least one set of reference orbitals: plane_wave_orbitals(cell, n), say"
@@ -359,51 +363,21 @@ def qernel(
     **Raises:** `ValueError` for sizes that do not fit together, another number of orbitals than of electrons, complex
     references of a wavefunction that is not, or `double` precision of parameters that are not float64.
     """
-    policy = precision_of(precision)
-    if policy.network == "float64" and jnp.dtype(dtype) != np.float64:
-        raise ValueError(f"{precision} precision is that of float64 parameters, got {jnp.dtype(dtype)}")
-    products = policy.products
-    _check_sizes(
-        electrons,
-        references,
-        layers,
-        initial_weights,
-        width=width,
-        query_heads=query_heads,
-        key_value_heads=key_value_heads,
-        head_size=head_size,
-        experts=experts,
-        expert_width=expert_width,
-        determinants=determinants,
-        condition_size=condition_size,
-    )
-    head_size = max(width // query_heads, 1) if head_size is None else head_size
-    keys = iter(jax.random.split(key, 6 + 5 * layers))
-    conditioner = Conditioner(family_parameters, condition_size, key=next(keys), dtype=dtype)
-    size = conditioner.size
-    if not isinstance(embedding, AbstractEmbedding):
-        embedding = PeriodicEmbedding(embedding)
-    if pair is not None and not callable(pair):
-        pair = functools.partial(PairJastrow, waves=pair)
+    products = _products(precision, dtype)
+    sizes = (width, query_heads, key_value_heads, experts, determinants, condition_size)
+    _check_sizes(electrons, references, layers, initial_weights, *sizes, head_size=head_size, expert_width=expert_width)
+    embedding, pair = _of_waves(embedding, pair)
     if not complex:
         _check_real(references, family_parameters, electrons, embedding.dim)
-    inputs = embedding.features + (1 if electrons[1] else 0)
-
+    keys = iter(jax.random.split(key, 6 + 5 * layers))
+    conditioner = Conditioner(family_parameters, condition_size, key=next(keys), dtype=dtype)
+    size, n = conditioner.size, sum(electrons)
     # Drawn in this order, so that one key starts the same network whatever its blocks are made of.
-    lift = Linear(inputs, width, key=next(keys), dtype=dtype, precision=products)
-    block = functools.partial(
-        _block,
-        keys,
-        (width, query_heads, key_value_heads, head_size, experts, width if expert_width is None else expert_width),
-        size,
-        router=router,
-        gate=Softmax() if gate is None else gate,
-        film=film,
-        dtype=dtype,
-        precision=products,
-    )
-    blocks = tuple(block() for _ in range(layers))
-    n = sum(electrons)
+    lift = Linear(embedding.features + bool(electrons[1]), width, key=next(keys), dtype=dtype, precision=products)
+    wide = max(width // query_heads, 1) if head_size is None else head_size
+    inner = (width, query_heads, key_value_heads, wide, experts, width if expert_width is None else expert_width)
+    parts = {"router": router, "gate": Softmax() if gate is None else gate, "film": film}
+    blocks = tuple(_block(keys, inner, size, **parts, dtype=dtype, precision=products) for _ in range(layers))
     outputs = determinants * n * (2 if complex else 1)
     return Qernel(
         conditioner=conditioner,
@@ -424,6 +398,24 @@ def qernel(
         complex=complex,
         precision=precision,
     )
+
+
+def _products(precision: str, dtype: DTypeLike) -> Any:
+    """The precision of matrix products. Raises `ValueError` for `double` precision of parameters that are not
+    float64."""
+    policy = precision_of(precision)
+    if policy.network == "float64" and jnp.dtype(dtype) != np.float64:
+        raise ValueError(f"{precision} precision is that of float64 parameters, got {jnp.dtype(dtype)}")
+    return policy.products
+
+
+def _of_waves(embedding: AbstractEmbedding | np.ndarray, pair: Any) -> tuple[AbstractEmbedding, Any]:
+    """Embedding and pair factor, periodic ones in the place of arrays of waves."""
+    if not isinstance(embedding, AbstractEmbedding):
+        embedding = PeriodicEmbedding(embedding)
+    if pair is not None and not callable(pair):
+        pair = functools.partial(PairJastrow, waves=pair)
+    return embedding, pair
 
 
 def _block(

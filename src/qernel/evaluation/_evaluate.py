@@ -1,6 +1,7 @@
 """Expectation values of frozen wavefunctions."""
 
 import dataclasses
+import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -141,33 +142,23 @@ def evaluate(
         positions, steps = walker.positions, walker.step_size
         jax.block_until_ready(steps)
         report(number + 1)
-
+    start = hosts.fetch(positions)
+    # The step size that a round would go on with is dropped: an adapting chain has no stationary distribution.
+    chain = functools.partial(move, key=keys[1])
+    bins_of_all = None if cell is None else (size, groups, math.prod(bins))
     sums = _Sums(
-        None if cell is None else jnp.zeros((size, groups, math.prod(bins)), jnp.int32),
+        None if bins_of_all is None else jnp.zeros(bins_of_all, jnp.int32),
         jnp.zeros((size, walkers, len(halves)), positions.dtype),
         jnp.zeros((size, walkers), jnp.int32),
     )
-    device_vectors = jnp.asarray(halves, positions.dtype)
-    start = hosts.fetch(positions)
-    measured: list[_Round] = []
-    recorded: list[np.ndarray] = []
-    for number in range(rounds):
-        positions, steps, sums = place(positions), place(steps), jax.tree.map(place, sums)
-        # The step size that the round would go on with is dropped: an adapting chain has no stationary distribution.
-        walker = move(positions, steps, keys[1], number)
-        positions = place(walker.positions)
-        sums, record = _measured(
-            ansatz, family, positions, walker.acceptance, sums, device_vectors, laplacian, chunk, bins, groups
-        )
-        measured.append(hosts.fetch(record))
-        if record_every and number % record_every == 0:
-            finite = measured[-1].finite[..., None, None]
-            recorded.append(np.where(finite, hosts.fetch(positions), np.asarray(np.nan, positions.dtype)))
-        report(burn_in + number + 1)
+    measure = functools.partial(_measured, ansatz, family, laplacian=laplacian, chunk=chunk, bins=bins, groups=groups)
+    there = jnp.asarray(halves, positions.dtype)
+    positions, sums, measured, samples = _measured_rounds(
+        chain, measure, place, positions, steps, sums, there, rounds, record_every, lambda n: report(burn_in + n)
+    )
     ansatz, family, positions, steps, sums = hosts.local((ansatz, family, positions, steps, sums))
     first = jax.tree.map(lambda leaf: leaf[0], family.parameters)
     real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], first).real)
-    samples = np.stack(recorded, axis=2) if recorded else None
     evaluation = _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, samples)
     if samples is None:
         return evaluation
@@ -175,6 +166,23 @@ def evaluate(
     # A stream of its own: what is drawn for one observable does not depend on the others.
     observed = _observed(chosen, samples, family, ansatz, units, jax.random.fold_in(key, _OBSERVABLES))
     return dataclasses.replace(evaluation, observed=observed)
+
+
+def _measured_rounds(chain, measure, place, positions, steps, sums, vectors, rounds, record_every, report):
+    """Move and measure so many rounds: the walkers, the sums, what each round left, and the recorded samples."""
+    measured: list[_Round] = []
+    recorded: list[np.ndarray] = []
+    for number in range(rounds):
+        positions, steps, sums = place(positions), place(steps), jax.tree.map(place, sums)
+        walker = chain(positions, steps, number=number)
+        positions = place(walker.positions)
+        sums, record = measure(positions, walker.acceptance, sums, vectors)
+        measured.append(hosts.fetch(record))
+        if record_every and number % record_every == 0:
+            finite = measured[-1].finite[..., None, None]
+            recorded.append(np.where(finite, hosts.fetch(positions), np.asarray(np.nan, positions.dtype)))
+        report(number + 1)
+    return positions, sums, measured, np.stack(recorded, axis=2) if recorded else None
 
 
 def _observed(chosen, samples, family, ansatz, units, key) -> tuple[dict[str, Measured], ...]:
