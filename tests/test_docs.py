@@ -9,6 +9,7 @@ import pytest
 
 import qernel
 from qernel.presets import Config, preset_names
+from qernel.systems import system_names, system_section
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -19,14 +20,18 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 def test_every_configuration_key_is_documented_with_its_default():
     documented, section = {}, None
     for line in (DOCS / "configuration.md").read_text().splitlines():
-        if heading := re.match(r"## (?:`\[(\w+)\]`|Outside)", line):
+        if heading := re.match(r"## `\[system\]` with `name = \"(\w+)\"`$", line):
+            section = f"system {heading[1]}"
+        elif heading := re.match(r"## (?:`\[(\w+)\]`|Outside)", line):
             section = heading[1] or ""
         elif section is not None and (row := re.match(r"\| `(\w+)` \| `(.*?)` \| (.+) \|$", line)):
             documented[section, row[1]] = (row[2], row[3])
     expected = {}
-    for name, field in Config.model_fields.items():
-        inner = getattr(field.annotation, "model_fields", None)
-        for key, value in (inner or {"": field}).items():
+    sections = {name: getattr(field.annotation, "model_fields", None) for name, field in Config.model_fields.items()}
+    del sections["system"]
+    sections |= {f"system {name}": system_section(name).model_fields for name in system_names()}
+    for name, inner in sections.items():
+        for key, value in (inner or {"": Config.model_fields[name]}).items():
             where = (name, key) if inner else ("", name)
             expected[where] = value.default
     assert documented.keys() == expected.keys()
@@ -43,7 +48,8 @@ def as_toml(value):
 
 def test_every_preset_is_documented():
     text = (DOCS / "configuration.md").read_text()
-    assert set(re.findall(r"^\| `(moire[\w-]*)` \|", text, re.M)) == set(preset_names())
+    table = text.split("## Presets\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.M)) == set(preset_names())
 
 
 def literal_texts():
@@ -85,7 +91,7 @@ def test_python_blocks_are_pieces_of_tested_examples(page):
 
 
 def test_every_public_package_has_a_page():
-    modules = {"units", "chunks", "compilation", "hosts", "precision"}
+    modules = {path.stem for path in SOURCE.glob("[a-z]*.py")}
     packages = {path.parent.name for path in SOURCE.glob("*/__init__.py")} | modules
     pages = {path.stem for path in (DOCS / "api").glob("*.md")} - {"index"}
     assert pages == packages - {"cli"}

@@ -55,8 +55,10 @@ class Family(eqx.Module):
         if len(set(names)) < len(names):
             raise ValueError(f"the coordinates of a family need different names, got {', '.join(names)}")
         for coordinate in self.coordinates:
-            first = jax.eval_shape(self._first)
-            written = jax.eval_shape(lambda p, c=coordinate: c.at(p, c.of(p)), first)
+            # Parameters of a family are what they are, whatever the caller's setting of JAX.
+            with jax.enable_x64(True):
+                first = jax.eval_shape(self._first)
+                written = jax.eval_shape(lambda p, c=coordinate: c.at(p, c.of(p)), first)
             forms = [
                 (jax.tree.structure(tree), [leaf.shape for leaf in jax.tree.leaves(tree)]) for tree in (first, written)
             ]
@@ -128,8 +130,8 @@ class Family(eqx.Module):
 
         with jax.enable_x64(True):
             parameters = jax.vmap(member)(jnp.asarray(values))
-        # Leaves that no coordinate writes keep their dtype: the programs for one family serve all.
-        parameters = jax.tree.map(lambda new, old: new.astype(old.dtype), parameters, self.parameters)
+            # All leaves keep their dtype: the programs for one family serve all.
+            parameters = jax.tree.map(lambda new, old: new.astype(old.dtype), parameters, self.parameters)
         return dataclasses.replace(self, parameters=parameters)
 
     def as_points(self, points: "Points") -> Float[np.ndarray, "members coordinates"]:

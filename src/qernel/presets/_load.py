@@ -1,5 +1,6 @@
 """Configurations from presets, files and the command line, and back into a file."""
 
+import functools
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -17,15 +18,15 @@ from ._explain import ConfigurationError, explain, known_keys, nearest, show, un
 DEFAULT_PRESET = "moire-6"
 
 
+@functools.cache
 def preset_names() -> tuple[str, ...]:
     """The names of the shipped presets, small systems first."""
-    names = [entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml")]
+    found = {entry.name.removesuffix(".toml"): entry for entry in _folder().iterdir() if entry.name.endswith(".toml")}
 
     def electrons(name: str) -> tuple[int, str]:
-        digits = "".join(c for c in name if c.isdigit())
-        return int(digits or 0), name
+        return sum(tomllib.loads(found[name].read_text(encoding="utf-8"))["system"]["electrons"]), name
 
-    return tuple(sorted(names, key=electrons))
+    return tuple(sorted(found, key=electrons))
 
 
 def _folder():

@@ -59,17 +59,18 @@ class RunDirectory:
         """Whether there is anything here to lose: a checkpoint, or results."""
         return bool(checkpoint_steps(self.checkpoints)) or self.results.exists()
 
-    def check_free(self) -> None:
-        """Raises `ValueError` if a run lives here already."""
+    def check_free(self, go_on: str = "qernel resume {path}") -> None:
+        """Raises `ValueError` if a run lives here already, which says by `go_on` how to go on with it."""
         if self.begun:
-            raise ValueError(f"{self.path} already holds a run: choose another --out, or: qernel resume {self.path}")
+            how = go_on.format(path=self.path)
+            raise ValueError(f"{self.path} already holds a run: choose another directory, or go on with it: {how}")
 
-    def create(self, config_text: str) -> None:
+    def create(self, config_text: str, go_on: str = "qernel resume {path}") -> None:
         """Make the folder and write `config.toml`; one that stopped before its first checkpoint is used again.
 
         **Raises:** `ValueError` if a run lives here already, or a file is in the way.
         """
-        self.check_free()
+        self.check_free(go_on)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.config, config_text)

@@ -15,7 +15,7 @@ import numpy as np
 from qernel import hosts
 from qernel.ansatz import Ansatz, CompetingPhases, LogPsi
 from qernel.evaluation import read_netcdf
-from qernel.hamiltonian import Points
+from qernel.hamiltonian import Family, Points
 from qernel.judgement import verdict
 from qernel.observables import AbstractObservable, Observable
 from qernel.plotting import draw, save_figure
@@ -116,7 +116,7 @@ class Run:
         if resume and directory.begun:
             return Run._restored(directory, problem)
         if hosts.first():
-            directory.create(script_text(problem, provenance(" ".join(sys.argv))))
+            directory.create(script_text(problem, provenance(" ".join(sys.argv))), problem.go_on)
         return Run(directory, problem)
 
     @staticmethod
@@ -256,7 +256,7 @@ class Run:
         command = f"continued from {self.path}, step {self.step}"
         text = script_text(other, provenance(command)) if config is None else to_toml(config, provenance(command))
         if hosts.first():
-            directory.create(text)
+            directory.create(text, other.go_on)
         run = Run(directory, other, config)
         run._walkers = jnp.asarray(np.asarray(state.positions)[np.array(nearest)])
         return run
@@ -373,6 +373,7 @@ def _own_problem(
 ) -> Problem:
     """The problem of a script's own objects."""
     settings = Settings() if settings is None else settings
+    system = system.at(_in_double(system.family))
     cell = system.family.hamiltonian.cell
     if method is None:
         method = Method()
@@ -397,6 +398,24 @@ def _own_problem(
     )
     _check_contract(problem)
     return dataclasses.replace(problem, identity=script_identity(problem))
+
+
+def _in_double(family: Family) -> Family:
+    """The family with parameters in double precision, its coordinates as they were typed: a script that has not
+    enabled it makes the same run as one that has."""
+    real = lambda leaf: jnp.issubdtype(leaf.dtype, jnp.floating)
+    if all(leaf.dtype == np.float64 for leaf in jax.tree.leaves(family.parameters) if real(leaf)):
+        return family
+    points = family.points
+
+    def as_typed(parameters, point):
+        for coordinate, value in zip(family.coordinates, point, strict=True):
+            parameters = coordinate.at(parameters, value)
+        return parameters
+
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda leaf: leaf.astype(float) if real(leaf) else leaf, family.parameters)
+        return dataclasses.replace(family, parameters=jax.vmap(as_typed)(wide, jnp.asarray(points)))
 
 
 def _check_contract(problem: Problem) -> None:

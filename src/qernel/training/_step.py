@@ -130,7 +130,7 @@ def _averaged(mean: Array, energy: Array, step: Array) -> Array:
 
     Like this the mean needs no record of the steps before, and no number of steps at which it is asked for.
     """
-    weight = jnp.minimum(1.0, 3.0 / (step + 1)).astype(mean.dtype)
+    weight = jnp.minimum(1.0, 3.0 / (step + 1).astype(mean.dtype))
     energy = energy.astype(mean.dtype)
     moved = jnp.where(jnp.isfinite(mean), mean + weight * (energy - mean), energy)
     return jnp.where(jnp.isfinite(energy), moved, mean)
