@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_problem import TINY, tiny_config, tiny_problem
 
-from qernel.layers import trainable
+from qernel.layers import OpenEmbedding, trainable
 from qernel.presets import build, load, to_toml
 from qernel.run_directory import CheckpointWriter, RunDirectory
 from qernel.runs import begun_from, with_network_of
