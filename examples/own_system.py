@@ -12,7 +12,7 @@ from qernel.hamiltonian import AbstractPotential, Coordinate, Coulomb, Family, H
 from qernel.layers import OpenEmbedding
 from qernel.observables import Grid, Observable
 from qernel.orbitals import HarmonicOrbitals, OpenPairJastrow, SpinBlocks
-from qernel.runs import Run, Settings
+from qernel.runs import Run
 from qernel.systems import System
 
 
@@ -61,9 +61,6 @@ def double_dot(heights):
 
 
 # --8<-- [start:run]
-SETTINGS = Settings(steps=200)
-
-
 def wavefunction(family, **sizes):
     """Bonding and antibonding orbitals: the two determinants of Heitler and London's state."""
     levels = [HarmonicOrbitals([(n, 0)], 1.0) for n in (0, 1)]
@@ -79,7 +76,7 @@ def wavefunction(family, **sizes):
     )
 
 
-def main(path="runs/double-dot", heights=(0, 1, 2, 4, 6, 8), settings=SETTINGS, **sizes):
+def main(path="runs/double-dot", heights=(0, 1, 2, 4, 6, 8), settings=None, **sizes):
     system = double_dot(heights)
     ansatz = wavefunction(system.family, **sizes)
     run = Run.begin(path, system, ansatz, settings=settings, resume=True)
