@@ -1,4 +1,4 @@
-"""Two electrons in a quantum dot that a barrier cuts in two: a system of one's own, from the Hamiltonian to a report."""
+"""Two electrons in a quantum dot that a barrier cuts in two: a system of one's own, from Hamiltonian to report."""
 
 from functools import partial
 
@@ -79,9 +79,9 @@ def wavefunction(family, **sizes):
     )
 
 
-def main(path="runs/double-dot", heights=(0, 1, 2, 4, 6, 8), settings=Settings(steps=200), **sizes):
+def main(path="runs/double-dot", heights=(0, 1, 2, 4, 6, 8), settings=None, **sizes):
     system = double_dot(heights)
-    run = Run.begin(path, system, wavefunction(system.family, **sizes), settings=settings, resume=True)
+    run = Run.begin(path, system, wavefunction(system.family, **sizes), settings=settings or Settings(steps=200), resume=True)
     for step in run.train():
         print(step.number, step.energies, end="\r")
     print(format_table(run.evaluate()), *run.verdict(), *run.figures(), run.report(), sep="\n")
