@@ -291,7 +291,7 @@ class SECTION(SystemSection):
         hamiltonian = Hamiltonian(Kinetic(), {"well": Well()}, self.electrons, dim=2)
         family = Family.of(hamiltonian, {"bottom": 1.0}, (bottom,), list(self.bottoms))
         orbitals = HarmonicOrbitals(harmonic_levels((1.0, 1.0), 3), 1.0)
-        return System("well", family, phases=(Phase("bowl", lambda dtype, solve: orbitals),))
+        return System("well", family, phases=(Phase("bowl", lambda dtype, solve: orbitals),), walkers=1.0)
 
     def at(self, points: Any):
         return self.model_copy(update={"bottoms": tuple(sorted(float(b) for (b,) in points))})
