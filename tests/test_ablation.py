@@ -213,7 +213,7 @@ def test_an_unknown_variant_is_one_sentence(tmp_path):
 
 TRAP = (
     *(setting for setting in TINY if not setting.startswith(("system", "ansatz.start", "ansatz.ref", "evaluation.at"))),
-    *("system.points=[[1,0],[4,0],[1,0.3]]", "ansatz.phases=sum", "training.steps=1", "ansatz.layers=0"),
+    *("system.points=[[1,0],[4,0],[1,0.3]]", "ansatz.phases=sum", "training.steps=1"),
 )
 
 
@@ -222,7 +222,9 @@ def test_points_of_two_coordinates_are_rows(tmp_path):
     config = load("trap-3", [*TRAP, "evaluation.at={}"])
     ignored = (nothing_said, lambda problem, step: None, lambda text, done, total: None)
     table = measured(config, True, False, *ignored)
-    for name, found in (("separate", table), ("full", table.assign(energy=table["energy"] + 1.0))):
+    higher = table.copy(deep=True)
+    higher["energy"].values += 1.0
+    for name, found in (("separate", table), ("full", higher)):
         path_of(tmp_path, name, 0).parent.mkdir()
         write_netcdf(found, path_of(tmp_path, name, 0))
     found = compare_variants(tmp_path, config)
@@ -232,10 +234,12 @@ def test_points_of_two_coordinates_are_rows(tmp_path):
     table = read_netcdf(found.netcdf)
     assert table["energy"].dims == ("variant", "seed", "member")
     assert table["trained"].values.tolist() == [1, 1, 1] and table["reference_is_exact"].values.tolist() == [1, 1, 1]
-    # Without a coupling three fermions have 1 + 2 + 2 and 3 + 4 + 5 quanta.
-    np.testing.assert_allclose(table["reference"].sel(kappa=0.0), [5 / 3, 12 / 3])
+    # Without a coupling, three fermions in 00, 10 and 01, and in 00, 10 and 20.
+    np.testing.assert_allclose(table["reference"].sel(kappa=0.0), [(1 + 2 + 2) / 3, (2.5 + 3.5 + 4.5) / 3])
     one = table.sel(omega_y=4.0, kappa=0.0)
     np.testing.assert_allclose(one["error"].sel(variant="full") - one["error"].sel(variant="separate"), 1.0)
-    assert "energies minus closed form" in found.sentences[0] and "3 points" in found.sentences[0]
+    assert (
+        "energies minus the closed form, in ħω₀ per electron" in found.sentences[0] and "3 points" in found.sentences[0]
+    )
     assert any(text.startswith("separate (one wavefunction") and "better by 1.000" in text for text in found.sentences)
     assert found.figure.stat().st_size > 10000

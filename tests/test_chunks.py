@@ -75,9 +75,10 @@ def test_training_and_measurement_take_auto():
     problem = tiny_problem('training.chunk="auto"', 'training.score_chunk="auto"', 'sampling.chunk="auto"')
     assert problem.method.chunk == problem.method.score_chunk == problem.method.sampler.chunk == "auto"
     settings = dict(sampler=problem.method.sampler, key=jax.random.key(0), rounds=4, burn_in=1, step_size=1.0)
+    settings["observables"] = ()
     state = problem.state()
     measured = [
-        evaluate(state.ansatz, problem.family, state.positions, chunk=how, **settings).series["energy"]
+        evaluate(state.ansatz, problem.members, state.positions, chunk=how, **settings).series["energy"]
         for how in (None, "auto")
     ]
     np.testing.assert_allclose(*[np.asarray(one) for one in measured], rtol=0, atol=1e-10)

@@ -16,7 +16,10 @@ import pytest
 import qernel
 
 SOURCE = Path(qernel.__file__).parent
-FOLDERS = ["gradient", "laplacian", "lattice", "layers", "optimise", "propagation"]
+FOLDERS = """
+    evaluation gradient judgement laplacian lattice layers observables optimise propagation systems systems.moire
+    systems.trap
+""".split()
 # Words that refer to another sentence, or to another function; and equations, which are no sentence.
 REFERRING = re.compile(r"(The same|What|As|How|That|Those|This|These|It|Its|Or|And|The inverse of `)\b|\$")
 SECTIONS = {"Arguments", "Fields", "Shapes", "Returns", "Raises", "Warns", "Source", "Example"}
@@ -24,8 +27,12 @@ SECTIONS = {"Arguments", "Fields", "Shapes", "Returns", "Raises", "Warns", "Sour
 OF_EVERY_LAYER = {"key", "dtype", "precision"}
 
 
+def files(folder):
+    return sorted((SOURCE / folder.replace(".", "/")).glob("*.py"))
+
+
 def docstrings(folder):
-    for path in sorted((SOURCE / folder).glob("*.py")):
+    for path in files(folder):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
                 yield f"{path.name}: {getattr(node, 'name', 'module')}", text
@@ -35,7 +42,7 @@ def public(folder):
     """(name, object, its docstring) of what a package exports and of the public members of its classes."""
     package = importlib.import_module(f"qernel.{folder}")
     for name, value in vars(package).items():
-        if name.startswith("_") or getattr(value, "__module__", "").split(".")[:2] != ["qernel", folder]:
+        if name.startswith("_") or not getattr(value, "__module__", "").startswith(f"qernel.{folder}."):
             continue
         yield name, value, value.__doc__
         if inspect.isclass(value):
@@ -53,7 +60,7 @@ def test_docstrings_begin_with_something_that_stands_alone(folder):
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_comments_begin_with_something_that_stands_alone(folder):
-    for path in sorted((SOURCE / folder).glob("*.py")):
+    for path in files(folder):
         for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
             if token.type == tokenize.COMMENT:
                 assert not re.match(r"#\s*([Tt]he same (of|as|with)|[Aa]s (those|that) of)\b", token.string), token

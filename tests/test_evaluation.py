@@ -296,10 +296,17 @@ def test_names_that_no_table_can_hold(trap):
         family = Family.of(hamiltonian, {name: 1.0}, name, [1.0, 2.0])
         with pytest.raises(ValueError, match=f"a coordinate cannot be called '{name}'"):
             evaluate(trap.ansatz, family, jnp.zeros((2, 2, 1, 1)), **options)
+        with pytest.raises(ValueError, match=f"a coordinate cannot be called '{name}'"):
+            System("trap", family)
     for name in ("kinetic_difference", "slope", "phase", "v_score"):
         other = Hamiltonian(Kinetic(), {name: Harmonic(1.0)}, (1, 0), dim=1)
         with pytest.raises(ValueError, match=f"a potential cannot be called '{name}'"):
             evaluate(trap.ansatz, Family.of(other, {"a": 1.0}, "a", [1.0]), jnp.zeros((1, 2, 1, 1)), **options)
+    family = Family.of(hamiltonian, {"a": 1.0}, "a", [1.0, 2.0])
+    for names in (("energy",), ("trap",), ("a",), ("drift",), ("b", "b")):
+        observables = tuple(Observable(name, mean_square) for name in names)
+        with pytest.raises(ValueError, match=f"an observable cannot be called '{names[0]}'"):
+            System("trap", family, observables=observables)
 
 
 def test_standard_observables_without_a_cell():

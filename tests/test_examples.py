@@ -1,6 +1,9 @@
 """The examples run, are as short as they claim, and do what they claim."""
 
+import csv
 import importlib
+import os
+import signal
 from pathlib import Path
 
 import jax
@@ -11,6 +14,7 @@ import pytest
 from qernel.ansatz import DifferentiableAnsatz
 from qernel.check import laplacian_difference
 from qernel.exact import filling_energy
+from qernel.runs import Interrupted, Run, Settings
 from qernel.systems.moire import Material, moire_family
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -42,7 +46,12 @@ def lines(path, section=None):
 
 @pytest.mark.parametrize(
     "name, section, most",
-    [("compose_ansatz", None, 60), ("custom_potential", "potential", 15), ("custom_kernel", "kernel", 40)],
+    [
+        ("compose_ansatz", None, 60),
+        ("own_system", None, 60),
+        ("custom_potential", "potential", 15),
+        ("custom_kernel", "kernel", 40),
+    ],
 )
 def test_examples_are_short(name, section, most):
     assert lines(EXAMPLES / f"{name}.py", section) <= most
@@ -61,13 +70,56 @@ def test_an_ansatz_of_ones_own_trains(example, quick_to_compile, capsys):
 
 def test_a_wavefunction_without_a_cell_trains(example, quick_to_compile, capsys):
     sizes = dict(width=8, layers=1, query_heads=2, key_value_heads=1, experts=2, determinants=1, condition_size=4)
-    state, family, report = example("open_boundaries").main(steps=10, walkers=16, **sizes)
-    assert int(state.step) == 10 and "exact" in capsys.readouterr().out
+    state, family, report = example("open_boundaries").main(steps=30, walkers=16, **sizes)
+    assert int(state.step) == 30 and "exact" in capsys.readouterr().out
     found, sigma = report.statistics.energy, np.sqrt(report.statistics.variance)
     exact = filling_energy(((0, 0), (1, 0), (0, 1)), *(family.parameters[name] for name in ("frequencies", "kappa")))
     # From 0.5 at the start: the exact state is in the class.
     np.testing.assert_allclose(found, exact, atol=0.1)
     assert np.all(sigma < 0.2)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_system_of_ones_own_from_the_first_step_to_the_report(example, quick_to_compile, tmp_path, monkeypatch):
+    """Trained, stopped by Ctrl-C, gone on with by the same call, measured, drawn and reported."""
+    module, path = example("own_system"), tmp_path / "run"
+    shown = []
+
+    def show(number, *rest, **options):
+        shown.append(number)
+        if shown == [1, 2, 3]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(module, "print", show, raising=False)
+    settings = Settings(steps=8, walkers=32, burn_in=5, measured_walkers=32, measured_rounds=8, measured_burn_in=5)
+    # Without a layer of attention and experts, for whose programs most of the time would go.
+    sizes = dict(width=8, layers=0, determinants=2, condition_size=4)
+    options = dict(heights=(0.0, 4.0), settings=settings, **sizes)
+    with pytest.raises(Interrupted, match="stopped by SIGINT: saved step 4; continue with: Run.open"):
+        module.main(path, **options)
+    assert shown == [1, 2, 3] and not (path / "results.csv").exists()
+    run = module.main(path, **options)
+    assert shown[:-1] == [1, 2, 3, 5, 6, 7, 8] and "height" in shown[-1]
+    with open(path / "metrics.csv") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == [step for step in range(1, 9) for _ in range(2)]
+    with open(path / "results.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["height"] for row in rows] == ["0", "4"]
+    # The barrier splits the pair.
+    together, error = ([float(row[name]) for row in rows] for name in ("together", "together_error"))
+    assert 0.2 < together[0] < 0.9 and together[1] < together[0] - 3 * max(error)
+    profile = run.results["profile"]
+    assert profile.dims == ("height", "across")
+    np.testing.assert_allclose(profile.sum("across") * 0.2, 2, atol=0.05)
+    figures = {file.stem for file in (path / "figures").glob("*.png")}
+    assert {"energy", "observables", "density", "profile", "training"} <= figures
+    report = (path / "report.html").read_text()
+    assert all(words in report for words in ("double dot", "probability of both electrons on one side", "Profile."))
+    again = Run.open(path, run.problem.system, run.problem.ansatz)
+    assert again.step == 8
+    r = np.array([[-1.0, 0.2], [1.0, 0.1]])
+    assert np.isfinite(again.psi(r, height=2.0).log_magnitude) and again.psi(r, height=2.0) == run.psi(r, height=2.0)
 
 
 @pytest.mark.filterwarnings("ignore:open shell")

@@ -18,6 +18,7 @@ from qernel.hamiltonian import (
     Family,
     Hamiltonian,
     Harmonic,
+    HarmonicPair,
     Kinetic,
     Nuclei,
     Potential,
@@ -256,11 +257,15 @@ def test_hellmann_feynman_of_the_depth():
     np.testing.assert_allclose(slope, evaluate(hamiltonian, r, unit)["moire"], rtol=1e-12)
 
 
+def varying(family):
+    return [coordinate.name for coordinate in family.varying]
+
+
 def test_family():
     family = moire_family(MATERIAL, 3, (6, 0), [0.0, 15.0, 30.0])
-    assert family.size == 3 and family.varying == ("depth",)
+    assert family.size == 3 and varying(family) == ["depth_meV"]
     np.testing.assert_allclose(MATERIAL.to_meV(family.select(1).depth), 15.0)
-    np.testing.assert_allclose(family.select(2).phase, math.pi / 4)
+    np.testing.assert_allclose(family.select(2).phi, math.pi / 4)
     assert isinstance(family.select(0), MoireParameters)
     assert all(leaf.shape == () for leaf in jax.tree.leaves(family.select(0)))
     r = jnp.asarray(random_positions(6, 2))
@@ -277,12 +282,12 @@ def test_family():
 
 def test_family_broadcasts_what_varies():
     family = moire_family(MATERIAL, (3, 6), (4, 0), 10.0, dielectric=[5.0, 10.0], phi_degrees=[30.0, 45.0])
-    assert family.size == 2 and family.varying == ("phase", "dielectric")
+    assert family.size == 2 and varying(family) == ["phi_degrees", "dielectric"]
     np.testing.assert_allclose(family.parameters.dielectric, [1.0, 2.0])
     np.testing.assert_allclose(family.parameters.depth, MATERIAL.to_hartree(10.0))
     strength = jax.vmap(family.hamiltonian.potentials["interaction"].strength)(family.parameters)
     np.testing.assert_allclose(strength, [1.0, 0.5])
-    assert moire_family(MATERIAL, 3, (1, 0), 10.0).varying == ("depth",)
+    assert varying(moire_family(MATERIAL, 3, (1, 0), 10.0)) == ["depth_meV"]
 
 
 def test_a_family_compiles_once():
@@ -423,7 +428,9 @@ def test_a_periodic_potential_needs_a_cell_that_it_fits():
 
 
 def test_a_potential_says_where_it_makes_sense():
-    assert Hamiltonian(Kinetic(), {"mine": Somewhere()}, (1, 0), cell=square(3.0)).cell is not None
+    """Anywhere, if it says nothing."""
+    for boundaries in ({"dim": 1}, {"cell": Lattice(((3.0,),))}):
+        assert Hamiltonian(Kinetic(), {"mine": Somewhere()}, (1, 0), **boundaries).dim == 1
     with pytest.raises(ValueError, match="must be 'open', 'any' or a lattice"):
         Hamiltonian(Kinetic(), {"mine": Elsewhere()}, (1, 0), dim=1)
 
@@ -441,7 +448,9 @@ def test_what_is_not_one_real_number_is_refused():
         energies(Potential(lambda x, p: jax.lax.complex(x[0], x[1])))
     numbers = {"must be real": lambda p: jax.lax.complex(p[0], p[0]), "must be one number": lambda p: p}
     for message, bad in numbers.items():
-        for potential in (Coulomb(bad), Harmonic(bad), Nuclei(np.eye(2), [1.0, 2.0], strength=bad)):
+        with pytest.raises(ValueError, match=f"the trap frequency {message}"):
+            energies(Harmonic(bad))
+        for potential in (Coulomb(bad), HarmonicPair(bad), Nuclei(np.eye(2), [1.0, 2.0], strength=bad)):
             with pytest.raises(ValueError, match=f"prefactor of the Hamiltonian {message}"):
                 energies(potential)
         with pytest.raises(ValueError, match=f"the inverse mass {message}"):

@@ -345,6 +345,20 @@ def test_slopes_are_checked_along_lines_and_never_across():
     assert slope_lines(exact_trap(np.random.default_rng(0).random((20, 2)) + 1)) == []
 
 
+def test_lines_of_a_phase_hold_the_rows_of_the_table_where_it_was_measured():
+    table = noisy_trap({"omega_y": np.linspace(1.0, 3.0, 9), "kappa": [0.0, 0.2]}, error=1e-4)
+    omega = table["omega_y"].values
+    values = table["energy"].values.copy()
+    values[0, omega > 2.5], values[1, omega < 1.5] = np.nan, np.nan
+    table["energy"] = (table["energy"].dims, values, table["energy"].attrs)
+    lines = [line for line in slope_lines(table) if line.axis.name == "omega_y"]
+    assert [line.phase for line in lines] == ["compact"] * 2 + ["chain"] * 2
+    for line in lines:
+        inside = omega[line.rows]
+        assert inside.tolist() == [w for w in np.unique(omega) if (w <= 2.5 if line.phase == "compact" else w >= 1.5)]
+        assert line.check.agrees.all()
+
+
 def test_one_coordinate_of_two_is_a_line_with_everything_that_belongs_to_it(tmp_path):
     """A family of two coordinates at one value of the second: its slope has the name of the first."""
     x = np.linspace(1.6, 2.6, 11)
@@ -355,7 +369,9 @@ def test_one_coordinate_of_two_is_a_line_with_everything_that_belongs_to_it(tmp_
     crossing, names = phase_crossing(table)
     assert names == ("compact", "chain") and crossing.crosses
     assert abs(crossing.location - place) < 4 * crossing.error < 0.01
-    assert len(slope_lines(table)) == 1
+    # Within each phase alone: where the lowest one changes the energy has a kink.
+    assert [line.where for line in slope_lines(table)] == [" in the compact", " in the chain"]
+    assert all(line.check.agrees.all() and len(line.rows) == 11 for line in slope_lines(table))
     finding = find_transition(table)
     assert finding.kind == "first order" and abs(finding.location - place) < 0.1
 

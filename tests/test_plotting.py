@@ -237,6 +237,20 @@ def test_a_users_own_number_has_a_panel():
     assert observables_figure(dataset_of()) is None
 
 
+def test_slopes_of_phases_are_those_of_each_phase():
+    """Not those of the lowest one, at the rows where each was measured alone."""
+    table = moire_phases([0.0, 5.0, 10.0, 15.0, 20.0, 30.0])
+    for name, unknown in (("liquid", [5]), ("crystal", [0])):
+        for variable in ("energy", "slope"):
+            table[variable][table["phase"].values.tolist().index(name), unknown] = np.nan
+    above = slope_figure(table).axes[0]
+    drawn = {tuple(line.get_xdata()): line.get_ydata() for line in above.get_lines() if len(line.get_xdata()) == 5}
+    for name, rows in (("liquid", slice(0, 5)), ("crystal", slice(1, 6))):
+        x = tuple(table["depth_meV"].values[rows])
+        np.testing.assert_array_equal(drawn[x], table["slope"].sel(phase=name).values[rows])
+    assert [text.get_text() for text in above.get_legend().get_texts()] == ["liquid", "crystal"]
+
+
 def test_slope_figure_needs_a_curve():
     assert slope_figure(dataset_of()) is not None
     assert slope_figure(dataset_of([0.0, 10.0])) is None
@@ -455,7 +469,8 @@ def test_more_than_two_coordinates_have_a_colour_for_each_point_of_the_others(sp
 def test_slopes_of_a_plane_are_compared_along_its_lines(grid):
     figure = slope_figure(grid)
     assert len(figure.axes) == 4
-    assert r"$\kappa$ = 0.3" in texts(figure) and r"$\omega_y$ = 3" in texts(figure)
+    assert r"$\kappa$ = 0.3, chain" in texts(figure) and r"$\kappa$ = 0.1, compact" in texts(figure)
+    assert any(text.startswith(r"$\omega_y$ = 3, ") for text in texts(figure))
     assert slope_figure(trap_table(scattered(12))) is None
 
 

@@ -172,10 +172,16 @@ class SizedTrapSection(SizedSection):
     trap: TrapSection = TrapSection()
     electrons: tuple[int, int] = (3, 0)
     name: str = "sized trap"
-    references = summary = property(lambda self: "")
-    at = blocks = lambda self, *_: self
-    sizes: tuple[str, ...] = ("3",)
-    size_label: str = "electrons-3"
+    references = property(lambda self: ())
+    summary = property(lambda self: "a trap")
+    sizes = property(lambda self: ("3",))
+    size_label = property(lambda self: "electrons-3")
+
+    def at(self, points):
+        return self
+
+    def blocks(self, system, features):
+        return {}
 
     def system(self):
         return self.trap.system()
@@ -204,6 +210,11 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(section, 
     with pytest.raises(ValueError, match=message):
         scale(config, sizes, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_waves_of_another_system_are_none_of_this_one():
+    with pytest.raises(ValueError, match="the waves of the system sized trap are none of a moiré lattice"):
+        load("moire-6").system.feature_shells_for(SizedTrapSection(), 1, 1)
 
 
 def test_a_whole_series_resumes(capsys, tmp_path):

@@ -53,7 +53,7 @@ studies: hamiltonian ansatz observables training evaluation systems judgement ru
 report: precision observables training evaluation judgement run_directory presets plotting
 runs: lattice hosts hamiltonian ansatz observables training evaluation systems judgement run_directory presets
 runs: plotting studies report
-cli: lattice hosts hamiltonian check evaluation judgement run_directory presets plotting studies report runs
+cli: lattice hosts hamiltonian check evaluation run_directory presets plotting studies report runs
 __main__: cli
 """
 

@@ -51,13 +51,14 @@ def last_of(steps):
 
 
 def test_energies_fall_and_the_setting_of_the_caller_stays():
-    family, method, state = small_problem()
+    # With the eight walkers of other tests the energies rise again after 30 steps, whatever the step.
+    family, method, state = small_problem(walkers=64)
     energies = []
     with jax.enable_x64(False):
         for new, report in train(state, family, method, 30):  # noqa: B007
             assert jnp.zeros(()).dtype == jnp.float32
             energies.append(np.asarray(report.statistics.energy).sum())
-    assert np.mean(energies[-10:]) < np.mean(energies[:10]) - 0.01
+    assert np.mean(energies[-10:]) < np.mean(energies[:10]) - 0.05
     assert int(new.step) == 30
 
 

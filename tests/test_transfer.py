@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_problem import TINY, tiny_config, tiny_problem
 
-from qernel.layers import trainable
+from qernel.layers import OpenEmbedding, trainable
 from qernel.presets import build, load, to_toml
 from qernel.run_directory import CheckpointWriter, RunDirectory
 from qernel.runs import begun_from, with_network_of
@@ -192,3 +192,9 @@ def test_systems_between_which_nothing_is_carried_over(trained):
     named = dataclasses.replace(trap.system, name="moire", phases=build(tiny_config(), solve=False).system.phases)
     with pytest.raises(ValueError, match="the system moire has no periodic cell"):
         begun_from(dataclasses.replace(trap, system=named, references=("plane_waves",)), trained)
+
+
+def test_an_open_wavefunction_is_not_carried_over(small):
+    open_ = dataclasses.replace(small.ansatz, embedding=OpenEmbedding(2, 1.0))
+    with pytest.raises(ValueError, match="both must be periodic"):
+        carried(small, dataclasses.replace(small, ansatz=open_))

@@ -13,7 +13,7 @@ from tiny_problem import TINY
 from qernel.ansatz import LogPsi, SlaterDeterminant, single_branch
 from qernel.cli import main
 from qernel.evaluation import read_netcdf
-from qernel.hamiltonian import Family, Hamiltonian, Kinetic
+from qernel.hamiltonian import Coordinate, Family, Hamiltonian, Kinetic
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
 from qernel.orbitals import plane_wave_orbitals
 from qernel.studies.transition import transition_figure
@@ -47,6 +47,17 @@ def test_fidelity_susceptibility_of_gaussians(gaussians, phase):
     found = fidelity_susceptibility(Gaussian(phase), *gaussians)
     exact = (0.25 + phase**2) / WIDTHS**2
     assert (np.abs(found.value - exact) < 4 * found.error).all() and (found.error < 0.1 * exact).all()
+
+
+def test_fidelity_susceptibility_is_in_the_coordinates_own_unit(gaussians):
+    """Of twice the width a quarter; along its square, which no parameter is, by the chain rule."""
+    family, samples = gaussians
+    plain = fidelity_susceptibility(Gaussian(), family, samples)
+    double = Coordinate("double", "width", scale=2.0)
+    square = Coordinate("square", read=lambda p: p["width"] ** 2, write=lambda p, value: p | {"width": jnp.sqrt(value)})
+    for coordinate, factor in ((double, 0.25), (square, 1 / (2 * WIDTHS) ** 2)):
+        found = fidelity_susceptibility(Gaussian(), family, samples, coordinate)
+        np.testing.assert_allclose(found.value, factor * plain.value, rtol=1e-10)
 
 
 def test_overlaps_of_gaussians(gaussians):

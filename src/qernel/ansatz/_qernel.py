@@ -366,7 +366,7 @@ def qernel(
     products = _products(precision, dtype)
     sizes = (width, query_heads, key_value_heads, experts, determinants, condition_size)
     _check_sizes(electrons, references, layers, initial_weights, *sizes, head_size=head_size, expert_width=expert_width)
-    embedding, pair = _of_waves(embedding, pair)
+    embedding, factor = _of_waves(embedding, pair)
     if not complex:
         _check_real(references, family_parameters, electrons, embedding.dim)
     keys = iter(jax.random.split(key, 6 + 5 * layers))
@@ -392,7 +392,7 @@ def qernel(
         cusp=None
         if cusp_range is None or cusp_strength is None
         else CuspJastrow(electrons, cusp_range, cusp_strength, squared_distance=squared_distance, dtype=dtype),
-        pair=pair and pair(electrons=electrons, condition_size=size, key=next(keys), dtype=dtype),
+        pair=factor and factor(electrons=electrons, condition_size=size, key=next(keys), dtype=dtype),
         electrons=electrons,
         determinants=determinants,
         complex=complex,

@@ -19,6 +19,7 @@ from ._known_values import KnownValues as KnownValues
 from ._known_values import add_known_values as add_known_values
 from ._known_values import known_at_rows as known_at_rows
 from ._known_values import known_values as known_values
+from ._names import check_names as check_names
 from ._phases import doubts_of as doubts_of
 from ._phases import ground_state as ground_state
 from ._phases import joined_phases as joined_phases

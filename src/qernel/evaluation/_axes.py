@@ -19,7 +19,11 @@ MEMBER = "member"
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """A coordinate of the rows of a table, in words and symbols: see [`Coordinate`][qernel.hamiltonian.Coordinate]."""
+    """A coordinate of the rows of a table, in words and symbols.
+
+    **Fields:** `name`, `symbol`, `latex`, `label`, `unit` and `linear` of the
+    [`Coordinate`][qernel.hamiltonian.Coordinate].
+    """
 
     name: str
     symbol: str
@@ -80,7 +84,7 @@ def labelled_rows(family: Family) -> tuple[dict[str, Any], dict[str, Any], str]:
 
 
 def attributes_of(coordinate: Coordinate) -> dict[str, Any]:
-    """What the labels of a table say of a coordinate."""
+    """Labels of a coordinate in a table."""
     return {
         "units": coordinate.unit,
         "long_name": coordinate.label,
@@ -139,7 +143,7 @@ def in_order(dataset: "xarray.Dataset") -> Int[np.ndarray, " rows"]:
 
 
 def row_text(dataset: "xarray.Dataset", row: int) -> str:
-    """What a row is, for messages: `U = 12.5 eV`, `ω_y = 1.9, κ = 0.27`."""
+    """A row in words, for messages: `U = 12.5 eV`, `ω_y = 1.9, κ = 0.27`."""
     return (
         ", ".join(f"{axis.symbol} = {axis.value(positions_on(dataset, axis)[row])}" for axis in axes_of(dataset))
         or f"Hamiltonian {row}"

@@ -57,7 +57,7 @@ class _Sums(eqx.Module):
 
 
 class _Round(eqx.Module):
-    """What one measured round leaves."""
+    """Energies, term by term, of one measured round, which of them are finite, and the acceptance."""
 
     terms: dict[str, Float[Array, "hamiltonians walkers"]]
     finite: Bool[Array, "hamiltonians walkers"]
@@ -145,9 +145,8 @@ def evaluate(
     start = hosts.fetch(positions)
     # The step size that a round would go on with is dropped: an adapting chain has no stationary distribution.
     chain = functools.partial(move, key=keys[1])
-    bins_of_all = None if cell is None else (size, groups, math.prod(bins))
     sums = _Sums(
-        None if bins_of_all is None else jnp.zeros(bins_of_all, jnp.int32),
+        None if cell is None else jnp.zeros((size, groups, math.prod(bins)), jnp.int32),
         jnp.zeros((size, walkers, len(halves)), positions.dtype),
         jnp.zeros((size, walkers), jnp.int32),
     )
@@ -157,8 +156,7 @@ def evaluate(
         chain, measure, place, positions, steps, sums, there, rounds, record_every, lambda n: report(burn_in + n)
     )
     ansatz, family, positions, steps, sums = hosts.local((ansatz, family, positions, steps, sums))
-    first = jax.tree.map(lambda leaf: leaf[0], family.parameters)
-    real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], first).real)
+    real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], family.select(0)).real)
     evaluation = _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, samples)
     if samples is None:
         return evaluation

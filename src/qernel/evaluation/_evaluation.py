@@ -1,4 +1,4 @@
-"""What an evaluation measured."""
+"""Measurements of frozen wavefunctions."""
 
 import equinox as eqx
 import numpy as np
@@ -12,15 +12,18 @@ class Evaluation(eqx.Module):
 
     On the host, float64. Energies are totals in effective Hartree, lengths in effective Bohr radii.
 
+    **Fields:**
+
     - `series`: time series of `"energy"` (the total), `"kinetic"`, `"kinetic_from_gradient"` and each
       potential by name; and of the family's coordinate λ `"slope"`, ∂H/∂λ, or `"slope_"` and the name of each of
       several. Samples with any non-finite term are NaN in every term, and counted in `non_finite`.
     - `acceptance`: of each round; `step_size`: frozen; `stuck`: walkers that never moved while measuring.
     - `density`, `density_error`: electrons per unit volume on bins of equal size in the cell's fractional
       coordinates; None with open boundaries.
-    - `structure_factor` and its error, $S(q) = \langle|\sum_i e^{iq\cdot r_i}|^2\rangle / N$, at
-      `wave_vectors`.
+    - `structure_factor`, $S(q) = \langle|\sum_i e^{iq\cdot r_i}|^2\rangle / N$, at `wave_vectors`;
+      `structure_factor_error`; and `structure_factor_of_walkers`, of each of them.
     - `positions`: where the walkers ended.
+    - `n_electrons`: number of electrons.
     - `real`: whether the wavefunction is real.
     - `samples`: the positions after each recorded round, at the precision of the walkers, for observables that are
       functions of samples; NaN where a term was not finite. None if none were kept. They take

@@ -56,7 +56,7 @@ def add_structure_factor(dataset: "xarray.Dataset", evaluation: Evaluation, unit
 
 
 def add_observed(dataset: "xarray.Dataset", evaluation: Evaluation) -> "xarray.Dataset":
-    """What the observables found, with errors; grids become coordinates, those of vectors the variable `NAME_vector`.
+    """Quantities of the observables, with errors; grids become coordinates, of vectors the variable `NAME_vector`.
 
     A scalar is a column of tables: the attribute `observables` lists them.
     """

@@ -1,8 +1,9 @@
 """Names of what a table of results holds, and what nobody else may be called."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from qernel.hamiltonian import Coordinate, Family
+from qernel.observables import AbstractObservable, Observable
 
 # Name: (unit, or None for an energy; what it is).
 VARIABLES: dict[str, tuple[str | None, str]] = {
@@ -48,8 +49,10 @@ def slopes(family: Family) -> dict[str, Coordinate]:
     return {f"slope_{coordinate.name}": coordinate for coordinate in family.coordinates}
 
 
-def check_names(family: Family) -> None:
-    """Check that potentials and coordinates have names of their own in a table of results.
+def check_names(family: Family, observables: Sequence[AbstractObservable] = ()) -> None:
+    """Check that potentials, coordinates and observables have names of their own in a table of results.
+
+    Of observables the names of functions of one configuration are known before they are measured.
 
     **Raises:** `ValueError` if one is called what results call something else.
     """
@@ -63,6 +66,12 @@ def check_names(family: Family) -> None:
         for name in (coordinate.name, coordinate.dimension):
             if name in used:
                 raise ValueError(f"a coordinate cannot be called {name!r}: results use that name")
+    taken = taken_names(family)
+    for observable in observables:
+        if isinstance(observable, Observable):
+            if taken & _with_errors([observable.name]):
+                raise ValueError(f"an observable cannot be called {observable.name!r}: results use that name")
+            taken |= _with_errors([observable.name])
 
 
 def taken_names(family: Family) -> set[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def v_score(energy: float, variance: float, electrons: int, reference: float = 0.0) -> float:
-    r"""$N\,\mathrm{Var}(E)/(E - E_\infty)^2$: 0 for an eigenstate, comparable between systems.
+    r"""V-score $N\,\mathrm{Var}(E)/(E - E_\infty)^2$: 0 for an eigenstate, comparable between systems.
 
     `energy` and `variance` are of the total energy, in any unit; `reference` is $E_\infty$, the energy of a
     featureless state: 0 for uniform charge on its neutralising background in a potential of zero average.

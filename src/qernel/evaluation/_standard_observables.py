@@ -1,4 +1,4 @@
-"""What every evaluation measures beside energies: observables that need no knowledge of the system."""
+"""Observables that need no knowledge of the system, measured in every evaluation beside energies."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -97,8 +97,10 @@ class OpenDensity(AbstractObservable):
 
 class PairDistances(AbstractObservable):
     r"""The distribution of pair distances with open boundaries, $P(s) = \langle\delta(s - |r_i - r_j|)\rangle$
-    averaged over the pairs, so that $\int P\,ds = 1$; longer distances than `longest`, in effective Bohr radii, are not
-    counted."""
+    averaged over the pairs, so that $\int P\,ds = 1$.
+
+    **Arguments:** `longest` distance that is counted, in effective Bohr radii; `bins`, equal ones up to it.
+    """
 
     longest: float = eqx.field(static=True)
     bins: int = eqx.field(static=True, default=40)

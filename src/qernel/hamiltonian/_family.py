@@ -57,8 +57,12 @@ class Family(eqx.Module):
         for coordinate in self.coordinates:
             # Parameters of a family are what they are, whatever the caller's setting of JAX.
             with jax.enable_x64(True):
-                written = jax.eval_shape(lambda p, c=coordinate: c.at(p, c.of(p)), self._first())
-            if jax.tree.map(jnp.shape, written) != jax.tree.map(jnp.shape, self._first()):
+                first = jax.eval_shape(self._first)
+                written = jax.eval_shape(lambda p, c=coordinate: c.at(p, c.of(p)), first)
+            forms = [
+                (jax.tree.structure(tree), [leaf.shape for leaf in jax.tree.leaves(tree)]) for tree in (first, written)
+            ]
+            if forms[0] != forms[1]:
                 raise ValueError(
                     f"the write function of the coordinate {coordinate.name} must return parameters of the same form "
                     "as those that it is given"

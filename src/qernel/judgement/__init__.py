@@ -1,4 +1,4 @@
-"""What a table of results says: limits, doubts, slopes, tangents, phases and the changes between them, in words."""
+"""Judgement of a table of results: limits, doubts, slopes, tangents, phases and the changes between them, in words."""
 
 from ._branch_crossing import BranchCrossing as BranchCrossing
 from ._branch_crossing import branch_crossing as branch_crossing

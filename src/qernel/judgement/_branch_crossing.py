@@ -19,12 +19,15 @@ class BranchCrossing(eqx.Module):
     $\langle\partial H/\partial\lambda\rangle$, weighted by their errors, which are enlarged by $\sqrt{\chi^2/\nu}$
     where the fit is worse than they allow.
 
+    **Fields:**
+
     - `parameter`, `difference`, `difference_error`: D at the rows.
     - `order_difference`, `order_difference_error`: of the order parameter at the same rows, NaN without one;
       `smallest`, the difference of it that tells two phases apart.
     - `location`, `error`: the root of D, NaN without one inside the rows; the error is statistical: a branch whose
       variational error is larger by δ than the other's shifts the root by δ/|kink|.
     - `kink`, `kink_error`: dD/dλ there.
+    - `slope_difference`, `slope_difference_error`: that of ⟨∂H/∂λ⟩ at the rows.
     """
 
     parameter: Float[np.ndarray, " rows"]
@@ -61,7 +64,7 @@ class BranchCrossing(eqx.Module):
 def branch_crossing(first: "xarray.Dataset", second: "xarray.Dataset") -> BranchCrossing:
     """Compare two branches that were evaluated at the same parameters.
 
-    Raises `ValueError` if they were not, or at fewer than three.
+    **Raises:** `ValueError` if they were not, or at fewer than three.
     """
     axis = axes_of(first)[0]
     x = positions_on(first, axis)

@@ -1,4 +1,4 @@
-"""What the numbers say, in words."""
+"""Findings from the numbers, in words."""
 
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 class Finding(eqx.Module):
     """One sentence about a run.
 
+    **Fields:**
+
+    - `text`: the sentence.
     - `topic`: sampling, kinetic, quality, training, slopes, references or phases.
     - `doubtful`: whether it is a reason not to trust the numbers, and `advice`, what to do next, if anything.
     """
@@ -69,7 +72,7 @@ def verdict(dataset: "xarray.Dataset", training: TrainingRecord | None = None) -
 
 
 def _unchecked(lowest: "xarray.Dataset") -> str:
-    """How far from the ground state energies may lie that pass every check."""
+    """Distance from the ground state of energies that pass every check, in words."""
     above = lowest["energy"].values - known_at_rows(lowest, "exact")
     if not np.isfinite(above).any():
         return "how far they lie above the ground state, no check can tell"

@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from qernel.evaluation import Axis, axes_of, ground_state, points_of, separate_phases, single_axis, slope_of
+from qernel.evaluation import Axis, axes_of, ground_state, phases_of, points_of, single_axis, slope_of
 from qernel.observables import LIMITS
 
 if TYPE_CHECKING:
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 
 class SlopeCheck(eqx.Module):
-    r"""$\Delta E/\Delta\lambda$ between neighbouring rows, and the mean of ⟨∂H/∂λ⟩ over the same interval.
+    r"""Slopes $\Delta E/\Delta\lambda$ between neighbouring rows, and means of ⟨∂H/∂λ⟩ over the same intervals.
 
     Both are exact statements about an optimal wavefunction: $E(\lambda_2) - E(\lambda_1) =
     \int\langle\partial H/\partial\lambda\rangle\,d\lambda$. The integral is that of a cubic through the
     measured slopes; `uncertainty` is a third of its difference from the trapezoidal rule, what the
     interpolation may miss.
+
+    **Fields:** `middle` of each interval; `from_energies`, `from_energies_error`; `from_slopes`, `from_slopes_error`;
+    `uncertainty`.
     """
 
     middle: Float[np.ndarray, " intervals"]
@@ -55,14 +58,19 @@ class SlopeCheck(eqx.Module):
 class SlopeLine(eqx.Module):
     """The check along one line of rows, on which one coordinate differs.
 
+    **Fields:**
+
     - `axis`: that coordinate; `rows`: of the table, by increasing coordinate; `where`: the values of the others in
       words.
+    - `check`: along the line.
+    - `phase`: in which the rows were measured; empty without separate phases.
     """
 
     axis: Axis = eqx.field(static=True)
     rows: Int[np.ndarray, " rows"]
     where: str = eqx.field(static=True)
     check: SlopeCheck
+    phase: str = eqx.field(static=True, default="")
 
 
 def slope_check(dataset: "xarray.Dataset") -> SlopeCheck | None:
@@ -70,7 +78,7 @@ def slope_check(dataset: "xarray.Dataset") -> SlopeCheck | None:
 
     None without a measured slope, with fewer than three rows, or where several coordinates vary.
     """
-    lines = _lines(ground_state(dataset), "") if single_axis(dataset) is not None else []
+    lines = _lines(ground_state(dataset)) if single_axis(dataset) is not None else []
     return lines[0].check if lines else None
 
 
@@ -80,17 +88,16 @@ def slope_lines(dataset: "xarray.Dataset") -> list[SlopeLine]:
     Rows that differ in two coordinates at once are never compared, nor rows in two phases that were measured
     separately: where the lowest phase changes the energy has a kink.
     """
-    apart = separate_phases(dataset)
-    if not apart:
-        return _lines(dataset, "")
-    return [line for name, table in apart.items() for line in _lines(table, f" in the {name.replace('_', ' ')}")]
+    names = phases_of(dataset)
+    return [line for name in names for line in _lines(dataset.sel(phase=name), name)] if names else _lines(dataset)
 
 
-def _lines(dataset: "xarray.Dataset", beside_it: str) -> list[SlopeLine]:
+def _lines(dataset: "xarray.Dataset", phase: str = "") -> list[SlopeLine]:
     axes, found = axes_of(dataset), []
     if not axes:
         return []
     points = points_of(dataset)
+    measured = np.isfinite(dataset["energy"].values)
     spread = np.ptp(points, axis=0)
     scale = np.where(spread > 0, spread, 1.0)
     for index, axis in enumerate(axes):
@@ -99,14 +106,14 @@ def _lines(dataset: "xarray.Dataset", beside_it: str) -> list[SlopeLine]:
             continue
         others = np.delete(np.round(points / scale, 9), index, axis=1)
         for key in np.unique(others, axis=0):
-            rows = np.flatnonzero((others == key).all(axis=1))
+            rows = np.flatnonzero((others == key).all(axis=1) & measured)
             rows = rows[np.argsort(points[rows, index], kind="stable")]
             check = _check(dataset, points[rows, index], rows, name)
             if check is not None:
                 beside = [(a, points[rows[0], i]) for i, a in enumerate(axes) if i != index]
                 where = "".join(f", {a.symbol} = {a.value(value)}" for a, value in beside)
-                place = (f" at {where[2:]}" if where else "") + beside_it
-                found.append(SlopeLine(axis, rows, place, check))
+                place = (f" at {where[2:]}" if where else "") + (f" in the {phase.replace('_', ' ')}" if phase else "")
+                found.append(SlopeLine(axis, rows, place, check, phase))
     return found
 
 

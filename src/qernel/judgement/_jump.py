@@ -15,6 +15,8 @@ _SIGMA = 5.0
 class Jump(eqx.Module):
     r"""The shortest stretch of a parameter over which a quantity makes half of its whole change.
 
+    **Fields:**
+
     - `low`, `high`: parameters between which it lies; `steps`: intervals of the grid that it spans.
     - `jump`: change of the quantity across it, `jump_error` its error, and `share` of the largest change
       there is.

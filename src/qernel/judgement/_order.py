@@ -137,7 +137,7 @@ def _competition(dataset: "xarray.Dataset", axis: Axis) -> list[str]:
 
 
 def _in_a_plane(dataset: "xarray.Dataset") -> list[str]:
-    """The same for several coordinates: which phases are the lowest somewhere, and the line between two."""
+    """Phases of matter in a plane of coordinates, in words: which are lowest somewhere, and the line between two."""
     if not phases_of(dataset):
         return []
     counts = dict(zip(*np.unique(ground_state(dataset)["phase"].values, return_counts=True), strict=True))

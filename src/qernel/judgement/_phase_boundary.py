@@ -26,6 +26,8 @@ class PhaseBoundary(eqx.Module):
     which are enlarged by $\sqrt{\chi^2/\nu}$ where the fit is worse than they allow. At every place along one
     coordinate the line is the root along the other one, in whose direction D changes faster.
 
+    **Fields:**
+
     - `names`: of the two phases; `axes`: symbols of the coordinates.
     - `points`: of the line, in the order of the coordinates; `error`: statistical, along the coordinate `along`: a
       phase whose variational error is larger by δ than the other's shifts the line by δ over the slope of D.

@@ -16,12 +16,14 @@ _SIGMA = 4.0
 
 
 class TangentCheck(eqx.Module):
-    r"""How far each row lies above the tangent of another.
+    r"""Distance of each row above the tangent of another.
 
     For H linear in λ, the state of row j has at $\lambda_i$ the energy $T_j(\lambda_i) = E_j + (\lambda_i -
     \lambda_j)\langle\partial H/\partial\lambda\rangle_j$, exactly. Where $T_j(\lambda_i) < E_i$, the family holds a
     better state for $\lambda_i$ than the one it uses there: it is stuck in the wrong phase, or its network jumps where
     the Hamiltonian does not.
+
+    **Fields:**
 
     - `excess`: $E_i - T_j(\lambda_i)$ of the most significant j, `error` its error, `witness` that j.
     """

@@ -18,7 +18,7 @@ class PeriodicEmbedding(AbstractEmbedding):
     r"""Plane-wave features of each position, $[\cos(G_1\cdot r), \ldots, \cos(G_n\cdot r), \sin(G_1\cdot r),
     \ldots, \sin(G_n\cdot r)]$.
 
-    Periodic under every translation $T$ with $G_j \cdot T \in 2\pi\mathbb Z$, and smooth. The vectors are
+    Periodic under every translation $T$ with $G_j \cdot T \in 2\pi\mathbb Z$, and smooth. The `reciprocal_vectors` are
     rows, in the inverse of the length unit of `r`; they are constants, not parameters. Give one of each pair
     $\pm G$: the other adds nothing.
 

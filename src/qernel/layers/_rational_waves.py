@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 def rational_waves(
     x: Float[Array, "*batch dim"], harmonics: int
 ) -> tuple[Float[Array, "*batch harmonics dim"], Float[Array, "*batch harmonics dim"]]:
-    r"""$\cos n\theta$ and $\sin n\theta$ with $\theta = \arctan x$, n = 1, ..., `harmonics`.
+    r"""Waves $\cos n\theta$ and $\sin n\theta$ with $\theta = \arctan x$, n = 1, ..., `harmonics`.
 
     Rational functions of x and $\sqrt{1 + x^2}$, smooth and bounded on the whole line: those of a plane wave on a
     circle of which the line is a projection. Even and odd in x. They are a complete set.

@@ -34,7 +34,10 @@ def spin_density(
     hamiltonian: Hamiltonian,
     grid: int | tuple[int, ...] | None = None,
 ) -> Estimate:
-    r"""$n_\uparrow(r) - n_\downarrow(r)$, as [`density`][qernel.observables.density]."""
+    r"""Spin density $n_\uparrow(r) - n_\downarrow(r)$, on the bins of [`density`][qernel.observables.density].
+
+    **Raises:** `ValueError` for open boundaries or a grid that does not fit the dimension.
+    """
     return _density(samples, hamiltonian, grid, -1)
 
 

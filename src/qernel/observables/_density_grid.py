@@ -41,7 +41,10 @@ def _translation_denominators(cell: Supercell) -> tuple[int, ...]:
 
 
 def check_grid(grid: int | tuple[int, ...], dim: int) -> tuple[int, ...]:
-    """Bins along each cell vector. Raises `ValueError` unless there is one positive number for each."""
+    """Bins along each cell vector.
+
+    **Raises:** `ValueError` unless there is one positive number for each.
+    """
     bins = (grid,) * dim if isinstance(grid, int) else tuple(int(n) for n in grid)
     if len(bins) != dim or any(n < 1 for n in bins):
         raise ValueError(f"the density grid needs {dim} positive numbers of bins, got {grid}")
@@ -109,7 +112,7 @@ def translation_average(
     It lowers the noise where the state has the periodicity of the potential, and hides an order
     that has not: an option, never the default.
 
-    Raises `ValueError` if a primitive translation is not a whole number of bins.
+    **Raises:** `ValueError` if a primitive translation is not a whole number of bins.
     """
     grid = np.array(density.shape[1:])
     shifts = cell.primitive_translations() @ np.linalg.inv(cell.lattice.matrix) * grid

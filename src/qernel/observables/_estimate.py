@@ -18,7 +18,10 @@ _WALKERS = 8
 class Estimate(eqx.Module):
     r"""An expectation value and its standard error, of the same shape; host, float64.
 
-    A complex `value` has the error of its real and imaginary part together, $\sqrt{\sigma_r^2 + \sigma_i^2}$.
+    **Fields:** `value`, and its `error`: of a complex value that of its real and imaginary part together,
+    $\sqrt{\sigma_r^2 + \sigma_i^2}$.
+
+    **Raises:** `ValueError` if the two have different shapes.
     """
 
     value: Inexact[np.ndarray, "..."]
@@ -40,13 +43,15 @@ class WalkerMeans(eqx.Module):
 
     Walkers are independent chains, so their spread gives the error of the common mean whatever the autocorrelation
     within a chain. Below eight walkers errors are NaN, with a warning; walkers without a sample are left out.
+
+    **Fields:** `means` of each walker, `samples` in each of them.
     """
 
     means: Inexact[np.ndarray, "walkers ..."]
     samples: Int[np.ndarray, " walkers"]
 
     def estimate(self) -> Estimate:
-        r"""$\bar x = \sum_w p_w\bar x_w$ with $p_w = n_w/\sum n$, and the error
+        r"""Mean over the walkers, $\bar x = \sum_w p_w\bar x_w$ with $p_w = n_w/\sum n$, and its error,
         $\sigma^2 = \frac{W}{W-1}\sum_w p_w^2\,|\bar x_w - \bar x|^2$."""
         means, share = self._used()
         value = np.tensordot(share, means, 1)

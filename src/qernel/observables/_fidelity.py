@@ -1,4 +1,4 @@
-"""How fast a conditioned wavefunction changes with its Hamiltonian."""
+"""Rate at which a conditioned wavefunction changes with its Hamiltonian."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from ._walker_means import walker_means
 
 
 def log_derivative(ansatz: Ansatz, coordinate: Coordinate) -> Callable[[Float[Array, "electrons dim"], Any], Array]:
-    r"""$\partial_\lambda\log|\psi|$ and $\partial_\lambda\arg\psi$ of one configuration by one Jacobian-vector product.
+    r"""Derivatives $\partial_\lambda\log|\psi|$ and $\partial_\lambda\arg\psi$ by one Jacobian-vector product.
 
     The function takes positions and the parameters of one Hamiltonian; λ is in the coordinate's own unit.
     """

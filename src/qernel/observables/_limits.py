@@ -1,4 +1,4 @@
-"""What counts as sound."""
+"""Bounds of what counts as sound."""
 
 from typing import NamedTuple
 

@@ -15,9 +15,10 @@ from ._walker_means import in_float64, periodic_cell, walker_means
 
 
 class Localisation(eqx.Module):
-    r"""Localisation length λ in effective Bohr radii, and $|z|$, the modulus that it comes from; scalars.
+    r"""Localisation length λ and the modulus $|z|$ that it comes from; scalars.
 
-    Where $|z|$ is not above about three of its errors, λ is a lower bound only: metals have $z \\to 0$.
+    **Fields:** `length`, λ in effective Bohr radii; `modulus`, $|z|$. Where it is not above about three of its errors,
+    λ is a lower bound only: metals have $z \to 0$.
     """
 
     length: Estimate

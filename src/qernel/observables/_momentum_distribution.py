@@ -41,8 +41,8 @@ def momentum_distribution(
     points: int = 1,
     twist: Sequence[float] | None = None,
 ) -> MomentumDistribution:
-    r"""$n_\sigma(k) = \langle c^\dagger_{k\sigma}c_{k\sigma}\rangle$: the diagonal of the one-body density matrix in
-    plane waves,
+    r"""Occupations $n_\sigma(k) = \langle c^\dagger_{k\sigma}c_{k\sigma}\rangle$: the diagonal of the one-body
+    density matrix in plane waves,
 
     $$ n_\sigma(k) = \sum_{i\in\sigma}\Bigl\langle e^{ik\cdot(r_i - r')}
        \frac{\psi(\ldots r'\ldots)}{\psi(\ldots r_i\ldots)}\Bigr\rangle , \qquad \sum_{k\sigma} n_\sigma(k) = N . $$

@@ -15,8 +15,8 @@ _COMPLEX = (24.0, -90.0, 112.0, -45.0)
 
 
 def smooth_node_tails(energies: Float[np.ndarray, "walkers rounds"], real: bool) -> Float[np.ndarray, "walkers rounds"]:
-    r"""$\frac{1}{2m}|\nabla\log\psi|^2$ with the samples nearest to the nodes of ψ replaced by smooth ones
-    of the same mean.
+    r"""Kinetic energies $\frac{1}{2m}|\nabla\log\psi|^2$ with the samples nearest to the nodes of ψ replaced by
+    smooth ones of the same mean.
 
     At a distance x from a node $|\psi|^2 \sim x^2$ and $|\nabla\log\psi|^2 \sim 1/x^2$: the mean exists,
     the variance does not, and an error bar from the samples covers the true mean in half of the cases only.

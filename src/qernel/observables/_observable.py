@@ -1,4 +1,4 @@
-"""What can be measured on recorded samples: built-in observables, and those of one's own."""
+"""Observables: what can be measured on recorded samples, built-in or of one's own."""
 
 import abc
 import dataclasses
@@ -21,8 +21,10 @@ from ._walker_means import walker_means
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Where an array-valued observable is measured: values (or vectors) along one dimension of it, their unit and what
-    they are."""
+    """Places where an array-valued observable is measured, along one dimension of it.
+
+    **Arguments:** `values`, or vectors; their `unit`; `text`, what they are.
+    """
 
     values: Num[np.ndarray, "*points_components"]
     unit: str = "1"

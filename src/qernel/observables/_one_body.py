@@ -29,7 +29,7 @@ def one_body_density_matrix(
     key: PRNGKeyArray,
     points: int = 1,
 ) -> WalkerMeans:
-    r"""$\gamma^\sigma_{ab} = \langle c^\dagger_{a\sigma}c_{b\sigma}\rangle$ in a basis of orbitals.
+    r"""One-body density matrix $\gamma^\sigma_{ab} = \langle c^\dagger_{a\sigma}c_{b\sigma}\rangle$ in a basis.
 
     $$ \gamma^\sigma_{ab} = \sum_{i\in\sigma}\Bigl\langle \phi_a(r_i)\,\phi_b^*(r')\,
        \frac{\psi(\ldots r'\ldots)}{\psi(\ldots r_i\ldots)}\Bigr\rangle , $$
@@ -44,7 +44,7 @@ def one_body_density_matrix(
       $\frac1\Omega\int\phi_a^*\phi_b = \delta_{ab}$, as all of `qernel.orbitals` are.
     - `points`: positions $r'$ for each sample; each costs N evaluations of the wavefunction.
 
-    Returns [`WalkerMeans`][qernel.observables.WalkerMeans] of the shape (2 spins, orbitals, orbitals), complex, up
+    **Returns:** [`WalkerMeans`][qernel.observables.WalkerMeans] of the shape (2 spins, orbitals, orbitals), complex, up
     first: `.estimate()` is the matrix with errors, and
     [`natural_occupations`][qernel.observables.natural_occupations] diagonalises it.
 

@@ -27,8 +27,10 @@ class PairCorrelation(eqx.Module):
     $g_\parallel = 1 - N/(N_\uparrow^2 + N_\downarrow^2)$ and $g_{\uparrow\downarrow} = 1$; in a large cell all are 1.
     A density that is not uniform modulates g.
 
+    **Fields:**
+
     - `displacement`: centres of the bins, radii or Cartesian vectors, in effective Bohr radii.
-    - `antiparallel`: None if all spins are parallel.
+    - `total`, `parallel`, and `antiparallel`: None if all spins are parallel.
     """
 
     displacement: Float[np.ndarray, "..."]

@@ -13,7 +13,7 @@ from qernel.hamiltonian import Coordinate, Hamiltonian
 def slope_along(
     hamiltonian: Hamiltonian, coordinate: Coordinate
 ) -> Callable[[Float[Array, "electrons dim"], Float[Array, ""], Any], Float[Array, ""]]:
-    r"""$(\partial H/\partial\lambda\,\psi)/\psi$ of one configuration, in effective Hartree per unit of λ.
+    r"""Slope $(\partial H/\partial\lambda\,\psi)/\psi$ of one configuration, in effective Hartree per unit of λ.
 
     The function takes positions, the local kinetic energy and the parameters of one Hamiltonian. Where ψ is
     the ground state, or stationary for every λ, $dE/d\lambda = \langle\partial H/\partial\lambda\rangle$

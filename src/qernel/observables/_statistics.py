@@ -12,7 +12,9 @@ _WALKERS_FOR_SPREAD = 8
 
 
 class SeriesStatistics(eqx.Module):
-    r"""What parallel time series $x_{wt}$ of one stationary quantity say about its mean.
+    r"""Mean of one stationary quantity from parallel time series $x_{wt}$, and how far it is to be believed.
+
+    **Fields:**
 
     - `mean` over the finite samples, and its standard error `error`, the larger of two estimates:
       `error_autocorrelation`, from the pooled autocovariance, and `error_spread`, from the spread of the

@@ -18,7 +18,9 @@ def structure_factor(
     hamiltonian: Hamiltonian,
     wave_vectors: Float[np.ndarray, "vectors dim"],
 ) -> Estimate:
-    r"""$S(q) = \langle|\rho_q|^2\rangle/N$ with $\rho_q = \sum_i e^{iq\cdot r_i}$, at `wave_vectors` in inverse Bohr.
+    r"""Static structure factor $S(q) = \langle|\rho_q|^2\rangle/N$ with $\rho_q = \sum_i e^{iq\cdot r_i}$.
+
+    At `wave_vectors` in inverse Bohr.
 
     Independent electrons of uniform density have $S = 1$. A lattice-periodic density contributes
     $|\langle\rho_q\rangle|^2/N$ at its own wave vectors.

@@ -31,7 +31,7 @@ def walker_means(
     - `samples`: positions of one Hamiltonian, `"walkers records electrons dim"`; a record that is not finite is
       left out.
 
-    Returns a [`WalkerMeans`][qernel.observables.WalkerMeans] for each array; sums are in float64.
+    **Returns:** a [`WalkerMeans`][qernel.observables.WalkerMeans] for each array; sums are in float64.
 
     **Raises:** `ValueError` if the samples do not have four axes.
     """
@@ -77,7 +77,10 @@ def in_float64(
 
 
 def periodic_cell(hamiltonian: Hamiltonian) -> Lattice:
-    """The cell of a periodic Hamiltonian. Raises `ValueError` with open boundaries."""
+    """The cell of a periodic Hamiltonian.
+
+    **Raises:** `ValueError` with open boundaries.
+    """
     if hamiltonian.cell is None:
         raise ValueError("this observable belongs to a periodic cell, and the Hamiltonian has open boundaries")
     return hamiltonian.cell

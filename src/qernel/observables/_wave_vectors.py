@@ -44,7 +44,10 @@ def zone_corners(lattice: Lattice) -> Float[np.ndarray, "corners dim"]:
 def check_wave_vectors(
     hamiltonian: Hamiltonian, wave_vectors: Float[np.ndarray, "..."]
 ) -> Float[np.ndarray, "vectors dim"]:
-    """The wave vectors as float64. Raises `ValueError` if one is not periodic in the Hamiltonian's cell."""
+    """The wave vectors as float64.
+
+    **Raises:** `ValueError` if one is not periodic in the Hamiltonian's cell.
+    """
     vectors = np.asarray(wave_vectors, np.float64)
     if vectors.ndim != 2 or vectors.shape[1] != hamiltonian.dim:
         raise ValueError(f"wave vectors need the shape (vectors, {hamiltonian.dim}), got {vectors.shape}")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qernel.evaluation import axes_of, ground_state, positions_on
+from qernel.evaluation import axes_of, positions_on, slope_of
 from qernel.judgement import SlopeLine, slope_lines
 
 from ._rows import shade_transition
@@ -23,14 +23,13 @@ def slope_figure(dataset: "xarray.Dataset") -> "Figure | None":
     r"""$dE/d\lambda$ from the energies against $\langle\partial H/\partial\lambda\rangle$, and their difference; None
     where the check cannot be made.
 
-    A column for each coordinate. Of several coordinates, each line of rows on which a single one differs has a colour:
-    circles are measured, crosses come from the energies of neighbours on the line.
+    A column for each coordinate. Of several coordinates or phases, each line of rows on which a single coordinate
+    differs has a colour: circles are measured, crosses come from the energies of neighbours on the line.
     """
     lines = slope_lines(dataset)
     if not lines:
         return None
-    dataset = ground_state(dataset)
-    if len(axes_of(dataset)) == 1:
+    if len(axes_of(dataset)) == 1 and len(lines) == 1:
         return _single(dataset, lines[0])
     axes = [axis for axis in axes_of(dataset) if any(line.axis.name == axis.name for line in lines)]
     figure = new_figure(5.0 * len(axes), 5.0)
@@ -104,13 +103,16 @@ def _several(above: "Axes", below: "Axes", dataset, lines: list[SlopeLine]) -> N
 
 
 def _others(dataset, line: SlopeLine) -> str:
-    """The coordinates that are the same all along a line."""
+    """The coordinates that are the same all along a line, and its phase."""
     others = [axis for axis in axes_of(dataset) if axis.name != line.axis.name]
-    return ", ".join(
+    words = [
         f"${axis.latex}$ = {positions_on(dataset, axis)[line.rows[0]]:.4g}{unit_text(axis.suffix)}" for axis in others
-    )
+    ]
+    return ", ".join(words + [line.phase.replace("_", " ")] * bool(line.phase))
 
 
 def _slopes(dataset, line: SlopeLine) -> tuple[np.ndarray, np.ndarray]:
-    name = "slope" if "slope" in dataset else f"slope_{line.axis.name}"
+    if line.phase:
+        dataset = dataset.sel(phase=line.phase)
+    name = slope_of(dataset, line.axis)
     return np.asarray(dataset[name].values, np.float64), np.asarray(dataset[f"{name}_error"].values, np.float64)

@@ -38,7 +38,7 @@ class Section(BaseModel):
 
 
 class SystemSection(Section, abc.ABC):
-    """What a configuration says of the physics. Each system has one of its own, with a literal `name`."""
+    """The physics in a configuration. Each system has one of its own, with a literal `name`."""
 
     name: str
     electrons: Electrons
@@ -53,7 +53,7 @@ class SystemSection(Section, abc.ABC):
 
     @abc.abstractmethod
     def blocks(self, system: System, features: Any) -> dict[str, Any]:
-        """What a [`qernel`][qernel.ansatz.qernel] of the system is made of, as keyword arguments.
+        """Blocks of a [`qernel`][qernel.ansatz.qernel] of the system, as its keyword arguments.
 
         **Arguments:** `features`: an object with `feature_shells` and `pair_shells`, sizes of the features of
         positions and of pairs, as in the section [ansatz].

@@ -27,7 +27,7 @@ class SizedSection(SystemSection, abc.ABC):
 
     @abc.abstractmethod
     def feature_shells_for(self, other: "SizedSection", shells: int, least: int) -> int:
-        """How many shells of waves hold those of another size, so that what was learnt on them can be carried over.
+        """Number of shells of waves that hold those of another size: what was learnt on them can be carried over.
 
         **Arguments:** `other`, a section of the same system; `shells`, of its features of positions; `least`, a number
         that is enough otherwise.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from qernel.evaluation import KnownValues, add_known_values
+from qernel.evaluation import KnownValues, add_known_values, check_names
 from qernel.hamiltonian import Family
 from qernel.observables import AbstractObservable
 from qernel.sampling import initial_positions
@@ -47,7 +47,8 @@ class System:
     - `words`: the Hamiltonian in a sentence or two; `facts`: names and values of what else defines the system.
     - `terms`: potentials in words, by name, as figures and tables call them: by default the name.
 
-    **Raises:** `ValueError` if two phases have one name, or `terms` names a potential that there is not.
+    **Raises:** `ValueError` if two phases have one name, `terms` names a potential that there is not, or a potential, a
+    coordinate or an observable is called what [results][qernel.evaluation.results] call something else.
 
     **Example:** `System("pinned", Family.of(hamiltonian, {"depth": 0.0}, "depth", [0.0, 0.1, 0.2]))`.
     """
@@ -69,6 +70,9 @@ class System:
         names = [phase.name for phase in self.phases]
         if len(set(names)) < len(names):
             raise ValueError(f"the phases of a system need different names, got {', '.join(names)}")
+        # Now, not when a training has ended and its results have no place for the name.
+        ordered = [parameter.observable for parameter in self.order_parameters]
+        check_names(self.family, (*ordered, *self.observables))
         potentials = self.family.hamiltonian.potentials
         for name in self.terms:
             if name not in potentials:
@@ -79,7 +83,10 @@ class System:
         return dataclasses.replace(self, family=family)
 
     def phase(self, name: str) -> Phase:
-        """The set of orbitals of this name. Raises `ValueError` if there is none."""
+        """The set of orbitals of this name.
+
+        **Raises:** `ValueError` if there is none.
+        """
         for phase in self.phases:
             if phase.name == name:
                 return phase
@@ -105,7 +112,10 @@ class System:
         return initial_positions(family.hamiltonian, family.size, walkers, key=key, width=self.walkers, dtype=dtype)  # pyright: ignore[reportArgumentType]
 
     def check_walkers(self) -> None:
-        """Raises `ValueError` if nothing says where walkers start."""
+        """Check that something says where walkers start.
+
+        **Raises:** `ValueError` if nothing does.
+        """
         if self.walkers is None and self.family.hamiltonian.cell is None:
             raise ValueError(
                 f"the system {self.name} has no periodic cell, so that nothing says how far apart its electrons start: "

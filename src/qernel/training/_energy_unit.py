@@ -9,7 +9,7 @@ from qernel.hamiltonian import Family
 
 # In imaginary time an excitation of energy E decays as exp(-E t), and a step of more than 2/E overshoots. Networks
 # reach excitations of several times the scale E that is measured below. Three fermions in traps: 0.3/E converges
-# fastest, 0.8/E runs away, whatever the trust region. 0.1/E is what larger systems were trained with.
+# fastest, 0.8/E runs away, whatever the trust region. Electrons in periodic potentials take 0.1/E well.
 _SCALES = 10
 
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from qernel.evaluation import indexed, labelled_rows
+from qernel.evaluation import doubts_of, indexed, labelled_rows
 from qernel.presets import Config, build
 from qernel.run_directory import Problem, Say, Step, measure, start, trained_parameters
 from qernel.studies._callbacks import Each, Progress
@@ -26,6 +26,7 @@ _KEPT = (
     *("energy", "energy_error", "kinetic", "kinetic_error", "kinetic_from_gradient", "kinetic_from_gradient_error"),
     *("variance", "v_score", "acceptance", "autocorrelation_time", "effective_samples", "r_hat"),
 )
+_COMMON = ("electrons_up", "electrons_down", "dimensions", "potentials", "interactions", "walkers", "rounds", "steps")
 
 
 def measured(config: Config, separate: bool, first: bool, say: Say, each: Each, progress: Progress) -> "xarray.Dataset":
@@ -51,9 +52,13 @@ def measured(config: Config, separate: bool, first: bool, say: Say, each: Each, 
     with jax.enable_x64(True):
         family = problem.family_at(points)
         labels, attributes, rows = labelled_rows(family)
+    kept = [*_KEPT, *(name + end for name in family.hamiltonian.potentials for end in ("", "_error"))]
     columns = {
-        name: (rows, np.concatenate([table[name].values for table in tables]), tables[0][name].attrs) for name in _KEPT
+        name: (rows, np.concatenate([table[name].values for table in tables]), tables[0][name].attrs) for name in kept
     }
+    # Of the single tables, what the rows have in common.
+    attributes = {name: value for name, value in tables[0].attrs.items() if name in _COMMON} | attributes
+    attributes["doubts"] = "\n".join(line for table in tables for line in doubts_of(table))
     dataset = problem.system.at(family).label(indexed(xarray.Dataset(columns, labels, attributes)))
     steps, walkers = config.training.steps, config.sampling.walkers
     dataset.attrs.update(

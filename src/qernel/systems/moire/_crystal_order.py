@@ -19,7 +19,9 @@ from qernel.observables import (
 
 
 class CrystalOrder(eqx.Module):
-    r"""What $m_K = |\rho_K|/N$, $\rho_K = \sum_i e^{iK\cdot r_i}$, says about a crystal; scalars but for `registries`.
+    r"""Order of a crystal by $m_K = |\rho_K|/N$, $\rho_K = \sum_i e^{iK\cdot r_i}$; scalars but for `registries`.
+
+    **Fields:**
 
     - `order`, `squared`: $\langle m\rangle$ and $\langle m^2\rangle$, averaged over the wave vectors.
       $N\langle m^2\rangle = S(K)$; it tends to 0 in a liquid as 1/N, and to a constant in a crystal.

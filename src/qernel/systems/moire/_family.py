@@ -30,7 +30,7 @@ def moire_hamiltonian(
     - `electrons`: numbers of electrons (n_up, n_down).
     - `accuracy`: of the Ewald sum.
 
-    Raises `ValueError` if the supercell is incommensurate or the counts are invalid.
+    **Raises:** `ValueError` if the supercell is incommensurate or the counts are invalid.
     """
     primitive = triangular(material.lattice_constant)
     lattice = cell.lattice if isinstance(cell, Supercell) else cell
@@ -53,7 +53,7 @@ def moire_parameters(
 
     Arrays are broadcast against each other and give a leading axis.
 
-    Raises `ValueError` if a mass, dielectric constant or lattice constant is not positive, or the shapes do
+    **Raises:** `ValueError` if a mass, dielectric constant or lattice constant is not positive, or the shapes do
     not match.
     """
     given = {

@@ -30,7 +30,7 @@ class Material(eqx.Module):
     - `dielectric`: ε_r.
     - `lattice_constant_nm`: moiré lattice constant a_M in nm.
 
-    Raises `ValueError` if any of them is not positive and finite.
+    **Raises:** `ValueError` if any of them is not positive and finite.
     """
 
     effective_mass: float = eqx.field(static=True, default=0.35, converter=float)

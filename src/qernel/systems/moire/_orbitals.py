@@ -82,7 +82,7 @@ def orbital_nodes(low: float, high: float, spacing: float) -> tuple[float, ...]:
 
 
 def available_orbitals(family: Family) -> int:
-    """How many electrons of one spin the basis has orbitals for."""
+    """Number of electrons of one spin for which the basis has orbitals."""
     cell = family.hamiltonian.cell
     assert cell is not None
     return PlaneWaves(cell, default_cutoff(family.hamiltonian)).size

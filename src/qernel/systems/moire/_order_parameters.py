@@ -1,4 +1,4 @@
-"""What tells a crystal of electrons in a moiré potential from a liquid."""
+"""Observables that tell a crystal of electrons in a moiré potential from a liquid."""
 
 from typing import Any
 

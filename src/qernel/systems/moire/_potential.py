@@ -62,7 +62,7 @@ class MoirePotential(AbstractLatticePotential):
     - `primitive`: the moiré lattice; must be triangular.
     - `supercell`: if given, is checked to be commensurate.
 
-    Raises `ValueError` if the lattice is not triangular or the supercell is incommensurate.
+    **Raises:** `ValueError` if the lattice is not triangular or the supercell is incommensurate.
     """
 
     vectors: Float[Array, "3 2"]

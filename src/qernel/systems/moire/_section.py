@@ -58,7 +58,22 @@ def _depths(value: tuple[float, ...]) -> tuple[float, ...]:
 
 
 class MoireSection(SizedSection):
-    """The material, the supercell and the family of potential depths."""
+    """The material, the supercell and the family of potential depths.
+
+    **Arguments:**
+
+    - `name`: "moire".
+    - `effective_mass`, `dielectric`, `lattice_constant_nm`: of the [`Material`][qernel.systems.moire.Material].
+    - `phi_degrees`: φ of the moiré potential.
+    - `supercell`: n, [n1, n2] or a matrix of whole numbers, in moiré cells.
+    - `electrons`: [n_up, n_down].
+    - `depths_meV`: potential depths that are trained.
+    - `depth_range_meV`: the range that the wavefunction is made for, by default that of the depths.
+    - `orbital_spacing_meV`: distance of the depths at which orbitals are solved for, and between which they are
+      interpolated.
+
+    **Raises:** a validation error for a supercell that is not whole, no depths, or a range that does not hold them.
+    """
 
     name: Literal["moire"] = "moire"
     effective_mass: Positive = 0.35

@@ -20,6 +20,17 @@ class TrapSection(SystemSection):
 
     What has several values is a coordinate, and all combinations are members, or those that `points` lists, with a
     value of each coordinate in the order omega_x, omega_y, omega_z, kappa.
+
+    **Arguments:**
+
+    - `name`: "trap".
+    - `electrons`: [n, 0]; `dimensions`: 1, 2 or 3.
+    - `omega_x`, `omega_y`, `omega_z`: frequencies along the axes, of which the first `dimensions` count, in ω₀.
+    - `kappa`: strength of the interaction.
+    - `points`: in place of all combinations.
+
+    **Raises:** a validation error for electrons of both spins, frequencies that are not positive, or points that lack a
+    coordinate.
     """
 
     name: Literal["trap"] = "trap"
