@@ -339,7 +339,7 @@ def test_a_system_more_is_one_folder_more(tmp_path):
 import qernel, sys
 from qernel.cli import main
 assert qernel.__file__.startswith(sys.argv[1]), qernel.__file__
-for arguments in (["run", "well.toml", "--out", "run"], ["evaluate", "run", "--at", "bottom=6.5"], ["report", "run"]):
+for arguments in (["run", "well.toml", "--out", "run"], ["evaluate", "run", "--at", "bottom=6.5,7,7.5"], ["report", "run"]):
     try:
         main(arguments)
     except SystemExit as stopped:
