@@ -9,9 +9,10 @@ from qernel.lattice import PeriodicDistance
 from qernel.layers import FiLM, Frozen, GroupedQueryAttention, Linear, PeriodicEmbedding
 from qernel.mean_field import crystal_branch, liquid_branch, potential_depth
 from qernel.orbitals import CuspJastrow, InterpolatedOrbitals, PlaneWaves, log_sum_determinants
-from qernel.sampling import Sampler, initial_positions, langevin
-from qernel.systems.moire import Material, moire_family
-from qernel.training import Method, burn_in, initial_state, train
+from qernel.runs import Run, Settings
+from qernel.sampling import Sampler, langevin
+from qernel.systems.moire import Material, moire_system
+from qernel.training import Method
 
 
 # --8<-- [start:ansatz]
@@ -60,16 +61,16 @@ def two_phases(family, width=32):
 
 
 # --8<-- [start:train]
-def main(steps=300, walkers=64, depths=(0, 5, 10, 15, 20, 25, 30)):
-    material = Material()
-    family = moire_family(material, 3, (6, 0), depths)
-    method = Method(sampler=Sampler(langevin, moves=5, target_acceptance=0.7, wrap=family.hamiltonian.cell.wrap))
-    positions = initial_positions(family.hamiltonian, family.size, walkers, key=jax.random.key(1))
-    start = initial_state(two_phases(family), method, positions, key=jax.random.key(2))
-    for state, report in train(burn_in(start, family, method, 20), family, method, steps):
-        if int(state.step) % 10 == 0:
-            print(int(state.step), material.to_meV(report.statistics.energy) / 6, "meV per electron")
-    return state, family, method
+def main(path="runs/two-phases", depths=(0, 5, 10, 15, 20, 25, 30), settings=None):
+    system = moire_system(Material(), 3, (6, 0), depths)
+    sampler = Sampler(langevin, moves=5, target_acceptance=0.7, wrap=system.family.hamiltonian.cell.wrap)
+    run = Run.begin(path, system, two_phases(system.family), Method(sampler), settings or Settings(steps=300))
+    for step in run.train():
+        if step.number % 10 == 0:
+            print(step.number, step.energies, "meV per electron")
+    run.evaluate()
+    run.figures()
+    return run
     # --8<-- [end:train]
 
 

@@ -14,6 +14,7 @@ import pytest
 from qernel.ansatz import DifferentiableAnsatz
 from qernel.check import laplacian_difference
 from qernel.exact import filling_energy
+from qernel.presets import load
 from qernel.runs import Interrupted, Run, Settings
 from qernel.systems.moire import Material, moire_family
 
@@ -57,15 +58,43 @@ def test_examples_are_short(name, section, most):
     assert lines(EXAMPLES / f"{name}.py", section) <= most
 
 
-@pytest.mark.filterwarnings("ignore:open shell")
-def test_an_ansatz_of_ones_own_trains(example, quick_to_compile, capsys):
-    state, family, _ = example("compose_ansatz").main(steps=10, walkers=8, depths=(0.0, 30.0))
-    assert int(state.step) == 10 and family.size == 2
-    assert jnp.all(jnp.isfinite(state.positions))
+TINY = dict(measured_walkers=8, measured_moves=2, measured_rounds=4, measured_burn_in=1)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_ansatz_of_ones_own_trains(example, quick_to_compile, tmp_path, capsys):
+    settings = Settings(steps=10, walkers=8, **TINY)
+    run = example("compose_ansatz").main(tmp_path, depths=(0.0, 30.0), settings=settings)
+    assert run.step == 10
     step, energies = capsys.readouterr().out.strip().splitlines()[-1].split(" ", 1)
     values = np.array(energies.split("]")[0].strip("[").split(), float)
     # Within a few meV of the exact energies from the start, thanks to the reference orbitals of both phases.
     assert step == "10" and np.all(np.abs(values - [-44.566, -92.561]) < 10)
+    # Saved, measured with what the system knows, and drawn.
+    head, *rows = (tmp_path / "results.csv").read_text().splitlines()
+    assert head.startswith("depth_meV,energy,") and "structure_factor_K" in head and len(rows) == 2
+    assert {"energy.png", "order.png", "density.png"} <= {path.name for path in (tmp_path / "figures").iterdir()}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_run_is_used_in_a_script(example, quick_to_compile, tmp_path, capsys):
+    path, module = tmp_path / "run", example("use_a_run")
+    sizes = ["width=4", "ansatz.experts=1", "expert_width=4", "condition_size=4", "feature_shells=1", "pair_shells=1"]
+    counts = ["sampling.walkers=8", "steps=2", "sampling.burn_in=2", "evaluation.walkers=8", "evaluation.moves=2"]
+    other = ["system.kappa=[0.0, 0.25, 0.5]", "evaluation.at={}", "evaluation.rounds=4", "evaluation.burn_in=1"]
+    run = Run.configured(load("trap-1d", [*sizes, *counts, *other]), path)
+    assert [step.number for step in run.train()] == [1, 2]
+    psi = module.wavefunction(path)
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [float(line[0]) for line in printed] == [0.05, 0.15, 0.25]
+    assert float(printed[1][1]) == pytest.approx(float(psi([[-1.2], [-0.4], [0.3], [1.1]], kappa=0.15).log_magnitude))
+    table, finding = module.elsewhere(path, points=4)
+    assert table["kappa"].values.tolist() == [0.1, 0.12, 0.14]
+    assert finding.kind in capsys.readouterr().out and (path / "figures" / "transition.png").is_file()
+    assert not (path / "results.csv").exists() and (tmp_path / "run-elsewhere" / "results.csv").is_file()
+    again = module.closer(path, steps=2)
+    assert again.step == 2 and (again.path / "report.html").is_file()
+    assert again.results["kappa"].values.tolist() == [0.1, 0.12, 0.14]
 
 
 def test_a_wavefunction_without_a_cell_trains(example, quick_to_compile, capsys):

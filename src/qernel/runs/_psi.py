@@ -1,13 +1,14 @@
 """The wavefunction of a run as a function of positions and coordinates."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from qernel.ansatz import LogPsi
 from qernel.run_directory import Problem, in_phase
@@ -19,7 +20,7 @@ class Psi:
     """The trained wavefunction ψ(r; λ) of a run, callable at any λ.
 
     `psi(r, kappa=0.27, omega_y=1.9)` is [`LogPsi`][qernel.ansatz.LogPsi] of one configuration `r`, `"electrons dim"` in
-    the Hamiltonian's unit of length, or of many with leading axes. A coordinate that is not named has the value that
+    the Hamiltonian's unit of length, or of many with leading axes; lists of numbers will do. A coordinate that is not named has the value that
     all trained members share. Of a wavefunction that holds several phases of matter `phase` names one; by default it
     is the one that was the lowest at the nearest trained point. Positions are taken at the precision that the run has,
     and parameters in double precision, whatever the caller's setting of JAX is.
@@ -28,7 +29,13 @@ class Psi:
     problem: Problem
     state: TrainingState
 
-    def __call__(self, r: Float[ArrayLike, "*batch electrons dim"], *, phase: str | None = None, **at: float) -> LogPsi:
+    def __call__(
+        self,
+        r: Float[Array | np.ndarray, "*batch electrons dim"] | Sequence[Any],
+        *,
+        phase: str | None = None,
+        **at: float,
+    ) -> LogPsi:
         """Logarithm of ψ.
 
         **Raises:** `ValueError` for an unknown coordinate or phase, or positions of other electrons.
