@@ -61,10 +61,10 @@ def two_phases(family, width=32):
 
 
 # --8<-- [start:train]
-def main(path="runs/two-phases", depths=(0, 5, 10, 15, 20, 25, 30), settings=Settings(steps=300)):
+def main(path="runs/two-phases", depths=(0, 5, 10, 15, 20, 25, 30), settings=None):
     system = moire_system(Material(), 3, (6, 0), depths)
     sampler = Sampler(langevin, moves=5, target_acceptance=0.7, wrap=system.family.hamiltonian.cell.wrap)
-    run = Run.begin(path, system, two_phases(system.family), Method(sampler), settings)
+    run = Run.begin(path, system, two_phases(system.family), Method(sampler), settings or Settings(steps=300))
     for step in run.train():
         if step.number % 10 == 0:
             print(step.number, step.energies, "meV per electron")

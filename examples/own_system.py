@@ -12,7 +12,7 @@ from qernel.hamiltonian import AbstractPotential, Coordinate, Coulomb, Family, H
 from qernel.layers import OpenEmbedding
 from qernel.observables import Grid, Observable
 from qernel.orbitals import HarmonicOrbitals, OpenPairJastrow, SpinBlocks
-from qernel.runs import Run, Settings
+from qernel.runs import Run
 from qernel.systems import System
 
 
@@ -41,14 +41,11 @@ def across(r, parameters):
     return jnp.histogram(r[:, 0], BINS)[0] / (BINS[1] - BINS[0])
 
 
-def across_figure(results):
-    return results["profile"].plot.line(x="across").pop().figure
-
-
+PROFILE = lambda results: results["profile"].plot.line(x="across").pop().figure
 CENTRES = Grid((BINS[1:] + BINS[:-1]) / 2, "a_B*", "position across the barrier")
 OBSERVABLES = (
     Observable("together", together, text="probability of both electrons on one side", symbol="P₂"),
-    Observable("profile", across, "1/a_B*", dimensions=("across",), grids={"across": CENTRES}, figure=across_figure),
+    Observable("profile", across, "1/a_B*", dimensions=("across",), grids={"across": CENTRES}, figure=PROFILE),
 )
 # --8<-- [end:observables]
 
@@ -81,7 +78,8 @@ def wavefunction(family, **sizes):
 
 def main(path="runs/double-dot", heights=(0, 1, 2, 4, 6, 8), settings=None, **sizes):
     system = double_dot(heights)
-    run = Run.begin(path, system, wavefunction(system.family, **sizes), settings=settings or Settings(steps=200), resume=True)
+    ansatz = wavefunction(system.family, **sizes)
+    run = Run.begin(path, system, ansatz, settings=settings, resume=True)
     for step in run.train():
         print(step.number, step.energies, end="\r")
     print(format_table(run.evaluate()), *run.verdict(), *run.figures(), run.report(), sep="\n")

@@ -10,6 +10,7 @@ import threading
 import time
 import tomllib
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_problem import TINY, tiny_config
@@ -18,11 +19,13 @@ from qernel.cli import main
 from qernel.cli._arguments import is_name, is_point, is_size, points_of, spread_values
 from qernel.presets import ConfigurationError, load, parse, preset, preset_names, to_toml
 from qernel.run_directory import Interruption, checkpoint_steps
+from qernel.runs import Run
 
 COLUMNS = (
     "depth_meV,energy,energy_error,kinetic,kinetic_error,kinetic_from_gradient,kinetic_from_gradient_error,"
-    "moire,moire_error,interaction,interaction_error,variance,v_score,structure_factor_K,acceptance,"
-    "autocorrelation_time,effective_samples,r_hat"
+    "moire,moire_error,interaction,interaction_error,variance,v_score,structure_factor_K,structure_factor_K_error,"
+    "acceptance,autocorrelation_time,effective_samples,r_hat,localisation_length,localisation_length_error,"
+    "polarisation_modulus,polarisation_modulus_error"
 ).split(",")
 
 
@@ -161,6 +164,22 @@ def test_control_c_saves_and_says_how_to_go_on(run, qernel):
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+def test_a_run_of_the_command_line_goes_on_in_a_script(run):
+    """Opened by its path alone, with settings that leave the model as it is."""
+    opened = Run.open(run, overrides=["steps=5"])
+    assert opened.step == 4 and opened.config.training.steps == 5
+    np.testing.assert_allclose(opened.results["depth_meV"], [5.0, 20.0])
+    assert any("kinetic estimators" in sentence for sentence in opened.verdict())
+    r = np.random.default_rng(0).normal(size=(3, 2, 2))
+    value = opened.psi(r, depth_meV=7.5)
+    assert value.log_magnitude.shape == (3,) and np.isfinite(value.log_magnitude).all()
+    by_hand = opened.state.ansatz(jnp.asarray(r[1], jnp.float32), opened.problem.family_at(np.array([[7.5]])).select(0))
+    np.testing.assert_allclose(value.log_magnitude[1], by_hand.log_magnitude, rtol=1e-5)
+    assert [step.number for step in opened.train()] == [5]
+    with pytest.raises(ValueError, match="ansatz.width cannot change in a run that has begun: it is 8"):
+        Run.open(run, overrides=["width=16"])
+
+
 def test_a_second_control_c_stops_at_once():
     with Interruption() as interruption:
         os.kill(os.getpid(), signal.SIGINT)
@@ -211,7 +230,7 @@ def test_every_preset_is_valid_and_listed(qernel):
 
 
 def test_overrides():
-    config = preset("moire-6", "steps=7", "optimiser.learning_rate=0.5", "supercell=[2,3]", "name=adam")
+    config = preset("moire-6", "steps=7", "optimiser.learning_rate=0.5", "supercell=[2,3]", "optimiser.name=adam")
     assert config.training.steps == 7
     assert config.optimiser.learning_rate == 0.5
     assert config.system.supercell == ((2, 0), (0, 3))

@@ -249,6 +249,12 @@ def test_no_program_is_compiled_for_other_points():
         assert len(traces) == 1 + derived
 
 
+def test_parameters_in_phases_are_found_under_their_names():
+    lifted = in_phases({"kappa": jnp.array([0.1, 0.2])}, 2)
+    np.testing.assert_allclose(lifted["kappa"], [0.1, 0.1, 0.2, 0.2], rtol=1e-6)
+    assert "kappa" in lifted and "omega" not in lifted
+
+
 def test_members_in_phases_keep_them_at_other_points():
     family = plane()
     lifted = dataclasses.replace(family, parameters=in_phases(family.parameters, 2))

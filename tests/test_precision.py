@@ -11,7 +11,7 @@ from qernel.ansatz import log_density
 from qernel.gradient import local_energies
 from qernel.layers import Linear
 from qernel.precision import precision, product_precision
-from qernel.presets import parse
+from qernel.presets import ConfigurationError, parse
 from qernel.sampling import Sampler, random_walk
 
 FAMILY = small_family((6, 0))
@@ -77,7 +77,11 @@ def test_policies_of_a_whole_wavefunction():
         small_qernel(FAMILY, precision="half")
 
 
-def test_the_old_name_of_a_run():
-    old, new = (parse(f'[training]\nprecision = "{name}"\n') for name in ("single", "mixed"))
-    assert old == new and old.identity()["training"]["precision"] == "single"
-    assert parse('[training]\nprecision = "double"\n').identity()["training"]["precision"] == "double"
+def test_the_precision_of_what_a_run_stores_tells_its_checkpoints_apart():
+    """Products of another precision go on with the same parameters."""
+    runs = [parse(f'[training]\nprecision = "{name}"\n') for name in ("fast", "mixed", "double")]
+    assert [run.training.precision for run in runs] == ["fast", "mixed", "double"]
+    fast, mixed, double = (run.identity() for run in runs)
+    assert fast == mixed != double
+    with pytest.raises(ConfigurationError, match="training.precision must be one of fast, mixed, double, got 'single'"):
+        parse('[training]\nprecision = "single"\n')

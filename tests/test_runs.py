@@ -222,7 +222,14 @@ def test_four_steps_are_two_and_two_bit_for_bit(tmp_path, whole):
 
 def test_a_run_goes_on_in_the_same_process(tmp_path, whole):
     run = Run.begin(tmp_path, *objects(), SHORT)
-    assert train(run, 1) == [1] and train(run, 2) == [2, 3] and train(run, 1) == [4]
+    assert train(run, 1) == [1]
+    with pytest.raises(Interrupted):
+        for step in run.train():
+            if step.number == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+    # The step during which Ctrl-C came, and the one after it, when it was seen.
+    assert run.step == 3 and step.number == 3
+    assert train(run, 1) == [4]
     assert_same(run.state, whole.state)
 
 
@@ -252,9 +259,10 @@ def test_control_c_is_honoured_after_the_step_and_the_script_goes_on_when_it_is_
     with pytest.raises(Interrupted, match="stopped by SIGINT: saved step 2; continue with: ") as stopped:
         for step in run.train():
             seen.append(step.number)
-            os.kill(os.getpid(), signal.SIGINT)
+            if step.number == 1:
+                os.kill(os.getpid(), signal.SIGINT)
     assert "resume=True" in str(stopped.value) and f"Run.open('{tmp_path}'" in str(stopped.value)
-    assert seen == [1] and checkpoint_steps(tmp_path / "checkpoints") == (0, 2)
+    assert seen == [1, 2] and run.step == 2 and checkpoint_steps(tmp_path / "checkpoints") == (0, 2)
     assert signal.getsignal(signal.SIGINT) is handler
     again = script()
     assert again.step == 2 and train(again) == [3, 4]

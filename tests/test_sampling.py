@@ -197,7 +197,7 @@ def test_efficiency_counts_independent_samples(key):
     assert far.effective.shape == (2, 2) and np.allclose(far.effective[:, 0], far.effective[:, 1], rtol=1e-3)
     assert np.all(far.effective[:, 0] > 800) and np.all(near.effective[:, 0] < 300)
     assert np.allclose(far.per_second, far.effective.min(axis=1) * 2 / far.seconds)
-    with pytest.raises(ValueError, match="four phases"):
+    with pytest.raises(ValueError, match="four rounds"):
         efficiency(
             Sampler(), gaussian, jnp.ones(1), jnp.zeros((1, 2, 1, 1)), gaussian, key=key, step_size=1.0, rounds=2
         )

@@ -57,7 +57,7 @@ def test_the_whole_wavefunction_has_the_same_energies_everywhere():
     energies = []
     for devices, hamiltonians, chunk in ((1, 1, None), (4, 2, 3)):
         mesh = make_mesh(jax.devices()[:devices], hamiltonians=hamiltonians)
-        state, family = shard_state(problem.state(), mesh), shard_family(problem.family, mesh)
+        state, family = shard_state(problem.state(), mesh), shard_family(problem.members, mesh)
         local = eqx.filter_jit(local_energies)(
             state.ansatz, family.hamiltonian, state.positions, family.parameters, None, chunk
         )

@@ -8,10 +8,10 @@ from qernel.observables import series_statistics, smooth_node_tails
 from qernel.sampling import effective_samples, r_hat
 
 
-def autoregressive(rng, runs, walkers, phases, tau):
+def autoregressive(rng, runs, walkers, rounds, tau):
     """Stationary chains x_t = a x_{t-1} + noise of unit variance with a = exp(-1/tau)."""
     a = np.exp(-1 / tau)
-    noise = rng.standard_normal((runs, walkers, phases)) * np.sqrt(1 - a * a)
+    noise = rng.standard_normal((runs, walkers, rounds)) * np.sqrt(1 - a * a)
     noise[..., 0] /= np.sqrt(1 - a * a)
     return lfilter([1.0], [1.0, -a], noise, axis=-1)
 
@@ -26,11 +26,11 @@ def test_interval_covers_the_mean_in_two_thirds_of_runs(tau):
     assert np.mean([x.error for x in found]) == pytest.approx(np.std([x.mean for x in found]), rel=0.13)
 
 
-@pytest.mark.parametrize("walkers, phases", [(64, 200), (256, 100), (1, 4000), (4, 1000)])
+@pytest.mark.parametrize("walkers, rounds", [(64, 200), (256, 100), (1, 4000), (4, 1000)])
 @pytest.mark.parametrize("tau", [1, 10])
-def test_coverage_at_other_shapes(walkers, phases, tau):
+def test_coverage_at_other_shapes(walkers, rounds, tau):
     rng = np.random.default_rng(7)
-    found = [series_statistics(chains) for chains in autoregressive(rng, 200, walkers, phases, tau)]
+    found = [series_statistics(chains) for chains in autoregressive(rng, 200, walkers, rounds, tau)]
     assert 0.58 <= np.mean([abs(x.mean) < x.error for x in found]) <= 0.78
 
 

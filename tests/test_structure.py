@@ -53,7 +53,7 @@ studies: hamiltonian ansatz observables training evaluation systems judgement ru
 report: precision observables training evaluation judgement run_directory presets plotting
 runs: lattice hosts hamiltonian ansatz observables training evaluation systems judgement run_directory presets
 runs: plotting studies report
-cli: lattice hosts hamiltonian check evaluation judgement run_directory presets plotting studies report runs
+cli: lattice hosts hamiltonian check evaluation run_directory presets plotting studies report runs
 __main__: cli
 """
 
@@ -291,7 +291,7 @@ class SECTION(SystemSection):
         hamiltonian = Hamiltonian(Kinetic(), {"well": Well()}, self.electrons, dim=2)
         family = Family.of(hamiltonian, {"bottom": 1.0}, (bottom,), list(self.bottoms))
         orbitals = HarmonicOrbitals(harmonic_levels((1.0, 1.0), 3), 1.0)
-        return System("well", family, phases=(Phase("bowl", lambda dtype, solve: orbitals),))
+        return System("well", family, phases=(Phase("bowl", lambda dtype, solve: orbitals),), walkers=1.0)
 
     def at(self, points: Any):
         return self.model_copy(update={"bottoms": tuple(sorted(float(b) for (b,) in points))})
@@ -339,7 +339,7 @@ def test_a_system_more_is_one_folder_more(tmp_path):
 import qernel, sys
 from qernel.cli import main
 assert qernel.__file__.startswith(sys.argv[1]), qernel.__file__
-for arguments in (["run", "well.toml", "--out", "run"], ["evaluate", "run", "--at", "bottom=6.5"], ["report", "run"]):
+for arguments in (["run", "well.toml", "--out", "run"], ["evaluate", "run", "--at", "bottom=6.5,7,7.5"], ["report", "run"]):
     try:
         main(arguments)
     except SystemExit as stopped:

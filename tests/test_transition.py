@@ -6,17 +6,25 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from families import random_positions, small_family, small_qernel
 from tiny_problem import TINY
 
 from qernel.ansatz import LogPsi, SlaterDeterminant, single_branch
 from qernel.cli import main
-from qernel.evaluation import read_netcdf
+from qernel.evaluation import axes_of, known_at_rows, points_of, read_netcdf, rows_of
 from qernel.hamiltonian import Coordinate, Family, Hamiltonian, Kinetic
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
-from qernel.orbitals import plane_wave_orbitals
+from qernel.optimise import FirstOrder
+from qernel.orbitals import HarmonicOrbitals, plane_wave_orbitals
+from qernel.run_directory import Problem, Settings
+from qernel.sampling import Sampler
 from qernel.studies.transition import transition_figure
+from qernel.studies.transition._scan import Scan
+from qernel.systems.trap import trap_family, trap_frequencies, trap_system
+from qernel.systems.trap._fillings import fillings_of
+from qernel.training import Method
 
 # ------------------------------------------------------------------- what a conditioned model gives
 
@@ -137,6 +145,66 @@ def test_a_slater_determinant_is_one():
     assert np.cos(found.phase) == pytest.approx(sign)
     with pytest.raises(ValueError, match="4 electrons need as many orbitals"):
         SlaterDeterminant(orbitals, (4, 0))
+
+
+# ------------------------------------------------------------------------------------- the scan
+
+
+class Narrowed(eqx.Module):
+    """One determinant of oscillator levels, narrower by what is trained: exact at no interaction."""
+
+    narrower: jax.Array
+    filling: tuple = eqx.field(static=True)
+
+    def __call__(self, r, parameters):
+        matrix = HarmonicOrbitals(self.filling, trap_frequencies)(r, parameters)
+        sign, log = jnp.linalg.slogdet(matrix)
+        log = log - self.narrower.astype(r.dtype) * jnp.sum(r**2)
+        return LogPsi(log, jnp.where(sign > 0, jnp.zeros_like(log), jnp.pi * jnp.ones_like(log)), real=True)
+
+
+def scanned(points):
+    """A scan of three electrons in a trap, trained (or not) at the corners of a plane, or along a line of it."""
+    system = trap_system(trap_family(3, {"omega_x": 1.0, "omega_y": 1.5}, 0.1, ("omega_y", "kappa"), points))
+    (compact, *_) = fillings_of(system.family)
+    method = Method(sampler=Sampler(moves=4), optimiser=FirstOrder(optax.sgd(1e-3)))
+    settings = Settings(walkers=8, measured_walkers=8, measured_rounds=8, measured_burn_in=2, measured_moves=4)
+    ansatz = Narrowed(jnp.zeros(()), compact)
+    problem = Problem(system, ansatz, method, settings, jax.random.key(0))
+    return Scan(problem, problem.state()), system
+
+
+def test_a_scan_of_a_plane_is_one_table():
+    """Batches of four points lie on lines of the plane, which no reader of the table may see."""
+    scan, system = scanned({"omega_y": [1.0, 2.0], "kappa": [0.0, 0.3]})
+    points = np.array([(w, k) for w in (1.0, 1.5, 2.0) for k in (0.0, 0.1, 0.2, 0.3)])
+    scan.measure(points[4:])
+    scan.measure(points)
+    table = scan.overlaps()
+    assert rows_of(table) == "member" and [axis.name for axis in axes_of(table)] == ["omega_y", "kappa"]
+    np.testing.assert_array_equal(points_of(table), points)
+    np.testing.assert_array_equal(scan.points, points)
+    exact = system.at(system.family.at(points)).known(system.family.at(points)).exact
+    np.testing.assert_allclose(known_at_rows(table, "exact"), exact, rtol=1e-12)
+    # Each row has its own energies: without interaction they are exact, with it linear in its strength.
+    free = points[:, 1] == 0
+    np.testing.assert_allclose(table["energy"].values[free], exact[free], rtol=1e-4)
+    np.testing.assert_allclose(table["interaction"], points[:, 1] * table["slope_kappa"], rtol=1e-4, atol=1e-12)
+    for name in ("omega_y", "kappa"):
+        assert np.isfinite(table[f"fidelity_susceptibility_{name}"]).all() and f"slope_{name}" in table
+    assert float(table.sel(omega_y=1.5, kappa=0.2)["energy"]) == float(table["energy"][6])
+    assert not any("scanned" in variable.dims for variable in table.variables.values())
+
+
+def test_a_scan_of_one_coordinate_of_two():
+    scan, _ = scanned({"omega_y": [1.0, 1.4, 1.8, 2.2], "kappa": [0.1]})
+    scan.measure(np.array([(w, 0.1) for w in (1.0, 1.4, 1.8, 2.2)]))
+    scan.refine(0.1)
+    table = scan.overlaps()
+    assert rows_of(table) == "omega_y" and table.sizes["omega_y"] >= 8 and (table["kappa"] == 0.1).all()
+    assert (np.diff(table["omega_y"]) > 0).all() and np.isfinite(table["fidelity_susceptibility"]).all()
+    np.testing.assert_allclose(np.diag(table["fidelity"]), 1, atol=1e-6)
+    np.testing.assert_array_equal(table["other_omega_y"], table["omega_y"])
 
 
 # ------------------------------------------------------------------------------------- the command

@@ -13,7 +13,7 @@ from rich.console import Console
 from qernel import hosts
 from qernel.evaluation import format_table
 from qernel.hamiltonian import Family
-from qernel.presets import DEFAULT_PRESET, Config, build, load, preset_names
+from qernel.presets import DEFAULT_PRESET, build, load, preset_names
 from qernel.run_directory import Interrupted, RunDirectory, outside_of_range
 from qernel.runs import Run, begun_from, with_network_of
 
@@ -143,16 +143,12 @@ def as_points(family: Family, points: Sequence[dict[str, float]]) -> Float[np.nd
 
 def finish(dataset: "xarray.Dataset", run: Run, target: RunDirectory, console: Console) -> None:
     """Print the table and the verdict, draw the figures and print where everything is."""
-    from qernel.judgement import verdict
     from qernel.plotting import draw
-    from qernel.run_directory import read_metrics, read_training
 
     console.print(f"\nenergies in {dataset['energy'].attrs['units']}")
     console.print(format_table(dataset), markup=False, soft_wrap=True)
     console.print()
-    metrics = run.directory.metrics
-    record = read_training(metrics) if next(read_metrics(metrics), None) else None
-    for line in verdict(dataset, record):
+    for line in run.verdict(dataset):
         console.print(line, soft_wrap=True, markup=False)
     with console.status("drawing the figures"):
         figures = draw(target.path)
@@ -184,9 +180,3 @@ def summary(run: Run) -> str:
     what = run.problem.system.name if config is None else config.system.summary
     count = f"{family.size} point{'s' if family.size > 1 else ''}"
     return f"{what}, {count} ({', '.join(spans)}), {run.problem.settings.walkers} walkers each"
-
-
-def study_folder(kind: str, config: Config, source: str | None, out: Path | None) -> Path:
-    """Where a study writes unless it is told."""
-    del config
-    return default_directory(f"{kind}-{Path(source or DEFAULT_PRESET).stem}") if out is None else out

@@ -1,9 +1,9 @@
-"""The commands and their options; what they do is in `_commands`, loaded when it is needed."""
+"""The commands and their options; what they do is in `_commands` and `_studies`, loaded when it is needed."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,35 +23,36 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _option(flag: str, metavar: str, text: str, **more: Any) -> Any:
+    return typer.Option(flag, metavar=metavar, help=text, **({"show_default": False} | more))
+
+
+def _argument(metavar: str, text: str) -> Any:
+    return typer.Argument(metavar=metavar, help=text, show_default=False)
+
+
+WHAT = "A preset or a configuration file, and settings to change, such as steps=100 or sampling.walkers=128."
+CACHE = "Keep compiled programs here for the next time."
+DISTRIBUTED = (
+    "This is one of several processes that share the work: 'auto' asks SLURM or Open MPI, or give the address of "
+    "process 0, how many there are, and which this is, from 0."
+)
+TRAINED = "Begin with the network and the pair function of this run, of fewer electrons."
+AT = "Points, trained or not, such as kappa=0.1,omega_y=2 [default: those of the configuration]."
+RESOLUTION = "Scan closer until the change lies within this [default: a sixtieth of the range]."
+RUN_OUT = "Where to write [default: runs/PRESET-TIME]."
+OTHER_OUT = "Where to write [default: DIR; earlier results are kept beside]."
+STUDY_OUT = "Where to write, or an unfinished study to continue [default: runs/STUDY-PRESET-TIME]."
+
+What = Annotated[list[str] | None, _argument("[PRESET | FILE.toml] [KEY=VALUE]...", WHAT)]
+Run = Annotated[Path, _argument("DIR", "The directory of a run.")]
+Overrides = Annotated[list[str] | None, _argument("[KEY=VALUE]...", "Settings to change.")]
+OtherOut = Annotated[Path | None, _option("--out", "DIR2", OTHER_OUT)]
+StudyOut = Annotated[Path | None, _option("--out", "DIR", STUDY_OUT)]
+Cache = Annotated[Path | None, _option("--compilation-cache", "DIR", CACHE)]
+Distributed = Annotated[str | None, _option("--distributed", "auto | HOST:PORT,PROCESSES,NUMBER", DISTRIBUTED)]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show where an error comes from.")]
-Cache = Annotated[
-    Path | None,
-    typer.Option("--compilation-cache", metavar="DIR", help="Keep compiled programs here for the next time."),
-]
-What = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[PRESET | FILE.toml] [KEY=VALUE]...",
-        help="A preset or a configuration file, and settings to change, such as steps=100 or sampling.walkers=128.",
-        show_default=False,
-    ),
-]
-Run = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a run.", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.", show_default=False)
-]
-
-
-Distributed = Annotated[
-    str | None,
-    typer.Option(
-        "--distributed",
-        metavar="auto | HOST:PORT,PROCESSES,NUMBER",
-        help="This is one of several processes that share the work: 'auto' asks SLURM or Open MPI, or give the address "
-        "of process 0, how many there are, and which this is, from 0.",
-        show_default=False,
-    ),
-]
 
 
 def _console(*, quiet: bool = False) -> Console:
@@ -73,19 +74,8 @@ def _use_cache(directory: Path | None) -> None:
 @app.command(short_help="Train, evaluate, draw.")
 def run(
     what: What = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Where to write [default: runs/PRESET-TIME].", show_default=False),
-    ] = None,
-    trained: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="RUN",
-            help="Begin with the network and the pair function of this run, of fewer electrons.",
-            show_default=False,
-        ),
-    ] = None,
+    out: Annotated[Path | None, _option("--out", "DIR", RUN_OUT)] = None,
+    trained: Annotated[Path | None, _option("--from", "RUN", TRAINED)] = None,
     cache: Cache = None,
     distributed: Distributed = None,
     traceback: Traceback = False,
@@ -108,30 +98,13 @@ def run(
 def evaluate(
     directory: Run,
     overrides: Overrides = None,
-    at: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--at",
-            metavar="COORDINATE=VALUE[,...] ...",
-            help="Points, trained or not, such as kappa=0.1,omega_y=2 [default: those of the configuration].",
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR2",
-            help="Where to write [default: DIR; earlier results are kept beside].",
-            show_default=False,
-        ),
-    ] = None,
+    at: Annotated[list[str] | None, _option("--at", "COORDINATE=VALUE[,...] ...", AT)] = None,
+    out: OtherOut = None,
     cache: Cache = None,
     distributed: Distributed = None,
     traceback: Traceback = False,
 ) -> None:
-    """Measure a trained wavefunction with frozen parameters at any points: --at kappa=0.1,omega_y=2
-    kappa=0.2,omega_y=2."""
+    """Measure a trained wavefunction with frozen parameters at any points: --at omega_y=2,kappa=0.1,0.2."""
     with sentences(traceback):
         points = points_of(at)
         _use_cache(cache)
@@ -161,26 +134,10 @@ def resume(
 @app.command(short_help="Which ingredients of the wavefunction pay.")
 def ablate(
     what: What = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Where to write, or an unfinished ablation to continue [default: runs/ablation-PRESET-TIME].",
-            show_default=False,
-        ),
-    ] = None,
+    out: StudyOut = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, metavar="N", help="Independent runs of each variant.")] = 3,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            "--steps", min=1, metavar="N", help="Steps of each run [default: as configured].", show_default=False
-        ),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option("--only", metavar="VARIANT ...", help="Train these variants only.", show_default=False),
-    ] = None,
+    steps: Annotated[int | None, _option("--steps", "N", "Steps of each run [default: as configured].", min=1)] = None,
+    only: Annotated[list[str] | None, _option("--only", "VARIANT ...", "Train these variants only.")] = None,
     cache: Cache = None,
     traceback: Traceback = False,
 ) -> None:
@@ -198,25 +155,11 @@ def ablate(
 def transition(
     directory: Run,
     overrides: Overrides = None,
-    points: Annotated[
-        int, typer.Option("--points", metavar="N", help="Points of the first scan, along each coordinate.")
-    ] = 12,
-    resolution: Annotated[
-        float | None,
-        typer.Option(
-            "--resolution",
-            metavar="WIDTH",
-            help="Scan closer until the change lies within this [default: a sixtieth of the range].",
-            show_default=False,
-        ),
-    ] = None,
+    points: Annotated[int, typer.Option(metavar="N", help="Points of the first scan, along each coordinate.")] = 12,
+    resolution: Annotated[float | None, _option("--resolution", "WIDTH", RESOLUTION)] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, metavar="N", help="Training steps of each branch.")] = 200,
-    branches: Annotated[
-        bool, typer.Option("--branches/--no-branches", help="Train the phases on apart, to see them cross.")
-    ] = True,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR2", help="Where to write [default: DIR].", show_default=False)
-    ] = None,
+    branches: Annotated[bool, typer.Option(help="Train the phases on apart, to see them cross.")] = True,
+    out: OtherOut = None,
     cache: Cache = None,
     traceback: Traceback = False,
 ) -> None:
@@ -232,19 +175,8 @@ def transition(
 @app.command(short_help="The same family at several sizes.")
 def scaling(
     what: What = None,
-    sizes: Annotated[
-        list[str] | None,
-        typer.Option("--sizes", metavar="SIZE ...", help="Sizes, as the system counts them.", show_default=False),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Where to write, or an unfinished series to continue [default: runs/scaling-PRESET-TIME].",
-            show_default=False,
-        ),
-    ] = None,
+    sizes: Annotated[list[str] | None, _option("--sizes", "SIZE ...", "Sizes, as the system counts them.")] = None,
+    out: StudyOut = None,
     cache: Cache = None,
     traceback: Traceback = False,
 ) -> None:
@@ -269,12 +201,7 @@ def plot(directory: Run, traceback: Traceback = False) -> None:
 @app.command(short_help="Write a web page about a run.")
 def report(
     directory: Run,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="FILE.html", help="The page to write [default: DIR/report.html].", show_default=False
-        ),
-    ] = None,
+    out: Annotated[Path | None, _option("--out", "FILE.html", "The page to write [default: DIR/report.html].")] = None,
     traceback: Traceback = False,
 ) -> None:
     """Write one self-contained web page about a run: system, method, checks, results, doubts."""
@@ -289,14 +216,11 @@ def report(
 
 @app.command(short_help="List the presets, or print one.")
 def presets(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[PRESET]", help="Print this one in full.", show_default=False)
-    ] = None,
-    traceback: Traceback = False,
+    name: Annotated[str | None, _argument("[PRESET]", "Print this one in full.")] = None, traceback: Traceback = False
 ) -> None:
     """List the presets; with a name, print its configuration, ready to be edited."""
     with sentences(traceback):
-        from qernel.presets import preset, preset_names, to_toml
+        from qernel.presets import DEFAULT_PRESET, preset, preset_names, to_toml
 
         console = _console()
         if name is not None:
@@ -304,15 +228,13 @@ def presets(
             return
         width = max(len(n) for n in preset_names())
         for n in preset_names():
-            console.print(f"{n.ljust(width)}  {preset(n).description}", soft_wrap=True)
+            default = " (the default)" if n == DEFAULT_PRESET else ""
+            console.print(f"{n.ljust(width)}  {preset(n).description}{default}", soft_wrap=True)
 
 
 @app.command(short_help="Check this machine, or replay a run's fault.")
 def doctor(
-    directory: Annotated[
-        Path | None,
-        typer.Argument(metavar="[DIR]", help="A run that stopped with a fault: replay it.", show_default=False),
-    ] = None,
+    directory: Annotated[Path | None, _argument("[DIR]", "A run that stopped with a fault: replay it.")] = None,
     traceback: Traceback = False,
 ) -> None:
     """Versions, devices and a self-check of this machine; with a run's directory, replay its fault."""

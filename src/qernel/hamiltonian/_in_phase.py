@@ -10,7 +10,7 @@ class InPhase(eqx.Module):
     """Parameters of a Hamiltonian, and the number of the phase in which a state of it is asked for.
 
     The Hamiltonian is that of the `parameters` and does not know the number; a wavefunction may depend on both. The
-    names of the parameters are found here too.
+    names of the parameters are found here too, whether they are attributes or keys.
     """
 
     parameters: Any
@@ -20,6 +20,12 @@ class InPhase(eqx.Module):
         if name.startswith("__") or name == "parameters":
             raise AttributeError(name)
         return getattr(self.parameters, name)
+
+    def __getitem__(self, name: Any) -> Any:
+        return self.parameters[name]
+
+    def __contains__(self, name: Any) -> bool:
+        return name in self.parameters
 
 
 def in_phases(parameters: Any, phases: int) -> InPhase:

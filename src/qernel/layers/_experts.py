@@ -115,7 +115,7 @@ class MixtureOfExperts(eqx.Module):
     def gates(
         self, x: Float[Array, "electrons features"], condition: Float[Array, " condition"] | None = None
     ) -> Float[Array, "electrons experts"]:
-        """Weight of each expert for each electron, for [`load_balance`][qernel.layers.load_balance] and the loss."""
+        """Weight of each expert for each electron, whose mean is how much each expert is used."""
         gates = self._gates(x, condition).astype(x.dtype)
         return jnp.broadcast_to(gates, (x.shape[0], self.experts))
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Limits(NamedTuple):
-    """Bounds beyond which a row of results is doubted, in words by [`findings`][qernel.observables.findings].
+    """Bounds beyond which a row of results is doubted, in words by [`findings`][qernel.judgement.findings].
 
     - `r_hat`: largest split R-hat; `effective_samples`: fewest; `drift_sigma`: largest drift, in its errors.
     - `acceptance`: lowest and highest share of accepted moves.

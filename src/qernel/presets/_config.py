@@ -29,14 +29,14 @@ def _system(value: Any) -> Any:
         return system_section(name).model_validate(value)
     except ValidationError as error:
         # With the section in the place of each mistake, as those of the other sections have it.
-        raise SectionError(error) from None
+        raise SectionError("system", error) from None
 
 
 class SectionError(Exception):
-    """Mistakes in the [system] section."""
+    """Mistakes in a section that is validated by itself."""
 
-    def __init__(self, error: ValidationError):
-        self.error = error
+    def __init__(self, section: str, error: ValidationError):
+        self.section, self.error = section, error
 
 
 class AnsatzConfig(Section):
@@ -201,7 +201,10 @@ class Config(Section):
             return self
         values = ansatz.model_dump() | {"references": self.system.references}
         # Validated anew: determinants must fit the number of sets.
-        return self.model_copy(update={"ansatz": AnsatzConfig.model_validate(values)})
+        try:
+            return self.model_copy(update={"ansatz": AnsatzConfig.model_validate(values)})
+        except ValidationError as error:
+            raise SectionError("ansatz", error) from None
 
     def identity(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be of the same model, as plain data."""

@@ -85,7 +85,7 @@ def parse(text: str, overrides: Sequence[str] = (), *, source: str = "configurat
             _override(table, override, system)
         return Config.model_validate(_tuples(table))
     except SectionError as found:
-        raise ConfigurationError(explain(found.error, system, ("system",))) from None
+        raise ConfigurationError(explain(found.error, system, (found.section,))) from None
     except ValidationError as error:
         raise ConfigurationError(explain(error, system)) from None
 

@@ -66,6 +66,8 @@ class Problem:
     - `references`: names of the sets of orbitals that the wavefunction starts from, where they have names.
     - `notes`: words for the record of results.
     - `go_on`: how a run in a directory is gone on with, `{path}` standing for the directory.
+
+    **Raises:** `ValueError` if walkers cannot start, or other phases are named than the wavefunction holds.
     """
 
     system: System
@@ -82,6 +84,7 @@ class Problem:
     go_on: str = "qernel resume {path}"
 
     def __post_init__(self) -> None:
+        self.system.check_walkers()
         competing = self.ansatz.phases if isinstance(self.ansatz, CompetingPhases) else 0
         if len(self.names) != competing:
             raise ValueError(

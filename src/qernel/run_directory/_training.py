@@ -155,9 +155,10 @@ def train_in(
                     check.settle(wait=bool(wanted or stop))
                 if wanted or stop:
                     keeper.save_good(step)
+                # Shown before it is the last: the caller holds the state that is on disk.
+                yield step
                 if stop:
                     raise Interrupted(keeper.interrupted(stop))
-                yield step
         except GeneratorExit:
             # The caller asks for no more steps: what was reached is not lost.
             if check is not None:

@@ -313,10 +313,10 @@ class Run:
         """The labelled table of the last evaluation. Raises `ValueError` if there is none."""
         return read_netcdf(self.directory.results)
 
-    def verdict(self) -> list[str]:
-        """What the last evaluation says, in words, and what to do next."""
+    def verdict(self, table: "xarray.Dataset | None" = None) -> list[str]:
+        """What a table of the run (default: that of the last evaluation) says, in words, and what to do next."""
         record = read_training(self.directory.metrics) if next(read_metrics(self.directory.metrics), None) else None
-        return verdict(self.results, record)
+        return verdict(self.results if table is None else table, record)
 
     def transition(self, **options: Any) -> TransitionFinding:
         """Whether, where and how the phase of matter changes: scan, train branches on, draw.
@@ -419,10 +419,8 @@ def _in_double(family: Family) -> Family:
 
 
 def _check_contract(problem: Problem) -> None:
-    """Raises `ValueError` if no walkers can start, or the wavefunction is none of the system's electrons and
-    parameters."""
+    """Raises `ValueError` if the wavefunction cannot be evaluated at the system's electrons and parameters."""
     hamiltonian = problem.system.family.hamiltonian
-    problem.system.check_walkers()
     if not callable(problem.ansatz):
         raise ValueError(f"a wavefunction is called with positions and parameters: a {type(problem.ansatz)} cannot be")
     if not isinstance(problem.ansatz, eqx.Module):

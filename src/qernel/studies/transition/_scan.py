@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from qernel.ansatz import CompetingPhases, Qernel, SlaterDeterminant
-from qernel.evaluation import axes_of, ground_state, indexed, points_of, positions_on, rows_of, single_axis
+from qernel.evaluation import doubts_of, ground_state, indexed, labelled_rows, positions_on, rows_of, single_axis
 from qernel.hamiltonian import Family
 from qernel.judgement import interaction_of, order_parameter, phase_boundaries, steepest_stretch
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
@@ -27,6 +27,9 @@ _RECORDS = 8
 # A scan is refined so often at most: every time about halves the stretch.
 _REFINEMENTS = 4
 
+# Rows of a batch before they are labelled.
+_ROW = "scanned"
+
 Points = Float[np.ndarray, "points coordinates"]
 Progress = Callable[[str, int, int], None]
 
@@ -38,23 +41,32 @@ class Scan:
         self._problem, self._state = problem, state
         self._progress = progress or (lambda text, done, total: None)
         self._parts: list[Any] = []
+        self._batches: list[Points] = []
+        # A batch may vary fewer of them.
+        self._varying = problem.system.family.varying
         self._samples: dict[tuple[float, ...], np.ndarray] = {}
         self._trials = _trial_states(problem, state)
 
     @property
+    def points(self) -> Points:
+        """All measured points, by increasing coordinates: the rows of the table."""
+        return np.array(sorted(self._samples))
+
+    @property
     def dataset(self) -> "xarray.Dataset":
-        """All rows, by increasing coordinates."""
+        """The table of all points, in the order of `points`, labelled as one that was measured at once."""
         import xarray
 
-        attributes = dict(self._parts[0].attrs)
-        doubts = [line for part in self._parts for line in str(part.attrs["doubts"]).splitlines() if line]
-        rows = rows_of(self._parts[0])
-        names = [name for name in self._parts[0].indexes if name == rows and len(axes_of(self._parts[0])) > 1]
-        parts = [part.reset_index(names) if names else part for part in self._parts]
-        whole: Any = xarray.concat(parts, rows, data_vars="minimal", coords="minimal", compat="override", join="outer")
-        whole.attrs = attributes | {"doubts": "\n".join(doubts)}
-        order = np.lexsort([positions_on(whole, axis) for axis in axes_of(whole)[::-1]])
-        return indexed(whole.isel({rows: order}))
+        # The rows of a batch may lie on a line of the plane: their labels are made anew.
+        bare = [_without_labels(part) for part in self._parts]
+        whole: Any = xarray.concat(bare, _ROW, data_vars="minimal", coords="minimal", compat="override", join="outer")
+        measured = np.concatenate([points for points in self._batches])
+        family = self._problem.family_at(self.points)
+        labels, attributes, rows = labelled_rows(family)
+        whole = whole.isel({_ROW: np.lexsort(measured.T[::-1])}).rename({_ROW: rows}).assign_coords(labels)
+        doubts = [line for part in self._parts for line in doubts_of(part)]
+        whole.attrs = self._parts[0].attrs | attributes | {"doubts": "\n".join(doubts)}
+        return self._problem.system.at(family).label(indexed(whole))
 
     def measure(self, points: Points) -> None:
         """Measure at these points, those measured before left out, in batches of one size."""
@@ -105,19 +117,19 @@ class Scan:
             family = in_phase(self._problem, self._problem.family_at(points), names)
             self._add_fidelities(dataset, family, samples)
         self._parts.append(dataset)
+        self._batches.append(points)
         thinned = samples[:, :, :: max(1, samples.shape[2] // _RECORDS)]
         self._samples.update(zip(map(tuple, points.tolist()), thinned, strict=True))
 
     def _add_fidelities(self, dataset: Any, family: Family, samples: np.ndarray) -> None:
         """Add the columns that only a conditioned wavefunction gives."""
-        ansatz, axes = self._state.ansatz, axes_of(dataset)
-        rows = rows_of(dataset)
-        for axis in axes:
+        ansatz, rows = self._state.ansatz, rows_of(dataset)
+        for axis in self._varying:
             with warnings.catch_warnings():
                 # Errors of fewer than eight walkers are NaN, which says it in the table.
                 warnings.filterwarnings("ignore", "an error bar needs")
-                chi = fidelity_susceptibility(ansatz, family, samples, family.coordinate(axis.name))
-            name = "fidelity_susceptibility" if len(axes) == 1 else f"fidelity_susceptibility_{axis.name}"
+                chi = fidelity_susceptibility(ansatz, family, samples, axis)
+            name = "fidelity_susceptibility" + ("" if len(self._varying) == 1 else f"_{axis.name}")
             unit = "1" if axis.unit == "1" else f"1/{axis.unit}^2"
             _add(dataset, rows, name, chi.value, chi.error, f"Var(d log psi / d {axis.symbol})", unit)
         if isinstance(ansatz, Qernel | CompetingPhases):
@@ -149,7 +161,14 @@ class Scan:
             if high - low <= resolution or high - low > 0.8 * width:
                 return
             width = high - low
-            self.measure(np.round(np.linspace(low, high, BATCH + 2)[1:-1], 6)[:, None])
+            between = np.repeat(self.points[:1], BATCH, axis=0)
+            between[:, self._column] = np.round(np.linspace(low, high, BATCH + 2)[1:-1], 6)
+            self.measure(between)
+
+    @property
+    def _column(self) -> int:
+        """Which of the coordinates the single one is that varies."""
+        return self._problem.system.family.coordinates.index(self._varying[0])
 
     def _fastest(self) -> tuple[float, float]:
         """The stretch over which order parameter or interaction jump, or else around the largest susceptibility."""
@@ -173,8 +192,8 @@ class Scan:
         axis = single_axis(rows)
         if axis is None:
             return rows
-        points = points_of(rows)
-        samples = np.stack([self._of(point) for point in points.tolist()])
+        points = self.points
+        samples = np.stack([self._samples[tuple(point)] for point in points.tolist()])
         self._progress("overlaps between all points", 0, 1)
         with jax.enable_x64(True), warnings.catch_warnings():
             # Said by the effective samples beside.
@@ -183,18 +202,20 @@ class Scan:
             found = family_overlaps(self._state.ansatz, family, samples)
         dimension = rows_of(rows)
         axes = (dimension, f"other_{dimension}")
-        rows[f"other_{axis.name}"] = (f"other_{dimension}", points[:, 0], {"units": axis.unit})
+        rows[f"other_{axis.name}"] = (f"other_{dimension}", positions_on(rows, axis), {"units": axis.unit})
         text = f"|<psi({axis.symbol})|psi({axis.symbol}')>|^2"
         rows["fidelity"] = (axes, found.value, {"units": "1", "long_name": text})
         rows["fidelity_error"] = (axes, found.error, {"units": "1"})
         rows["fidelity_effective_samples"] = (axes, found.effective_samples, {"units": "1"})
         return rows
 
-    def _of(self, point: list[float]) -> np.ndarray:
-        for known, samples in self._samples.items():
-            if np.allclose(point, known, rtol=1e-9, atol=1e-12):
-                return samples
-        raise KeyError(point)
+
+def _without_labels(part: Any) -> Any:
+    """A table whose rows have no coordinates, without what belongs to all of them."""
+    rows = rows_of(part)
+    labels = [name for name, label in part.coords.items() if label.dims == (rows,)]
+    known = [name for name in part.variables if "known" in part[name].dims or "boundary" in part[name].dims]
+    return part.drop_vars([*labels, *known]).rename_dims({rows: _ROW})
 
 
 def _lowest(dataset: "xarray.Dataset") -> list[str]:

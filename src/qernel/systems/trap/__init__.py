@@ -1,5 +1,7 @@
 """Spin-polarised fermions in a harmonic trap with harmonic interaction: a family whose phase boundaries are known."""
 
+from ._family import FREQUENCIES as FREQUENCIES
+from ._family import point_values as point_values
 from ._family import trap_coordinates as trap_coordinates
 from ._family import trap_family as trap_family
 from ._family import trap_frequencies as trap_frequencies
