@@ -20,10 +20,10 @@ class Psi:
     """The trained wavefunction ψ(r; λ) of a run, callable at any λ.
 
     `psi(r, kappa=0.27, omega_y=1.9)` is [`LogPsi`][qernel.ansatz.LogPsi] of one configuration `r`, `"electrons dim"` in
-    the Hamiltonian's unit of length, or of many with leading axes; lists of numbers will do. A coordinate that is not named has the value that
-    all trained members share. Of a wavefunction that holds several phases of matter `phase` names one; by default it
-    is the one that was the lowest at the nearest trained point. Positions are taken at the precision that the run has,
-    and parameters in double precision, whatever the caller's setting of JAX is.
+    the Hamiltonian's unit of length, or of many with leading axes; lists of numbers will do. A coordinate that is not
+    named has the value that all trained members share. Of a wavefunction that holds several phases of matter `phase`
+    names one; by default it is the one that was the lowest at the nearest trained point. Positions are taken at the
+    precision that the run has, and parameters in double precision, whatever the caller's setting of JAX is.
     """
 
     problem: Problem
