@@ -365,7 +365,7 @@ def test_psi_is_the_wavefunction_at_any_point(whole, narrow, dtype, wide):
     by_hand = [[ansatz(jnp.asarray(x, dtype), parameters) for x in row] for row in r]
     with jax.enable_x64(wide):
         many = run.psi(r, omega_y=1.7, kappa=0.27)
-        one = run.psi(r[1, 2], kappa=0.27, omega_y=1.7)
+        one = run.psi(r[1, 2].tolist(), kappa=0.27, omega_y=1.7)
         assert jax.config.jax_enable_x64 is wide
     tolerance = {"float32": 3e-6, "float64": 1e-13}[dtype]
     assert many.log_magnitude.shape == many.phase.shape == (2, 5) and many.log_magnitude.dtype == dtype and many.real
