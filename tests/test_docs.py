@@ -57,7 +57,9 @@ def test_every_system_has_a_page_with_its_presets():
         text = (DOCS / "systems" / f"{name}.md").read_text()
         of_it = {known for known in preset_names() if preset(known).system.name == name}
         assert of_it and of_it <= set(re.findall(r"^\| `([\w-]+)` \|", text, re.M))
-        assert {coordinate.name for coordinate in build_system(name).family.coordinates} <= set(re.findall(r"`(\w+)`", text))
+        assert {coordinate.name for coordinate in build_system(name).family.coordinates} <= set(
+            re.findall(r"`(\w+)`", text)
+        )
 
 
 def build_system(name):
