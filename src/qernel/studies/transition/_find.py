@@ -78,7 +78,7 @@ def find(
             for name in names
         )
     rows = scan.overlaps()
-    finding = find_transition(rows, data, *([] if names is None else [names]))
+    finding = find_transition(rows, data, *([] if names is None else [names]))  # pyright: ignore[reportArgumentType]
     write_netcdf(rows, target.path / "transition.nc")
     plain = _plain(finding, data, names, rows, command)
     write_atomically(target.path / "transition.json", json.dumps(plain, indent=2) + "\n")
