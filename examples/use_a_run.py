@@ -17,7 +17,7 @@ def wavefunction(path="runs/trap-1d"):
 # --8<-- [start:measure]
 def elsewhere(path="runs/trap-1d", **options):
     run = Run.open(path)
-    table = run.evaluate({"kappa": [0.1, 0.12, 0.14]}, into=f"{path}-elsewhere")
+    table = run.evaluate({"kappa": [0.08, 0.1, 0.12, 0.14]}, into=f"{path}-elsewhere")
     print(table["energy"].sel(kappa=0.12).item(), table["energy_error"].sel(kappa=0.12).item())
     finding = run.transition(**options)
     print(finding.kind, *finding.sentences, sep="\n")
@@ -27,7 +27,7 @@ def elsewhere(path="runs/trap-1d", **options):
 
 # --8<-- [start:continue]
 def closer(path="runs/trap-1d", steps=50):
-    run = Run.open(path).continue_at({"kappa": [0.1, 0.12, 0.14]}, f"{path}-closer")
+    run = Run.open(path).continue_at({"kappa": [0.08, 0.1, 0.12, 0.14]}, f"{path}-closer")
     for step in run.train(steps):
         print(step.number, step.energies, step.acceptance)
     run.evaluate()

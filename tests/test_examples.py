@@ -79,22 +79,23 @@ def test_an_ansatz_of_ones_own_trains(example, quick_to_compile, tmp_path, capsy
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_run_is_used_in_a_script(example, quick_to_compile, tmp_path, capsys):
     path, module = tmp_path / "run", example("use_a_run")
+    # Everywhere four points, so that all of it shares its programs.
     sizes = ["width=4", "ansatz.experts=1", "expert_width=4", "condition_size=4", "feature_shells=1", "pair_shells=1"]
     counts = ["sampling.walkers=8", "steps=2", "sampling.burn_in=2", "evaluation.walkers=8", "evaluation.moves=2"]
-    other = ["system.kappa=[0.0, 0.25, 0.5]", "evaluation.at={}", "evaluation.rounds=4", "evaluation.burn_in=1"]
+    other = ["system.kappa=[0.0, 0.1, 0.3, 0.5]", "evaluation.at={}", "evaluation.rounds=4", "evaluation.burn_in=1"]
     run = Run.configured(load("trap-1d", [*sizes, *counts, *other]), path)
     assert [step.number for step in run.train()] == [1, 2]
     psi = module.wavefunction(path)
     printed = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [float(line[0]) for line in printed] == [0.05, 0.15, 0.25]
     assert float(printed[1][1]) == pytest.approx(float(psi([[-1.2], [-0.4], [0.3], [1.1]], kappa=0.15).log_magnitude))
-    table, finding = module.elsewhere(path, points=4)
-    assert table["kappa"].values.tolist() == [0.1, 0.12, 0.14]
+    table, finding = module.elsewhere(path, points=4, resolution=1.0)
+    assert table["kappa"].values.tolist() == [0.08, 0.1, 0.12, 0.14]
     assert finding.kind in capsys.readouterr().out and (path / "figures" / "transition.png").is_file()
     assert not (path / "results.csv").exists() and (tmp_path / "run-elsewhere" / "results.csv").is_file()
     again = module.closer(path, steps=2)
     assert again.step == 2 and (again.path / "report.html").is_file()
-    assert again.results["kappa"].values.tolist() == [0.1, 0.12, 0.14]
+    assert again.results["kappa"].values.tolist() == [0.08, 0.1, 0.12, 0.14]
 
 
 def test_a_wavefunction_without_a_cell_trains(example, quick_to_compile, capsys):

@@ -237,6 +237,15 @@ def test_without_an_order_parameter_a_curve_without_a_kink_has_none(seed):
     assert decided(without_order(DEPTHS, integral, turn, seed=seed)).kind in ("undecided", "first order")
 
 
+def test_small_errors_of_a_wavefunction_between_close_rows_are_no_kink():
+    """Rows that a scan put close together, with slopes wrong by little and by more than the statistics."""
+    x = np.union1d(DEPTHS, 15 + np.linspace(-0.4, 0.4, 5))
+    energy, slope, _ = liquid(x)
+    wrong = slope - 0.02 * (x > 15.1)
+    finding = decided(dataset_of(x, energy, wrong, np.full_like(x, 0.65), error=1e-3))
+    assert finding.kind == "smooth" and "S(K) goes smoothly" in finding.sentences[0]
+
+
 def test_an_order_parameter_that_does_not_change_hides_no_kink():
     energy, slope, _ = lower(DEPTHS)
     finding = decided(dataset_of(DEPTHS, energy, slope, np.full_like(DEPTHS, 0.65)))

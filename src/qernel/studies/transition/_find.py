@@ -70,7 +70,7 @@ def find(
     if problem.names:
         # The model holds its branches already.
         data, names = competitors(scan.dataset) or (None, names)
-    elif branches and config is not None and len(names) == 2 and varying.sum() == 1:
+    elif branches and config is not None and names is not None and varying.sum() == 1:
         chosen = _branch_points(scan.dataset, low, high, varying)
         scan.measure(chosen)
         data = tuple(
@@ -78,18 +78,20 @@ def find(
             for name in names
         )
     rows = scan.overlaps()
-    finding = find_transition(rows, data, names)  # pyright: ignore[reportArgumentType]
+    finding = find_transition(rows, data, *([] if names is None else [names]))
     write_netcdf(rows, target.path / "transition.nc")
     plain = _plain(finding, data, names, rows, command)
     write_atomically(target.path / "transition.json", json.dumps(plain, indent=2) + "\n")
     return finding
 
 
-def _names(problem: Problem) -> tuple[str, ...]:
-    """The two phases of matter that branches stand for: those of the order parameter, or the system's first two."""
+def _names(problem: Problem) -> tuple[str, str] | None:
+    """The two phases of matter that branches stand for: those of the order parameter, or the system's first two; None
+    if it has fewer."""
     for parameter in problem.system.order_parameters:
         return parameter.low, parameter.high
-    return tuple(dict.fromkeys(phase.matter for phase in problem.system.phases))[:2]
+    matter = [*dict.fromkeys(phase.matter for phase in problem.system.phases)]
+    return (matter[0], matter[1]) if len(matter) > 1 else None
 
 
 def _branch_points(rows: "xarray.Dataset", low, high, varying) -> np.ndarray:

@@ -43,6 +43,9 @@ _SIGMA = 4.0
 # so only if the grid is too coarse for it; from 1.4 times on the rows cannot tell the two apart.
 _KINK = 2.0
 _NEARLY = 1.4
+# Nor is a step of the slope a kink by less than this share of its whole change: a wavefunction's own error may do that,
+# and rows that lie close together show it.
+_SHARE = 0.1
 
 
 class TransitionFinding(eqx.Module):
@@ -255,7 +258,8 @@ def _sharpest_step(
     excess, sigma = np.abs(apart @ slope), np.maximum(np.sqrt(apart**2 @ error**2), 1e-300)
     rate = np.abs(rates @ slope)
     steeper = rate / np.maximum(np.max(beside * rate, axis=1), 1e-300)
-    found = np.flatnonzero((excess > _SIGMA * sigma) & (steeper > _NEARLY))
+    noticeable = excess * width > _SHARE * np.ptp(slope)
+    found = np.flatnonzero((excess > _SIGMA * sigma) & (steeper > _NEARLY) & noticeable)
     if len(found) == 0:
         return None
     step = int(found[np.argmax((excess / sigma)[found])])
