@@ -39,7 +39,7 @@ class Step:
     """One step of a training, as its progress shows it.
 
     - `number`: of the step; `state`: after it; `report`: what it measured, in effective Hartree.
-    - `energies`, `acceptance`: of every member, per electron in the system's unit; `phases`: the phases that these were in.
+    - `energies`, `acceptance`: of every member, per electron in the system's unit; `phases`: of these.
     - `bad`: walkers whose energy was not finite.
     """
 
@@ -238,7 +238,7 @@ class _Keeper:
 
 
 def _steps(problem: Problem, state: TrainingState, last: int) -> Iterator[tuple[TrainingState, StepReport, list[str]]]:
-    """The steps up to `last`, with those phases retired on the way that cannot win; and the phases that each measured."""
+    """The steps up to `last`, with those phases retired on the way that cannot win; and the phases of each."""
     settings, members = problem.settings, problem.members
     mesh = largest_mesh(members.size, settings.walkers)
     decision = round(settings.competition * settings.steps) if problem.names else 0
