@@ -214,7 +214,7 @@ def build(**changes):
         (dict(cusp_range=-1.0), "must be positive"),
         (dict(references=()), "at least one set of reference orbitals"),
         (dict(references=(plane_waves(small_family(), 4),)), "3 electrons need as many orbitals, the reference has 4"),
-        (dict(pair_waves=np.zeros((0, 2))), "a pair factor needs at least one wave"),
+        (dict(pair=np.zeros((0, 2))), "a pair factor needs at least one wave"),
         (dict(initial_weights=()), "2 determinants need as many initial_weights"),
         (dict(initial_weights=(0.0, 0.0)), "not all of them zero"),
         (dict(layers=-1), "layers must not be negative"),
@@ -322,7 +322,7 @@ def test_complex_orbitals_with_a_real_dressing_have_a_closed_laplacian():
 # ------------------------------------------------------------------------------------- nothing to build from
 
 
-@pytest.mark.parametrize("parameters", [{}, {"depth": jnp.zeros(0)}, {"depth": jnp.zeros(())}])
+@pytest.mark.parametrize("parameters", [{"depth": jnp.zeros(0)}, {"depth": jnp.zeros(())}])
 def test_a_condition_needs_parameters(parameters):
     with pytest.raises(ValueError, match="one leading axis of at least one Hamiltonian"):
         Conditioner(parameters, 4, key=jax.random.key(0))
