@@ -39,7 +39,7 @@ class KnownValues(eqx.Module):
     method: str = eqx.field(static=True, default="exact")
     mean_field_method: str = eqx.field(static=True, default="Hartree-Fock")
     remark: str = eqx.field(static=True, default="")
-    boundaries: tuple[Float[np.ndarray, "points coordinates"], ...] = ()
+    boundaries: tuple[Float[np.ndarray, "_ coordinates"], ...] = ()
 
     @property
     def has_exact(self) -> bool:

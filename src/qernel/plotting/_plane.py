@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Lines in the plane, each a row of points.
-Lines = Sequence[Float[np.ndarray, "points 2"]]
+Lines = Sequence[Float[np.ndarray, "_ 2"]]
 
 # Of one grid, if at least half of its cells are measured.
 _FILLED = 0.5
@@ -81,7 +81,7 @@ def measured_boundary(dataset: "xarray.Dataset", boundary: Lines | None) -> Line
     return () if found is None else (found.points,)
 
 
-def known_boundaries(dataset: "xarray.Dataset") -> list[Float[np.ndarray, "points 2"]]:
+def known_boundaries(dataset: "xarray.Dataset") -> list[Float[np.ndarray, "_ 2"]]:
     """The known boundaries of the two coordinates that vary."""
     known = known_values(dataset)
     if known is None:

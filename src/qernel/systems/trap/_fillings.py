@@ -86,7 +86,7 @@ def walkers_of_fillings(
 
 def boundaries_of_fillings(
     fillings: Sequence[Filling], family: Family
-) -> tuple[Float[np.ndarray, "points coordinates"], ...]:
+) -> tuple[Float[np.ndarray, "_ coordinates"], ...]:
     """Lines (places, with one coordinate) of the box around a family where the ground state changes its filling."""
     names = [coordinate.name for coordinate in family.coordinates]
     frequencies = [name for name in names if name in FREQUENCIES]
