@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import qernel
-from qernel.presets import Config, preset_names
+from qernel.presets import Config, preset, preset_names
 from qernel.systems import system_names, system_section
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +50,27 @@ def test_every_preset_is_documented():
     text = (DOCS / "configuration.md").read_text()
     table = text.split("## Presets\n")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.M)) == set(preset_names())
+
+
+def test_every_system_has_a_page_with_its_presets():
+    for name in system_names():
+        text = (DOCS / "systems" / f"{name}.md").read_text()
+        of_it = {known for known in preset_names() if preset(known).system.name == name}
+        assert of_it and of_it <= set(re.findall(r"^\| `([\w-]+)` \|", text, re.M))
+        assert {coordinate.name for coordinate in build_system(name).family.coordinates} <= set(
+            re.findall(r"`(\w+)`", text)
+        )
+
+
+def build_system(name):
+    return system_section(name)().system()
+
+
+def test_the_table_of_what_has_to_be_touched_names_tests_that_exist():
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (DOCS / "architecture.md").read_text())
+    assert len(named) > 10
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text(), f"{file}::{test}"
 
 
 def literal_texts():

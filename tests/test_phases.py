@@ -406,7 +406,7 @@ def test_a_checkpoint_knows_its_phases(finished, tmp_path):
 
 
 def test_an_ablation_puts_separate_phases_into_one_sum(tmp_path, capsys):
-    command = ("ablate", "moire-6", *SEPARATE, "training.steps=2", "--seeds", 1, "--only", "plane-waves")
+    command = ("ablate", "moire-6", *SEPARATE, "training.steps=2", "--seeds", 1, "--only", "only-plane_waves")
     assert call(*command, "--out", tmp_path / "ablation") == 0
     assert "in one sum here" in capsys.readouterr().out
     assert (tmp_path / "ablation" / "ablation.csv").is_file()

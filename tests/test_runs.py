@@ -365,7 +365,7 @@ def test_psi_is_the_wavefunction_at_any_point(whole, narrow, dtype, wide):
     by_hand = [[ansatz(jnp.asarray(x, dtype), parameters) for x in row] for row in r]
     with jax.enable_x64(wide):
         many = run.psi(r, omega_y=1.7, kappa=0.27)
-        one = run.psi(r[1, 2], kappa=0.27, omega_y=1.7)
+        one = run.psi(r[1, 2].tolist(), kappa=0.27, omega_y=1.7)
         assert jax.config.jax_enable_x64 is wide
     tolerance = {"float32": 3e-6, "float64": 1e-13}[dtype]
     assert many.log_magnitude.shape == many.phase.shape == (2, 5) and many.log_magnitude.dtype == dtype and many.real
@@ -421,7 +421,7 @@ PHASES = tuple(
 
 @pytest.fixture(scope="module")
 def competing(tmp_path_factory):
-    """Two fillings that compete in one network, in a plane of two coordinates, measured."""
+    """Two fillings that compete in one network, in a plane of two coordinates."""
     path = tmp_path_factory.mktemp("runs") / "competing"
     system = trap_system(phases=PHASES)
     settings = dataclasses.replace(SHORT, competition=0.5, margin=1e9, dtype="float32")
@@ -430,12 +430,9 @@ def competing(tmp_path_factory):
     return run
 
 
-def test_phases_of_a_script_compete_in_a_plane(competing, tmp_path):
+def test_phases_of_a_script_compete_in_a_plane(competing):
     run = competing
     assert run.problem.names == ("compact", "chain") and run.problem.phases(run.state) == ["compact", "chain"] * 4
-    table = run.evaluate(into=tmp_path)
-    assert table["phase"].values.tolist() == ["compact", "chain"] and table["energy"].shape == (2, 4)
-    assert np.isfinite(table["energy"].values).all()
     r = np.random.default_rng(1).normal(size=(3, 2))
     chain = run.psi(r, phase="chain", omega_y=1.7, kappa=0.2)
     inner, family = run.state.ansatz.phase(1), run.problem.system.family.at([[1.7, 0.2]])

@@ -259,7 +259,21 @@ def test_nothing_imports_one_system():
                 )
 
 
+def test_a_study_is_one_folder():
+    """Its run, its analysis and its figure; no other study knows it, and in the library only who offers it by name."""
+    folders = sorted(path.parent.name for path in (SOURCE / "studies").glob("*/__init__.py"))
+    assert len(folders) >= 3
+    for path in FILES:
+        inside = path.relative_to(SOURCE).parts[1:-1][:1] if part(path) == "studies" else ()
+        for name in folders:
+            # In code: a docstring may well point to another one.
+            lines = [line for line in path.read_text().splitlines() if re.match(r"\s*(from|import) ", line)]
+            if re.search(rf"studies(\.| import .*\b){name}\b|from \.\.{name}\b", "\n".join(lines)):
+                assert inside == (name,) or part(path) in ("runs", "cli"), f"{path} imports the study {name}"
+
+
 WELL = '''
+# --8<-- [start:well]
 """Electrons in a Gaussian well."""
 
 from typing import Any, ClassVar, Literal
@@ -298,6 +312,7 @@ class SECTION(SystemSection):
 
     def blocks(self, system: System, features: Any):
         return {"embedding": OpenEmbedding(2, 1.0, harmonics=features.feature_shells), "pair": None}
+        # --8<-- [end:well]
 '''
 
 CONFIGURATION = """

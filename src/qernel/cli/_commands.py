@@ -72,9 +72,7 @@ def evaluate(
     console: Console,
 ) -> None:
     """Measure a trained run at any points."""
-    say = functools.partial(console.print, soft_wrap=True, markup=False)
-    found = Run.open(path, overrides=overrides, say=say)
-    say(f"{summary(found)}, trained for {found.step} steps")
+    found = _trained(path, overrides, console)
     measure(found, console, points, out)
 
 
@@ -92,10 +90,9 @@ def plot(path: Path, console: Console) -> None:
 
 def transition(path: Path, out: Path | None, overrides: list[str], console: Console, **options: Any) -> None:
     """Look for a transition, and say what was found."""
-    say = functools.partial(console.print, soft_wrap=True, markup=False)
-    found = Run.open(path, overrides=overrides, say=say)
-    say(f"{summary(found)}, trained for {found.step} steps")
+    found = _trained(path, overrides, console)
     target = path if out is None else out
+    say = functools.partial(console.print, soft_wrap=True, markup=False)
     try:
         with measuring(console) as bar:
             finding = found.transition(into=target, say=say, progress=bar, **options)
@@ -104,6 +101,13 @@ def transition(path: Path, out: Path | None, overrides: list[str], console: Cons
     for sentence in finding.sentences:
         say(sentence)
     say(f"\nresults: {target / 'transition.json'}\nfigure:  {target / 'figures' / 'transition.png'}")
+
+
+def _trained(path: Path, overrides: list[str], console: Console) -> Run:
+    say = functools.partial(console.print, soft_wrap=True, markup=False)
+    found = Run.open(path, overrides=overrides, say=say)
+    say(f"{summary(found)}, trained for {found.step} steps")
+    return found
 
 
 def _train(run: Run, console: Console) -> None:

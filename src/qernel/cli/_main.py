@@ -24,8 +24,8 @@ app = typer.Typer(
 )
 
 
-def _option(flag: str, metavar: str, text: str, **more: Any) -> Any:
-    return typer.Option(flag, metavar=metavar, help=text, **({"show_default": False} | more))
+def _option(flag: str, metavar: str, text: str, least: int | None = None) -> Any:
+    return typer.Option(flag, metavar=metavar, help=text, min=least, show_default=False)
 
 
 def _argument(metavar: str, text: str) -> Any:
@@ -136,7 +136,9 @@ def ablate(
     what: What = None,
     out: StudyOut = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, metavar="N", help="Independent runs of each variant.")] = 3,
-    steps: Annotated[int | None, _option("--steps", "N", "Steps of each run [default: as configured].", min=1)] = None,
+    steps: Annotated[
+        int | None, _option("--steps", "N", "Steps of each run [default: as configured].", least=1)
+    ] = None,
     only: Annotated[list[str] | None, _option("--only", "VARIANT ...", "Train these variants only.")] = None,
     cache: Cache = None,
     traceback: Traceback = False,

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,29 +63,23 @@ def _folder(kind: str, source: str | None, out: Path | None) -> Path:
 def _watched(console: Console) -> Iterator[dict[str, Any]]:
     """What a study tells while it runs: words, the steps of every training, how far a measurement is."""
     with contextlib.ExitStack() as stack:
-        shown: dict[int, TrainingProgress] = {}
+        shown: dict[Any, Any] = {}
+
+        def only(key: Any, display: Callable[[], Any]) -> Any:
+            """One display at a time: the one before is over when another begins."""
+            if key not in shown:
+                stack.close()
+                shown.clear()
+                shown[key] = stack.enter_context(display())
+            return shown[key]
 
         def each(problem: Problem, step: Step) -> None:
-            if id(problem) not in shown:
-                # One training after the other: that of the last one is over.
-                stack.close()
-                shown.clear()
-                progress = TrainingProgress(console, problem, step.number - 1, problem.settings.steps)
-                shown[id(problem)] = stack.enter_context(progress)
-            shown[id(problem)].update(step)
+            begin = functools.partial(TrainingProgress, console, problem, step.number - 1, problem.settings.steps)
+            only(id(problem), begin).update(step)
 
         def progress(text: str, done: int, total: int) -> None:
-            if shown:
-                stack.close()
-                shown.clear()
-            if not bars:
-                bars.append(stack.enter_context(measuring(console)))
-            bars[0](text, done, total)
-            if done >= total:
-                stack.close()
-                bars.clear()
+            only("measuring", functools.partial(measuring, console))(text, done, total)
 
-        bars: list[Any] = []
         say = functools.partial(console.print, soft_wrap=True, markup=False)
         yield {"say": say, "each": each, "progress": progress}
 

@@ -39,7 +39,7 @@ class Step:
     """One step of a training, as its progress shows it.
 
     - `number`: of the step; `state`: after it; `report`: what it measured, in effective Hartree.
-    - `energies`, `acceptance`: of every member, per electron in the system's unit; `phases`: names of their phases.
+    - `energies`, `acceptance`: of every member, per electron in the system's unit; `phases`: the phases that these were in.
     - `bad`: walkers whose energy was not finite.
     """
 
@@ -52,12 +52,15 @@ class Step:
     bad: int
 
     @staticmethod
-    def of(problem: Problem, state: TrainingState, report: StepReport) -> "Step":
-        """The step of a problem that [`train`][qernel.training.train] yielded as `(state, report)`."""
+    def of(problem: Problem, state: TrainingState, report: StepReport, phases: list[str] | None = None) -> "Step":
+        """The step of a problem that [`train`][qernel.training.train] yielded as `(state, report)`.
+
+        `phases` are those that it measured, where the state after it has others.
+        """
         report = jax.device_get(report)
         energies = np.asarray(report.statistics.energy, np.float64) * problem.scale
         bad = int(report.statistics.bad.sum())
-        phases = problem.phases(state)
+        phases = problem.phases(state) if phases is None else phases
         return Step(int(state.step), state, report, energies, np.asarray(report.acceptance), phases, bad)
 
 
@@ -147,8 +150,8 @@ def train_in(
             check.settle(wait=True)
         keeper.save(state)
         try:
-            for new, report in _steps(problem, state, last):
-                step = keeper.record(new, report)
+            for new, report, phases in _steps(problem, state, last):
+                step = keeper.record(new, report, phases)
                 wanted = step.number % settings.checkpoint_every == 0 or step.number == last
                 stop = interruption.asked()
                 if check is not None:
@@ -191,9 +194,9 @@ class _Keeper:
         self._metrics.__exit__(kind, error, trace)
         self._checkpoints.close()
 
-    def record(self, state: TrainingState, report: StepReport) -> Step:
+    def record(self, state: TrainingState, report: StepReport, phases: list[str]) -> Step:
         """Write the metrics of a step."""
-        self._unsaved = step = Step.of(self._problem, state, report)
+        self._unsaved = step = Step.of(self._problem, state, report, phases)
         self._metrics.write(step.number, step.report, step.phases)
         return step
 
@@ -234,8 +237,8 @@ class _Keeper:
         )
 
 
-def _steps(problem: Problem, state: TrainingState, last: int) -> Iterator[tuple[TrainingState, StepReport]]:
-    """The steps up to `last`, with those phases retired on the way that cannot win."""
+def _steps(problem: Problem, state: TrainingState, last: int) -> Iterator[tuple[TrainingState, StepReport, list[str]]]:
+    """The steps up to `last`, with those phases retired on the way that cannot win; and the phases that each measured."""
     settings, members = problem.settings, problem.members
     mesh = largest_mesh(members.size, settings.walkers)
     decision = round(settings.competition * settings.steps) if problem.names else 0
@@ -243,9 +246,9 @@ def _steps(problem: Problem, state: TrainingState, last: int) -> Iterator[tuple[
     for end in dict.fromkeys(ends):
         count = end - int(state.step)
         for new, report in train(state, members, problem.method, count, mesh=mesh, patience=settings.patience):
-            state = new
+            state, phases = new, problem.phases(new)
             if end == decision == int(state.step):
                 # Before it is handed on, so that a checkpoint of this step knows the outcome.
                 margin = settings.margin / problem.scale
                 state = retire_phases(hosts.local(state), phases=len(problem.names), margin=margin)
-            yield state, report
+            yield state, report, phases

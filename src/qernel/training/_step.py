@@ -137,7 +137,12 @@ def _averaged(mean: Array, energy: Array, step: Array) -> Array:
 
 
 def _all_finite(tree: Any) -> Array:
-    return jnp.all(jnp.isfinite(as_one(eqx.filter(tree, eqx.is_inexact_array))))
+    leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
+    # As one array of each precision: an optimiser of one's own may keep a state of another one than the parameters'.
+    arrays = [
+        as_one([leaf for leaf in leaves if leaf.dtype == dtype]) for dtype in {leaf.dtype: None for leaf in leaves}
+    ]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(array)) for array in arrays or [jnp.zeros(0)]]))
 
 
 def _finite_mean(values, finite):
