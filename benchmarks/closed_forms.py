@@ -10,7 +10,6 @@ Reads what `qernel run trap-3 --out DIR` and `qernel transition DIR` left, and p
   worst one's own standard error.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -18,8 +17,9 @@ import jax
 import numpy as np
 import xarray
 
-from qernel.evaluation import axes_of, ground_state, points_of
+from qernel.evaluation import axes_of, ground_state, indexed, points_of
 from qernel.exact import filling_boundary, filling_energy, filling_susceptibility
+from qernel.judgement import phase_boundaries
 from qernel.runs import Run
 from qernel.systems.trap import FREQUENCIES, filling_name, fillings_of, point_values
 
@@ -32,38 +32,51 @@ def main(path):
     print(f"\n{path}: {electrons} electrons, {run.step} steps\n\n| | points | mean | worst | error bar of the worst |")
     print("|---|---|---|---|---|")
 
-    rows = ground_state(run.results)
-    chosen, omega, kappa = _values(rows, run.problem, fillings)
+    scan = Path(path) / "transition.nc"
+    for text, file in (("", Path(path) / "results.nc"), (" (scan)", scan)):
+        if not file.exists():
+            continue
+        with xarray.open_dataset(file) as raw:
+            data = indexed(raw.load())
+        _energies(text, data, run.problem, fillings)
+        for line in phase_boundaries(data):
+            _boundary(text, line, run.problem, fillings)
+        if file == scan:
+            _susceptibilities(text, data, run.problem, fillings)
+
+
+def _energies(text, data, problem, fillings):
+    rows = ground_state(data)
+    chosen, omega, kappa = _values(rows, problem, fillings)
+    electrons, points = problem.system.family.hamiltonian.n_electrons, points_of(rows)
     exact = np.array([filling_energy(f, o, k) for f, o, k in zip(chosen, omega, kappa, strict=True)]) / electrons
-    error, points = rows["energy"].values - exact, points_of(rows)
-    trained = np.any(np.all(np.isclose(points[:, None], run.problem.system.family.points), axis=-1), axis=1)
+    error = rows["energy"].values - exact
+    trained = np.any(np.all(np.isclose(points[:, None], problem.system.family.points), axis=-1), axis=1)
     for name, where in (("energy, trained points", trained), ("energy, points between", ~trained)):
         if where.any():
-            _row(name, error[where], rows["energy_error"].values[where], "{:.1e}")
+            _row(name + text, error[where], rows["energy_error"].values[where], "{:.1e}")
 
-    if not (Path(path) / "transition.json").exists():
-        return
-    found = json.loads((Path(path) / "transition.json").read_text())
-    for line in found["boundaries"]:
-        points, axis = np.array(line["points"]), FREQUENCIES.index(line["error_along"])
-        column = found["coordinates"].index(line["error_along"])
-        with jax.enable_x64(True):
-            omega, kappa = point_values(run.problem.family_at(points))
-        exact = filling_boundary(*(fillings[name] for name in line["phases"]), omega, kappa, axis=axis)
-        relative, band = points[:, column] / exact - 1, np.array(line["error"], float) / exact
-        _row("boundary " + " / ".join(line["phases"]), relative, band, "{:.2%}")
 
-    with xarray.open_dataset(Path(path) / "transition.nc") as data:
-        rows = ground_state(data)
-        chosen, omega, kappa = _values(rows, run.problem, fillings)
-        axes, names = axes_of(rows), [*FREQUENCIES[: omega.shape[1]], "kappa"]
-        for axis in axes:
-            along = np.eye(len(names))[names.index(axis.name)]
-            column = "fidelity_susceptibility" + ("" if len(axes) == 1 else f"_{axis.name}")
-            places = zip(chosen, omega, kappa, strict=True)
-            exact = np.array([filling_susceptibility(f, o, k, along) for f, o, k in places])
-            value, bar = rows[column].values / exact - 1, rows[f"{column}_error"].values / exact
-            _row(f"fidelity susceptibility along {axis.symbol}", value, bar, "{:.2%}")
+def _boundary(text, line, problem, fillings):
+    axis = FREQUENCIES.index(problem.system.family.coordinates[line.along].name)
+    with jax.enable_x64(True):
+        omega, kappa = point_values(problem.family_at(line.points))
+    exact = filling_boundary(*(fillings[name] for name in line.names), omega, kappa, axis=axis)
+    relative, band = line.points[:, line.along] / exact - 1, line.error / exact
+    _row(f"boundary {' / '.join(line.names)}{text}", relative, band, "{:.3%}")
+
+
+def _susceptibilities(text, data, problem, fillings):
+    rows = ground_state(data)
+    chosen, omega, kappa = _values(rows, problem, fillings)
+    axes, names = axes_of(rows), [*FREQUENCIES[: omega.shape[1]], "kappa"]
+    for axis in axes:
+        along = np.eye(len(names))[names.index(axis.name)]
+        column = "fidelity_susceptibility" + ("" if len(axes) == 1 else f"_{axis.name}")
+        places = zip(chosen, omega, kappa, strict=True)
+        exact = np.array([filling_susceptibility(f, o, k, along) for f, o, k in places])
+        value, bar = rows[column].values / exact - 1, rows[f"{column}_error"].values / exact
+        _row(f"fidelity susceptibility along {axis.symbol}{text}", value, bar, "{:.1%}")
 
 
 def _values(rows, problem, fillings):
