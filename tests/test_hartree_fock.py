@@ -332,7 +332,7 @@ def test_symmetries_are_those_of_every_potential():
 
 
 def test_the_embedded_energy_of_a_crystal_is_that_of_a_larger_basis():
-    table = json.loads((importlib.resources.files("qernel.observables") / "data" / "moire.json").read_text())
+    table = json.loads((importlib.resources.files("qernel.systems.moire") / "data" / "moire.json").read_text())
     (known,) = [c["energy"] for c in table["hartree_fock"]["cases"] if (c["electrons"], c["depth_meV"]) == (24, 30.0)]
     hamiltonian, parameters = problem(24, 30.0, cells=6)
     sites = crystal_sites(hamiltonian, parameters)
