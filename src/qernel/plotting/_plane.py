@@ -48,7 +48,8 @@ def category_map(
     numbers = np.array([shown.index(name) for name in names], float)
     _paint(panel, dataset, numbers, ScalarMappable(NoNorm(), ListedColormap([colours[name] for name in shown])))
     patches: list[Any] = [Patch(color=colours[name], label=name.replace("_", " ")) for name in shown]
-    panel.legend(handles=patches, loc="upper right", frameon=True, framealpha=0.85)
+    # Below the panel: nowhere in it would be free of points.
+    panel.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=len(patches))
     panel.set_title(title)
 
 
