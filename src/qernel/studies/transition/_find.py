@@ -73,10 +73,11 @@ def find(
     elif branches and config is not None and names is not None and varying.sum() == 1:
         chosen = _branch_points(scan.dataset, low, high, varying)
         scan.measure(chosen)
-        data = tuple(
+        first, second = (
             branch_of(name, config, problem, state, chosen, steps, target.path / "branches" / name, command, say, each)
             for name in names
         )
+        data = first, second
     rows = scan.overlaps()
     finding = find_transition(rows, data, *([] if names is None else [names]))  # pyright: ignore[reportArgumentType]
     write_netcdf(rows, target.path / "transition.nc")
