@@ -1,5 +1,6 @@
 """The line between two phases in the plane of two coordinates."""
 
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,18 @@ def phase_boundaries(dataset: "xarray.Dataset") -> tuple[PhaseBoundary, ...]:
     present = [name for name in phases_of(dataset) if name in set(lowest.tolist())]
     pairs = itertools.combinations(present, 2)
     found = (_of_pair(dataset, pair, (axes[0].symbol, axes[1].symbol), quantities, lowest) for pair in pairs)
-    return tuple(boundary for boundary in found if boundary is not None)
+    seen = (_seen(boundary, points_of(dataset), lowest) for boundary in found if boundary is not None)
+    return tuple(boundary for boundary in seen if boundary is not None)
+
+
+def _seen(boundary: PhaseBoundary, points: np.ndarray, lowest: np.ndarray) -> PhaseBoundary | None:
+    """The part of a line whose nearest measured point is in one of the two phases, not in a third one below both."""
+    scale = np.maximum(np.ptp(points, axis=0), 1e-300)
+    distance = np.linalg.norm((boundary.points[:, None] - points) / scale, axis=-1)
+    kept = np.isin(lowest[np.argmin(distance, axis=1)], boundary.names)
+    if kept.sum() < 2:
+        return None
+    return dataclasses.replace(boundary, points=boundary.points[kept], error=boundary.error[kept])
 
 
 def _of_pair(dataset, names: tuple[str, str], axes: tuple[str, str], quantities, lowest) -> PhaseBoundary | None:
