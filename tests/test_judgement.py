@@ -12,6 +12,7 @@ from qernel.exact import filling_boundary, filling_energy, filling_slopes
 from qernel.judgement import (
     branch_crossing,
     order_jump,
+    phase_boundaries,
     phase_boundary,
     phase_crossing,
     slope_check,
@@ -411,6 +412,16 @@ def test_the_line_is_exact_without_noise_and_is_found_among_scattered_points():
     finding = find_transition(exact_trap(points))
     assert finding.kind == "first order" and finding.boundaries and np.isnan(finding.location)
     assert finding.sentences[0].startswith("First-order line: the energies of the compact and of the chain")
+
+
+def test_no_line_where_a_third_phase_lies_lower():
+    table = exact_trap({"omega_y": np.linspace(1.2, 4.0, 12), "kappa": np.linspace(0.0, 0.3, 6)})
+    between = table.mean("phase").assign_coords(phase="between")
+    between["energy"] = between["energy"] - 0.1
+    lines = phase_boundaries(xarray.concat([table, between.expand_dims("phase")], "phase"))
+    assert {line.names for line in lines} == {("compact", "between"), ("chain", "between")}
+    (alone,) = phase_boundaries(table)
+    assert alone.names == ("compact", "chain")
 
 
 def test_no_line_where_one_phase_is_the_lowest_or_phases_were_not_told_apart():
