@@ -86,6 +86,9 @@ def _constructor(cls):
             elif _path(field.annotation) not in _ABSTRACT_VARIABLES:
                 # A field that is defined again keeps its place, as in a dataclass.
                 parameters[field.name] = _parameter(field, keywords_only)
+    if not parameters and "pydantic.BaseModel" in _base_paths(cls):
+        # A model without fields is there to be derived from, and its constructor would be shown under what is.
+        return None
     given = [parameter for parameter in parameters.values() if parameter is not None]
     ordered = sorted(given, key=lambda parameter: parameter.kind is griffe.ParameterKind.keyword_only)
     self = griffe.Parameter("self", kind=griffe.ParameterKind.positional_or_keyword)

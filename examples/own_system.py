@@ -12,6 +12,7 @@ from qernel.hamiltonian import AbstractPotential, Coordinate, Coulomb, Family, H
 from qernel.layers import OpenEmbedding
 from qernel.observables import Grid, Observable
 from qernel.orbitals import HarmonicOrbitals, OpenPairJastrow, SpinBlocks
+from qernel.plotting import new_figure
 from qernel.runs import Run
 from qernel.systems import System
 
@@ -24,8 +25,7 @@ class Barrier(AbstractPotential):
     width: float
 
     def __call__(self, r, parameters):
-        ridge = jnp.exp(-(r[:, 0] ** 2) / (2 * self.width**2))
-        return parameters["barrier"].astype(r.dtype) * jnp.sum(ridge)
+        return parameters["barrier"].astype(r.dtype) * jnp.sum(jnp.exp(-(r[:, 0] ** 2) / (2 * self.width**2)))
         # --8<-- [end:potential]
 
 
@@ -41,11 +41,14 @@ def across(r, parameters):
     return jnp.histogram(r[:, 0], BINS)[0] / (BINS[1] - BINS[0])
 
 
-PROFILE = lambda results: results["profile"].plot.line(x="across").pop().figure
+def across_figure(results):
+    return results["profile"].plot.line(x="across", ax=new_figure(6, 4).subplots()).pop().figure
+
+
 CENTRES = Grid((BINS[1:] + BINS[:-1]) / 2, "a_B*", "position across the barrier")
 OBSERVABLES = (
     Observable("together", together, text="probability of both electrons on one side", symbol="P₂"),
-    Observable("profile", across, "1/a_B*", dimensions=("across",), grids={"across": CENTRES}, figure=PROFILE),
+    Observable("profile", across, "1/a_B*", dimensions=("across",), grids={"across": CENTRES}, figure=across_figure),
 )
 # --8<-- [end:observables]
 
@@ -78,11 +81,10 @@ def wavefunction(family, **sizes):
 
 def main(path="runs/double-dot", heights=(0, 1, 2, 4, 6, 8), settings=None, **sizes):
     system = double_dot(heights)
-    ansatz = wavefunction(system.family, **sizes)
-    run = Run.begin(path, system, ansatz, settings=settings, resume=True)
+    run = Run.begin(path, system, wavefunction(system.family, **sizes), settings=settings, resume=True)
     for step in run.train():
         print(step.number, step.energies, end="\r")
-    print(format_table(run.evaluate()), *run.verdict(), *run.figures(), run.report(), sep="\n")
+    print("", format_table(run.evaluate()), *run.verdict(), *run.figures(), run.report(), sep="\n")
     return run
     # --8<-- [end:run]
 

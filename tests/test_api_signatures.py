@@ -16,6 +16,7 @@ from pathlib import Path
 
 import griffe
 import pytest
+from pydantic import BaseModel
 
 import qernel
 
@@ -67,6 +68,8 @@ def shown_signatures(module, live):
 def is_constructed(cls):
     """Whether users call a class, and not classes made from it, and with arguments that Python knows."""
     if inspect.isabstract(cls) or getattr(cls, "__abstractvars__", ()) or getattr(cls, "_is_protocol", False):
+        return False
+    if issubclass(cls, BaseModel) and not cls.model_fields:
         return False
     return not issubclass(cls, BaseException) or "__init__" in vars(cls)
 
@@ -248,7 +251,16 @@ class Keywords:
     right: int
 
 
-class Section(BaseModel):
+class Base(BaseModel):
+    pass
+
+
+class AbstractSection(Base, abc.ABC):
+    @abc.abstractmethod
+    def made(self): ...
+
+
+class Section(Base):
     kind: str = "a"
 
 

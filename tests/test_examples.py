@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -112,11 +113,11 @@ def test_a_wavefunction_without_a_cell_trains(example, quick_to_compile, capsys)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_system_of_ones_own_from_the_first_step_to_the_report(example, quick_to_compile, tmp_path, monkeypatch):
     """Trained, stopped by Ctrl-C, gone on with by the same call, measured, drawn and reported."""
-    module, path = example("own_system"), tmp_path / "run"
+    module, path, before = example("own_system"), tmp_path / "run", plt.get_fignums()
     shown = []
 
     def show(number, *rest, **options):
-        shown.append(number)
+        shown.append(number or rest[0])
         if shown == [1, 2, 3]:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -143,6 +144,8 @@ def test_a_system_of_ones_own_from_the_first_step_to_the_report(example, quick_t
     profile = run.results["profile"]
     assert profile.dims == ("height", "across")
     np.testing.assert_allclose(profile.sum("across") * 0.2, 2, atol=0.05)
+    # It is drawn each time on a canvas of its own.
+    assert len(module.across_figure(run.results).axes[0].lines) == 2 and plt.get_fignums() == before
     figures = {file.stem for file in (path / "figures").glob("*.png")}
     assert {"energy", "observables", "density", "profile", "training"} <= figures
     report = (path / "report.html").read_text()

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.mathtext import MathTextParser
 
 from qernel.hamiltonian import (
     Coordinate,
@@ -99,6 +100,11 @@ def test_words_and_symbols():
     assert ENERGY.text(12.5) == "κ = 12.5 meV" and KAPPA.text(0.1) == "κ = 0.1"
     plain = Coordinate("omega_y", "omega_y")
     assert (plain.symbol, plain.latex, plain.label, plain.dimension) == ("omega y", r"omega\_y", "omega y", "omega_y")
+    # Figures take the symbol, of which mathtext makes a formula: one subscript at most.
+    symbols = {symbol: Coordinate("x", "x", symbol=symbol).latex for symbol in ("B", "ω_y", "V₀", "a_b_c")}
+    assert symbols == {"B": "B", "ω_y": "ω_y", "V₀": "V₀", "a_b_c": r"a\_b\_c"}
+    parser = MathTextParser("path")
+    assert all(parser.parse(f"${latex}$").width > 0 for latex in (*symbols.values(), plain.latex))
     assert ENERGY.dimension == "kappa" and ENERGY.plain == "kappa"
 
 

@@ -19,7 +19,7 @@ class Coordinate:
     - `name`: how commands and tables call it, its unit included where it has one: `depth_meV`, `kappa`.
     - `parameter`: the entry of the parameters that holds it: a key of a dictionary or a field of a module.
     - `unit`: as figures print it; "1" without one.
-    - `symbol`: in text, such as `V₀`, and `latex`, in figures, such as `V_0`; both are the name by default.
+    - `symbol`: in text, such as `V₀`, by default the name; `latex`: in figures, such as `V_0`, by default the symbol.
     - `label`: what it is, in words, such as "moiré potential depth".
     - `scale`: the parameter's own unit in units of the coordinate: the coordinate is `scale` times the parameter.
     - `linear`: whether the Hamiltonian is linear in it. The tangents of the energy are then upper bounds.
@@ -50,7 +50,10 @@ class Coordinate:
             raise ValueError(
                 f"the coordinate {self.name} needs either the name of a parameter, or both read and write functions"
             )
-        for field, value in (("symbol", self.plain), ("latex", self.name.replace("_", r"\_")), ("label", self.plain)):
+        # A name may have several underscores, of which no formula can make subscripts.
+        latex = self.symbol if self.symbol.count("_") <= 1 else self.symbol.replace("_", r"\_")
+        latex = latex or self.name.replace("_", r"\_")
+        for field, value in (("symbol", self.plain), ("latex", latex), ("label", self.plain)):
             if not getattr(self, field):
                 object.__setattr__(self, field, value)
 
