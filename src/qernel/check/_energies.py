@@ -2,13 +2,18 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
 
+from qernel.ansatz import Ansatz
 from qernel.compilation import compiled
 from qernel.gradient import local_energy
+from qernel.hamiltonian import Hamiltonian
 
 
 @compiled
-def energies(ansatz, hamiltonian, parameters, r):
+def energies(
+    ansatz: Ansatz, hamiltonian: Hamiltonian, parameters: PyTree, r: Float[Array, "walkers electrons dim"]
+) -> tuple[Float[Array, " walkers"], Float[Array, " walkers"]]:
     """Kinetic and potential energy of every configuration (real parts), in effective Hartree."""
 
     def of_one(x):

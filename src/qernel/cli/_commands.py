@@ -1,7 +1,6 @@
 """What the commands say of a run while it does what it does."""
 
 import datetime
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,27 +38,25 @@ def run(
     path = default_directory(name) if out is None else out
     if hosts.first():
         RunDirectory(path).check_free()
-    say = functools.partial(console.print, soft_wrap=True, markup=False)
     with console.status(f"building orbitals ({', '.join(config.ansatz.references)})"):
         problem = build(config)
     if trained is not None:
-        problem = begun_from(problem, RunDirectory(trained), say)
+        problem = begun_from(problem, RunDirectory(trained), console.print)
     begun = Run.configured(config, path, command=command, problem=problem)
-    say(f"{summary(begun)} -> {path}")
+    console.print(f"{summary(begun)} -> {path}")
     _train(begun, console)
     measure(begun, console)
 
 
 def resume(path: Path, overrides: list[str], command: str, console: Console) -> None:
     """Go on where a run stopped, then evaluate and draw."""
-    say = functools.partial(console.print, soft_wrap=True, markup=False)
-    found = Run.open(path, overrides=overrides, say=say)
+    found = Run.open(path, overrides=overrides, say=console.print)
     found.repair()
     # Before the first process writes, all have read.
     hosts.wait("restored")
     if overrides:
         found.record_configuration(command)
-    say(f"{summary(found)}, from step {found.step} -> {path}")
+    console.print(f"{summary(found)}, from step {found.step} -> {path}")
     _train(found, console)
     measure(found, console)
 
@@ -85,35 +82,33 @@ def plot(path: Path, console: Console) -> None:
     if not RunDirectory(path).results.is_file():
         raise ValueError(f"{path} has no results.nc to draw: run 'qernel evaluate {path}' first")
     for figure in draw(path):
-        console.print(f"figure:  {figure}", soft_wrap=True)
+        console.print(f"figure:  {figure}")
 
 
 def transition(path: Path, out: Path | None, overrides: list[str], console: Console, **options: Any) -> None:
     """Look for a transition, and say what was found."""
     found = _trained(path, overrides, console)
     target = path if out is None else out
-    say = functools.partial(console.print, soft_wrap=True, markup=False)
     try:
         with measuring(console) as bar:
-            finding = found.transition(into=target, say=say, progress=bar, **options)
+            finding = found.transition(into=target, say=console.print, progress=bar, **options)
     except KeyboardInterrupt:
         raise Interrupted(f"stopped while looking for the transition; go on with: qernel transition {path}") from None
     for sentence in finding.sentences:
-        say(sentence)
-    say(f"\nresults: {target / 'transition.json'}\nfigure:  {target / 'figures' / 'transition.png'}")
+        console.print(sentence)
+    console.print(f"\nresults: {target / 'transition.json'}\nfigure:  {target / 'figures' / 'transition.png'}")
 
 
 def _trained(path: Path, overrides: list[str], console: Console) -> Run:
-    say = functools.partial(console.print, soft_wrap=True, markup=False)
-    found = Run.open(path, overrides=overrides, say=say)
-    say(f"{summary(found)}, trained for {found.step} steps")
+    found = Run.open(path, overrides=overrides, say=console.print)
+    console.print(f"{summary(found)}, trained for {found.step} steps")
     return found
 
 
 def _train(run: Run, console: Console) -> None:
     """Train to the configured number of steps, and show it."""
     with console.status("starting") as now:
-        run.start(lambda text: console.print(text, soft_wrap=True) if "devices" in text else now.update(text))
+        run.start(lambda text: console.print(text) if "devices" in text else now.update(text))
     with TrainingProgress(console, run.problem, run.step, run.problem.settings.steps) as progress:
         for step in run.train():
             progress.update(step)
@@ -128,7 +123,7 @@ def measure(
     if values is not None:
         warning = outside_of_range(run.problem, values)
         if warning:
-            console.print(f"warning: {warning}", soft_wrap=True, markup=False)
+            console.print(f"warning: {warning}")
     try:
         with measuring(console) as bar:
             dataset = run.evaluate(values, into=target.path, progress=lambda d, t: bar("measuring", d, t))
@@ -150,16 +145,16 @@ def finish(dataset: "xarray.Dataset", run: Run, target: RunDirectory, console: C
     from qernel.plotting import draw
 
     console.print(f"\nenergies in {dataset['energy'].attrs['units']}")
-    console.print(format_table(dataset), markup=False, soft_wrap=True)
+    console.print(format_table(dataset))
     console.print()
     for line in run.verdict(dataset):
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line)
     with console.status("drawing the figures"):
         figures = draw(target.path)
-    console.print(f"\nresults: {target.results.with_suffix('.csv')}", soft_wrap=True)
+    console.print(f"\nresults: {target.results.with_suffix('.csv')}")
     for figure in figures:
-        console.print(f"figure:  {figure}", soft_wrap=True)
-    console.print(f"all of it as one page: qernel report {target.path}", soft_wrap=True)
+        console.print(f"figure:  {figure}")
+    console.print(f"all of it as one page: qernel report {target.path}")
 
 
 def default_directory(name: str) -> Path:

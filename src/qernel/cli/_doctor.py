@@ -35,8 +35,7 @@ def check_machine(console: Console) -> None:
     if (os.cpu_count() or 1) <= 2 and "NPROC" not in os.environ:
         console.print(
             f"{'':<18}if a run hangs without using a processor, see whether NPROC=4 in the environment "
-            "(a wider pool of threads for XLA) cures it, and report it",
-            soft_wrap=True,
+            "(a wider pool of threads for XLA) cures it, and report it"
         )
     right = {"the Ewald sum": abs(madelung + 3.90026492) < 1e-7}
     mark = lambda name: "right" if right[name] else "WRONG"

@@ -1,7 +1,8 @@
 """The commands and their options; what they do is in `_commands` and `_studies`, loaded when it is needed."""
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,20 +56,20 @@ Distributed = Annotated[str | None, _option("--distributed", "auto | HOST:PORT,P
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show where an error comes from.")]
 
 
-def _console(*, quiet: bool = False) -> Console:
-    return Console(highlight=False, quiet=quiet)
+@contextlib.contextmanager
+def _session(traceback: bool, cache: Path | None = None, distributed: str | None = None) -> Iterator[Console]:
+    """What every command begins with; yields where it prints: nowhere, in any but the first of several processes."""
+    with sentences(traceback), joined(distributed) as first:
+        if cache is not None:
+            import jax
+
+            jax.config.update("jax_compilation_cache_dir", str(cache.resolve()))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        yield Console(highlight=False, markup=False, soft_wrap=True, quiet=not first)
 
 
 def _command() -> str:
     return " ".join(["qernel", *sys.argv[1:]])
-
-
-def _use_cache(directory: Path | None) -> None:
-    if directory is not None:
-        import jax
-
-        jax.config.update("jax_compilation_cache_dir", str(directory.resolve()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @app.command(short_help="Train, evaluate, draw.")
@@ -81,17 +82,15 @@ def run(
     traceback: Traceback = False,
 ) -> None:
     """Train one wavefunction for a family of Hamiltonians, evaluate it and draw the figures."""
-    with sentences(traceback):
+    with _session(traceback, cache, distributed) as console:
         source, overrides = split_source(what or [])
-        # A misspelt key should not wait for JAX.
+        # A misspelt key should not wait for what imports JAX.
         from qernel.presets import DEFAULT_PRESET, load
 
         load(source or DEFAULT_PRESET, overrides)
-        _use_cache(cache)
-        with joined(distributed) as first:
-            from . import _commands
+        from . import _commands
 
-            _commands.run(source, overrides, out, _command(), _console(quiet=not first), trained)
+        _commands.run(source, overrides, out, _command(), console, trained)
 
 
 @app.command(short_help="Measure a trained wavefunction at any points.")
@@ -105,13 +104,11 @@ def evaluate(
     traceback: Traceback = False,
 ) -> None:
     """Measure a trained wavefunction with frozen parameters at any points: --at omega_y=2,kappa=0.1,0.2."""
-    with sentences(traceback):
+    with _session(traceback, cache, distributed) as console:
         points = points_of(at)
-        _use_cache(cache)
-        with joined(distributed) as first:
-            from . import _commands
+        from . import _commands
 
-            _commands.evaluate(directory, points, out, overrides or [], _console(quiet=not first))
+        _commands.evaluate(directory, points, out, overrides or [], console)
 
 
 @app.command(short_help="Continue a run from its last checkpoint.")
@@ -123,12 +120,10 @@ def resume(
     traceback: Traceback = False,
 ) -> None:
     """Continue a run from its last checkpoint; steps=N extends it."""
-    with sentences(traceback):
-        _use_cache(cache)
-        with joined(distributed) as first:
-            from . import _commands
+    with _session(traceback, cache, distributed) as console:
+        from . import _commands
 
-            _commands.resume(directory, overrides or [], _command(), _console(quiet=not first))
+        _commands.resume(directory, overrides or [], _command(), console)
 
 
 @app.command(short_help="Which ingredients of the wavefunction pay.")
@@ -144,13 +139,12 @@ def ablate(
     traceback: Traceback = False,
 ) -> None:
     """Train variants of the wavefunction, each without one ingredient, at equal budget and compare their errors."""
-    with sentences(traceback):
+    with _session(traceback, cache) as console:
         source, overrides = split_source(what or [])
         overrides += [] if steps is None else [f"training.steps={steps}"]
-        from ._studies import ablate
+        from . import _studies
 
-        _use_cache(cache)
-        ablate(source, overrides, out, seeds, only or [], _command(), _console())
+        _studies.study("ablation", source, overrides, out, _command(), console, seeds=seeds, only=only or [])
 
 
 @app.command(short_help="Find where the phase changes.")
@@ -166,12 +160,11 @@ def transition(
     traceback: Traceback = False,
 ) -> None:
     """Scan a trained wavefunction, train its phases on; say whether, where and how one turns into another."""
-    with sentences(traceback):
-        _use_cache(cache)
+    with _session(traceback, cache) as console:
         from . import _commands
 
         options = {"points": points, "resolution": resolution, "steps": steps, "branches": branches}
-        _commands.transition(directory, out, overrides or [], _console(), command=_command(), **options)
+        _commands.transition(directory, out, overrides or [], console, command=_command(), **options)
 
 
 @app.command(short_help="The same family at several sizes.")
@@ -183,21 +176,20 @@ def scaling(
     traceback: Traceback = False,
 ) -> None:
     """Train and measure the same system at several sizes: where is the transition, does it sharpen?"""
-    with sentences(traceback):
+    with _session(traceback, cache) as console:
         source, overrides = split_source(what or [])
-        from ._studies import scale
+        from . import _studies
 
-        _use_cache(cache)
-        scale(source, overrides, sizes or [], out, _command(), _console())
+        _studies.study("scaling", source, overrides, out, _command(), console, sizes=sizes or [])
 
 
 @app.command(short_help="Draw the figures of a run again.")
 def plot(directory: Run, traceback: Traceback = False) -> None:
     """Draw the figures of a run again."""
-    with sentences(traceback):
+    with _session(traceback) as console:
         from . import _commands
 
-        _commands.plot(directory, _console())
+        _commands.plot(directory, console)
 
 
 @app.command(short_help="Write a web page about a run.")
@@ -207,13 +199,12 @@ def report(
     traceback: Traceback = False,
 ) -> None:
     """Write one self-contained web page about a run: system, method, checks, results, doubts."""
-    with sentences(traceback):
+    with _session(traceback) as console:
         from qernel.report import write_report
 
-        console = _console()
         with console.status("writing the report"):
             path = write_report(directory, out)
-        console.print(f"report: {path}", soft_wrap=True)
+        console.print(f"report: {path}")
 
 
 @app.command(short_help="List the presets, or print one.")
@@ -221,17 +212,16 @@ def presets(
     name: Annotated[str | None, _argument("[PRESET]", "Print this one in full.")] = None, traceback: Traceback = False
 ) -> None:
     """List the presets; with a name, print its configuration, ready to be edited."""
-    with sentences(traceback):
+    with _session(traceback) as console:
         from qernel.presets import DEFAULT_PRESET, preset, preset_names, to_toml
 
-        console = _console()
         if name is not None:
             console.out(to_toml(preset(name)), end="")
             return
         width = max(len(n) for n in preset_names())
         for n in preset_names():
             default = " (the default)" if n == DEFAULT_PRESET else ""
-            console.print(f"{n.ljust(width)}  {preset(n).description}{default}", soft_wrap=True)
+            console.print(f"{n.ljust(width)}  {preset(n).description}{default}")
 
 
 @app.command(short_help="Check this machine, or replay a run's fault.")
@@ -240,13 +230,13 @@ def doctor(
     traceback: Traceback = False,
 ) -> None:
     """Versions, devices and a self-check of this machine; with a run's directory, replay its fault."""
-    with sentences(traceback):
+    with _session(traceback) as console:
         from ._doctor import check_machine, replay
 
         if directory is None:
-            check_machine(_console())
+            check_machine(console)
         else:
-            replay(directory, _console())
+            replay(directory, console)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

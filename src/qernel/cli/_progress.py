@@ -12,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from qernel.run_directory import Problem, Step
 
@@ -72,7 +73,7 @@ class TrainingProgress:
         elif self._is_due():
             self.printed = time.monotonic()
             # Flushed: a batch system's log file should grow while one looks at it.
-            self.console.print(self._line(), soft_wrap=True)
+            self.console.print(self._line())
             self.console.file.flush()
 
     def _is_due(self) -> bool:
@@ -116,7 +117,7 @@ class TrainingProgress:
             table.add_row(self.labels[i], self._cell(float(mean[i]), float(error[i])), f"{self.acceptance[i]:.2f}")
         parts: list[RenderableType] = [bar, table]
         if self.bad:
-            parts.append(f"[yellow]{self.bad} walkers had a non-finite energy so far and were left out[/]")
+            parts.append(Text(f"{self.bad} walkers had a non-finite energy so far and were left out", "yellow"))
         return Group(*parts)
 
 

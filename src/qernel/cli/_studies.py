@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +15,27 @@ from qernel.studies import ablation, scaling
 from ._commands import default_directory
 from ._progress import TrainingProgress, measuring
 
+STUDIES: dict[str, Callable[..., Any]] = {"ablation": ablation.ablate, "scaling": scaling.scale}
 
-def ablate(
+
+def study(
+    kind: str,
     source: str | None,
     overrides: list[str],
     out: Path | None,
-    seeds: int,
-    only: Sequence[str],
     command: str,
     console: Console,
+    **what: Any,
 ) -> None:
-    """Train every variant with every seed that is not on disk yet, and print how they compare."""
+    """Train and measure every run of a study that is not on disk yet, and print how they compare."""
+    name = source or DEFAULT_PRESET
+    folder = default_directory(f"{kind}-{Path(name).stem}") if out is None else out
     with _watched(console) as watch:
-        found = ablation.ablate(
-            source or DEFAULT_PRESET,
-            only,
-            out=_folder("ablation", source, out),
-            seeds=seeds,
-            overrides=overrides,
-            command=command,
-            **watch,
-        )
-    _print(found, console)
-
-
-def scale(
-    source: str | None, overrides: list[str], sizes: Sequence[str], out: Path | None, command: str, console: Console
-) -> None:
-    """Train and measure every size whose run is not finished, and print how they compare."""
-    with _watched(console) as watch:
-        found = scaling.scale(
-            source or DEFAULT_PRESET,
-            sizes,
-            out=_folder("scaling", source, out),
-            overrides=overrides,
-            command=command,
-            **watch,
-        )
-    _print(found, console)
-
-
-def _folder(kind: str, source: str | None, out: Path | None) -> Path:
-    return default_directory(f"{kind}-{Path(source or DEFAULT_PRESET).stem}") if out is None else out
+        found = STUDIES[kind](name, **what, out=folder, overrides=overrides, command=command, **watch)
+    console.print(f"\n{found.text}\n")
+    for line in found.sentences:
+        console.print(line)
+    console.print(f"\nresults: {found.csv}\nfigure:  {found.figure}")
 
 
 @contextlib.contextmanager
@@ -80,12 +59,4 @@ def _watched(console: Console) -> Iterator[dict[str, Any]]:
         def progress(text: str, done: int, total: int) -> None:
             only("measuring", functools.partial(measuring, console))(text, done, total)
 
-        say = functools.partial(console.print, soft_wrap=True, markup=False)
-        yield {"say": say, "each": each, "progress": progress}
-
-
-def _print(found: Any, console: Console) -> None:
-    console.print(f"\n{found.text}\n", markup=False, soft_wrap=True)
-    for line in found.sentences:
-        console.print(line, markup=False, soft_wrap=True)
-    console.print(f"\nresults: {found.csv}\nfigure:  {found.figure}", soft_wrap=True)
+        yield {"say": console.print, "each": each, "progress": progress}

@@ -25,6 +25,7 @@ def with_twist(
 
 
 def checked_twist(twist: Sequence[float] | None, dim: int) -> tuple[float, ...]:
+    """The angles of a twist, one for each of `dim` cell vectors: zeros for `None`; `ValueError` for another number."""
     angles = (0.0,) * dim if twist is None else tuple(float(t) for t in twist)
     if len(angles) != dim:
         raise ValueError(f"a twist needs {dim} angles, got {len(angles)}")
