@@ -64,6 +64,7 @@ class CheckpointWriter:
             cleanup_tmp_directories=True,
         )
         self._constants: str | None = None
+        self._pending: Any = None
 
     def __enter__(self) -> "CheckpointWriter":
         return self
@@ -88,8 +89,8 @@ class CheckpointWriter:
             "constants": self._constants,
         }
         # One save at a time: Orbax would skip a second one in silence.
-        self._checkpointer.wait()
-        self._checkpointer.save_async(step, changing, force=True, custom_metadata=metadata)
+        self.wait()
+        self._pending = self._checkpointer.save_async(step, changing, force=True, custom_metadata=metadata)
 
     def _save_constants(self, constant: dict[str, Any]) -> str:
         prints = fingerprints(constant)
@@ -101,11 +102,17 @@ class CheckpointWriter:
 
     def wait(self) -> None:
         """Wait until the last save is on disk."""
-        self._checkpointer.wait()
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            # Not only waited for: until its result is asked for, a save keeps a thread and three open files.
+            pending.result()
 
     def close(self) -> None:
         """Wait for the last save and let go of the directory."""
-        self._checkpointer.close()
+        try:
+            self.wait()
+        finally:
+            self._checkpointer.close()
 
 
 def _read_metadata(path: Path) -> dict[str, Any]:
