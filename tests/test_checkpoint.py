@@ -1,7 +1,7 @@
 """Checkpoints: exact resume, atomic, verified, refused where they do not belong."""
 
 import os
-import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,13 +210,24 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, how):
 def test_wrong_bytes_that_still_decode_are_found(tmp_path):
     """A checkpoint whose description belongs to other contents: what flipped bytes do without compression."""
     save(tmp_path, 1, 2)
-    description = tmp_path / "2" / "_CHECKPOINT_METADATA"
-    text = description.read_text()
-    prints = re.findall(r'"([0-9a-f]{32})"', text)
-    description.write_text(text.replace(prints[0], "0" * 32))
+    shutil.rmtree(tmp_path / "2" / "state")
+    shutil.copytree(tmp_path / "1" / "state", tmp_path / "2" / "state")
     damaged = []
     load_checkpoint(tmp_path, holder(), on_damage=lambda step, reason: damaged.append((step, reason)))
     assert damaged[0][0] == 2 and "the bytes of" in damaged[0][1]
+
+
+def test_a_description_that_was_changed_is_no_other_model(tmp_path):
+    save(tmp_path, 1, 2, identity={"electrons": 6})
+    description = tmp_path / "2" / "_CHECKPOINT_METADATA"
+    for before, after in (('"electrons": 6', '"electrons": 7'), ("float64", "float66")):
+        text = description.read_text()
+        assert before in text
+        description.write_text(text.replace(before, after))
+        with pytest.warns(UserWarning, match="step 2 is damaged .its description has changed"):
+            assert_same(load_checkpoint(tmp_path, holder(), identity={"electrons": 6}), holder(1.0))
+        description.write_text(text)
+    assert_same(load_checkpoint(tmp_path, holder(), identity={"electrons": 6}), holder(2.0))
 
 
 def test_when_all_are_damaged(tmp_path):

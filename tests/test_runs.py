@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import warnings
 from typing import NamedTuple
@@ -234,19 +235,30 @@ def test_a_run_goes_on_in_the_same_process(tmp_path, whole):
 
 
 def test_leaving_the_loop_early_saves_the_last_step(tmp_path, whole):
-    run = Run.begin(tmp_path, *objects(), SHORT)
+    run = Run.begin(tmp_path / "run", *objects(), SHORT)
     before = signal.getsignal(signal.SIGINT)
     for step in run.train():
         if step.number == 3:
             break
     del step
-    assert run.step == 3 and checkpoint_steps(tmp_path / "checkpoints") == (0, 2, 3)
+    assert run.step == 3 and checkpoint_steps(run.path / "checkpoints") == (0, 2, 3)
     assert signal.getsignal(signal.SIGINT) is before
-    again = Run.open(tmp_path, *objects())
+    shutil.copytree(run.path, tmp_path / "copy")
+    again, stale = Run.open(tmp_path / "copy", *objects()), Run.open(run.path, *objects())
     assert again.step == 3
     assert train(run) == [4] and train(again) == [4]
     assert_same(run.state, whole.state)
     assert_same(again.state, whole.state)
+    with pytest.raises(ValueError, match="up to step 4 since it was opened: open it again"):
+        train(stale)
+    # From an earlier step on: the same numbers, and what was there is set aside.
+    earlier = Run.open(run.path, *objects(), step=2)
+    assert earlier.step == 2 and train(earlier) == [3, 4]
+    assert_same(earlier.state, whole.state)
+    assert {"left-3", "left-4"} <= set(os.listdir(run.path / "checkpoints"))
+    assert (run.path / "metrics.previous-1.csv").read_text() == (run.path / "metrics.csv").read_text()
+    with pytest.raises(ValueError, match="no checkpoint of step 9: it has"):
+        Run.open(run.path, *objects(), step=9)
 
 
 def test_control_c_is_honoured_after_the_step_and_the_script_goes_on_when_it_is_started_again(tmp_path, whole):

@@ -15,11 +15,12 @@ from qernel.layers import MLP
 class Conditioner(eqx.Module):
     r"""Standardises the Hamiltonian's parameters and embeds them: $c = \mathrm{MLP}((\lambda - \lambda_0)/\Delta)$.
 
-    λ₀ and Δ are the centre and half-width of the family's range. A parameter that does not vary over the family
-    carries no information and is left out; of one Hamiltonian without parameters nothing is left. Integers are taken as
-    floating-point numbers. The standardised parameters themselves are appended to `c`, so that a
-    layer can use them directly. It is evaluated once per Hamiltonian, not once per walker: it does not depend on
-    the electrons.
+    λ₀ and Δ are the centre and half-width of the family's range. Of a parameter that is positive throughout and spans a
+    factor of two or more, a frequency or a density parameter, the logarithm is standardised: wavefunctions follow its
+    relative change. A parameter that does not vary over the family carries no information and is left out; of one
+    Hamiltonian without parameters nothing is left. Integers are taken as floating-point numbers. The standardised
+    parameters themselves are appended to `c`, so that a layer can use them directly. It is evaluated once per
+    Hamiltonian, not once per walker: it does not depend on the electrons.
 
     **Arguments:** `family_parameters`, the family's parameter pytree with a leading axis over Hamiltonians.
 
@@ -30,6 +31,7 @@ class Conditioner(eqx.Module):
     centre: tuple[float, ...] = eqx.field(static=True)
     half_width: tuple[float, ...] = eqx.field(static=True)
     varying: tuple[int, ...] = eqx.field(static=True)
+    logarithmic: tuple[bool, ...] = eqx.field(static=True)
     dtype: np.dtype = eqx.field(static=True)
 
     def __init__(self, family_parameters: Any, size: int, *, key: PRNGKeyArray, dtype: DTypeLike = jnp.float32):
@@ -43,8 +45,12 @@ class Conditioner(eqx.Module):
             grid = np.asarray(jax.vmap(_flatten)(family_parameters), np.float64)
         low, high = grid.min(axis=0), grid.max(axis=0)
         self.varying = tuple(np.flatnonzero(high > low).tolist())
-        self.centre = tuple(((low + high) / 2)[list(self.varying)].tolist())
-        self.half_width = tuple(((high - low) / 2)[list(self.varying)].tolist())
+        low, high = low[list(self.varying)], high[list(self.varying)]
+        scales = (low > 0) & (high >= 2 * low)
+        self.logarithmic = tuple(scales.tolist())
+        low, high = (np.where(scales, np.log(np.where(scales, ends, 1.0)), ends) for ends in (low, high))
+        self.centre = tuple(((low + high) / 2).tolist())
+        self.half_width = tuple(((high - low) / 2).tolist())
         self.dtype = jnp.dtype(dtype)
         self.mlp = MLP((max(len(self.varying), 1), size, size), key=key, dtype=dtype)
 
@@ -59,6 +65,8 @@ class Conditioner(eqx.Module):
         if self.varying:
             # Subtract at the parameters' own precision, then cast.
             values = _flatten(parameters)[np.array(self.varying)]
+            scales = np.array(self.logarithmic)
+            values = jnp.where(scales, jnp.log(jnp.where(scales, values, 1)), values)
             centre, half_width = (jnp.asarray(x, values.dtype) for x in (self.centre, self.half_width))
             standard = ((values - centre) / half_width).astype(dtype)
         else:

@@ -2,13 +2,17 @@
 
 from ._checkpoint import CheckpointError as CheckpointError
 from ._checkpoint import CheckpointWriter as CheckpointWriter
+from ._checkpoint import SaveError as SaveError
 from ._checkpoint import checkpoint_steps as checkpoint_steps
 from ._checkpoint import load_checkpoint as load_checkpoint
 from ._checkpoint import set_damaged_aside as set_damaged_aside
+from ._checkpoint import set_later_aside as set_later_aside
+from ._files import set_aside as set_aside
 from ._files import write_atomically as write_atomically
 from ._interruption import Interrupted as Interrupted
 from ._interruption import Interruption as Interruption
 from ._laplacian_check import PendingCheck as PendingCheck
+from ._lock import Lock as Lock
 from ._measurement import in_phase as in_phase
 from ._measurement import measure as measure
 from ._measurement import measure_samples as measure_samples

@@ -1,10 +1,15 @@
 """Checkpoints by Orbax: atomic, verified when read, the last few kept. The only module that knows Orbax."""
 
+import contextlib
+import gc
 import json
+import logging
 import os
 import re
+import tempfile
+import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +23,16 @@ from qernel import hosts
 from ._named_arrays import digest, fingerprint, fingerprints, free, join, split
 
 _CONSTANTS = "constants"
+# As often as checkpoints may be taken away while one is read.
+_TRIALS = 10
 
 
 class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged or of another model; the message is one sentence for the user."""
+
+
+class SaveError(RuntimeError):
+    """A checkpoint that could not be written; the message is one sentence for the user."""
 
 
 def _orbax() -> Any:
@@ -49,6 +60,8 @@ class CheckpointWriter:
 
     `identity` is plain data that says which model this is; a reader with another identity refuses the
     checkpoint and names what differs.
+
+    **Raises:** `SaveError` if one cannot be written: the disk is full, say. Those before it are whole.
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 3, identity: Mapping[str, Any] | None = None):
@@ -56,15 +69,20 @@ class CheckpointWriter:
             raise ValueError(f"at least one checkpoint must be kept, got {keep}")
         self.directory = Path(directory).resolve()
         self.identity = dict(identity or {})
-        self.directory.mkdir(parents=True, exist_ok=True)
-        ocp = _orbax()
-        self._checkpointer: Any = ocp.training.Checkpointer(
-            self.directory,
-            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
-            cleanup_tmp_directories=True,
-        )
+        self._failed = False
+        self._closing = contextlib.ExitStack()
+        self._closing.enter_context(_said_once())
+        with self._failing("open"):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            ocp = _orbax()
+            self._checkpointer: Any = ocp.training.Checkpointer(
+                self._closing.enter_context(_plainly_named(self.directory)),
+                preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+                cleanup_tmp_directories=True,
+            )
         self._constants: str | None = None
         self._pending: Any = None
+        self._step = 0
 
     def __enter__(self) -> "CheckpointWriter":
         return self
@@ -81,38 +99,99 @@ class CheckpointWriter:
             return
         state = hosts.shared(state)
         changing, constant = split(state)
-        if self._constants is None:
-            self._constants = self._save_constants(constant)
-        metadata = {
-            "identity": self.identity,
-            "leaves": fingerprints(changing),
-            "constants": self._constants,
-        }
         # One save at a time: Orbax would skip a second one in silence.
         self.wait()
-        self._pending = self._checkpointer.save_async(step, changing, force=True, custom_metadata=metadata)
+        self._step = step
+        with self._failing(f"save step {step} in"):
+            # First the system's own words: where no folder can be made, threads of Orbax would wait for it for minutes.
+            tempfile.TemporaryDirectory(dir=self.directory).cleanup()
+            if self._constants is None:
+                self._constants = self._save_constants(constant)
+            metadata = {"identity": self.identity, "leaves": fingerprints(changing), "constants": self._constants}
+            self._pending = self._checkpointer.save_async(
+                step, changing, force=True, custom_metadata=metadata | {"digest": digest(metadata)}
+            )
 
     def _save_constants(self, constant: dict[str, Any]) -> str:
         prints = fingerprints(constant)
-        path = self.directory / _CONSTANTS
-        missing = not path.is_dir() or _read_metadata(path).get("leaves") != prints
-        if constant and hosts.agreed(missing):
-            _orbax().save(path, constant, overwrite=True, custom_metadata={"leaves": prints})
+        with _plainly_named(self.directory) as folder:
+            path = folder / _CONSTANTS
+            missing = False
+            try:
+                _constants(path, constant, digest(prints))
+            except (_Damaged, CheckpointError):
+                missing = True
+            if constant and hosts.agreed(missing):
+                _orbax().save(path, constant, overwrite=True, custom_metadata={"leaves": prints})
         return digest(prints)
 
     def wait(self) -> None:
         """Wait until the last save is on disk."""
         pending, self._pending = self._pending, None
         if pending is not None:
-            # Not only waited for: until its result is asked for, a save keeps a thread and three open files.
-            pending.result()
+            with self._failing(f"save step {self._step} in"):
+                # Not only waited for: until its result is asked for, a save keeps a thread and three open files.
+                pending.result()
 
     def close(self) -> None:
         """Wait for the last save and let go of the directory."""
+        with self._closing:
+            try:
+                self.wait()
+            finally:
+                # It would raise once more what a save has raised.
+                with contextlib.suppress(Exception) if self._failed else self._failing("close"):
+                    self._checkpointer.close()
+
+    @contextlib.contextmanager
+    def _failing(self, doing: str) -> Iterator[None]:
         try:
-            self.wait()
-        finally:
-            self._checkpointer.close()
+            yield
+        except Exception as error:
+            self._failed = True
+            raise SaveError(
+                f"cannot {doing} {self.directory}: {_reason(error)}; the checkpoints before it are whole"
+            ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What the system says is wrong, without what libraries say around it."""
+    code = error.errno if isinstance(error, OSError) else None
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    code = int(found[1]) if found else code
+    return os.strerror(code).lower() if code else _first_line(error)
+
+
+@contextlib.contextmanager
+def _plainly_named(folder: Path) -> Iterator[Path]:
+    """The folder under a path that no pattern is made of: in one with brackets Orbax does not find its own files."""
+    if not re.search(r"[\[\]*?]", str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="qernel-") as place:
+        link = Path(place) / "folder"
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
+
+
+class _Silence(logging.Filter):
+    """Nothing passes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: D102
+        return False
+
+
+@contextlib.contextmanager
+def _said_once() -> Iterator[None]:
+    """Leave unsaid what Orbax and its loops log of a failure, many tracebacks for one: it is raised as well."""
+    silence, loggers = _Silence(), [logging.getLogger(name) for name in ("absl", "asyncio", "root")]
+    for logger in loggers:
+        logger.addFilter(silence)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(silence)
 
 
 def _read_metadata(path: Path) -> dict[str, Any]:
@@ -125,6 +204,7 @@ def load_checkpoint(
     *,
     identity: Mapping[str, Any] | None = None,
     step: int | None = None,
+    constants: Callable[[], PyTree] | None = None,
     on_damage: Callable[[int, str], None] | None = None,
 ) -> PyTree:
     """The newest whole checkpoint of a directory, in the shape of `like`, on the default device.
@@ -134,45 +214,76 @@ def load_checkpoint(
     - `like`: a state of the same shapes (its values do not matter), arrays or `jax.ShapeDtypeStruct`.
     - `identity`: as given to the writer; None accepts any.
     - `step`: a particular step.
+    - `constants`: makes the arrays of `Frozen` modules anew, in a state of this shape, if those on disk are damaged;
+      they are taken if they are the recorded ones to the last bit.
     - `on_damage`: called with the step and what is wrong with it, for each damaged checkpoint that is passed
       over. By default a `UserWarning`.
 
     **Raises:** `CheckpointError` if there is none, if none is whole, or if it is of another model.
     """
     folder = Path(directory).resolve()
-    steps = checkpoint_steps(folder)
-    if step is not None and step not in steps:
-        raise CheckpointError(
-            f"{directory} has no checkpoint of step {step}: it has {', '.join(map(str, steps)) or 'none'}"
-        )
-    if not steps:
-        raise CheckpointError(f"there is no checkpoint in {directory}")
-    candidates = (step,) if step is not None else steps[::-1]
-    for candidate in candidates:
-        try:
-            return _load(folder, candidate, like, identity)
-        except CheckpointError:
-            raise
-        except _Damaged as damage:
+    # A training that goes on meanwhile takes old checkpoints away: then there are newer ones.
+    for trial in range(_TRIALS):
+        steps = checkpoint_steps(folder)
+        if step is not None and step not in steps:
+            raise CheckpointError(
+                f"{directory} has no checkpoint of step {step}: it has {', '.join(map(str, steps)) or 'none'}"
+            )
+        if not steps:
+            raise CheckpointError(f"there is no checkpoint in {directory}")
+        state, damaged = _newest(folder, steps if step is None else (step,), like, identity, constants)
+        if not damaged:
+            return state
+        # Time enough for one that is being taken away to be gone.
+        time.sleep(0.1)
+        if trial < _TRIALS - 1 and checkpoint_steps(folder) != steps:
+            continue
+        for candidate, reason in damaged.items():
             if on_damage is not None:
-                on_damage(candidate, str(damage))
+                on_damage(candidate, reason)
             else:
-                warnings.warn(f"the checkpoint of step {candidate} is damaged ({damage})", stacklevel=2)
+                warnings.warn(f"the checkpoint of step {candidate} is damaged ({reason})", stacklevel=2)
+        if len(damaged) == len(steps) or step is not None:
+            break
+        return state
     raise CheckpointError(f"no checkpoint in {directory} is whole: all of {', '.join(map(str, steps))} are damaged")
+
+
+def _newest(
+    folder: Path,
+    steps: tuple[int, ...],
+    like: PyTree,
+    identity: Mapping[str, Any] | None,
+    constants: Callable[[], PyTree] | None,
+) -> tuple[PyTree, dict[int, str]]:
+    """The newest whole one of some checkpoints, and what is wrong with those after it."""
+    damaged: dict[int, str] = {}
+    for step in steps[::-1]:
+        try:
+            with _said_once(), _plainly_named(folder) as plain:
+                return _load(plain, step, like, identity, constants), damaged
+        except _Damaged as damage:
+            damaged[step] = str(damage)
+    return None, damaged
 
 
 class _Damaged(Exception):
     pass
 
 
-def _load(folder: Path, step: int, like: PyTree, identity: Mapping[str, Any] | None) -> PyTree:
+def _load(
+    folder: Path, step: int, like: PyTree, identity: Mapping[str, Any] | None, solve: Callable[[], PyTree] | None
+) -> PyTree:
     path = folder / str(step)
     try:
         metadata = _read_metadata(path)
+        written = metadata.pop("digest", None)
         found, expected = metadata["leaves"], metadata["constants"]
         theirs = metadata["identity"]
     except Exception as error:
         raise _Damaged(f"its description cannot be read: {_first_line(error)}") from None
+    if written is not None and written != digest(metadata):
+        raise _Damaged("its description has changed since it was written")
     if identity is not None:
         _check_identity(path, theirs, identity)
     changing, constant = split(like)
@@ -180,14 +291,26 @@ def _load(folder: Path, step: int, like: PyTree, identity: Mapping[str, Any] | N
     values = _restore(path, changing, found)
     if constant:
         try:
-            stored = _read_metadata(folder / _CONSTANTS)["leaves"]
-        except Exception as error:
-            raise _Damaged(f"its constants cannot be read: {_first_line(error)}") from None
-        if digest(stored) != expected:
-            raise _Damaged("its constants belong to another run")
-        _check_shapes(folder / _CONSTANTS, stored, constant)
-        values |= _restore(folder / _CONSTANTS, constant, stored)
+            values |= _constants(folder / _CONSTANTS, constant, expected)
+        except _Damaged:
+            if solve is None:
+                raise
+            _, again = split(solve())
+            if digest(fingerprints(again)) != expected:
+                raise
+            values |= {name: free(leaf) for name, leaf in again.items()}
     return join(like, values)
+
+
+def _constants(path: Path, like: dict[str, Any], expected: str) -> dict[str, Any]:
+    try:
+        stored = _read_metadata(path)["leaves"]
+    except Exception as error:
+        raise _Damaged(f"its constants cannot be read: {_first_line(error)}") from None
+    if digest(stored) != expected:
+        raise _Damaged("its constants have changed since they were written, or belong to another run")
+    _check_shapes(path, stored, like)
+    return _restore(path, like, stored)
 
 
 def _check_identity(path: Path, theirs: Any, ours: Mapping[str, Any]) -> None:
@@ -232,7 +355,11 @@ def _restore(path: Path, expected: dict[str, Any], found: dict[str, list[Any]]) 
     try:
         values = _orbax().load(path, structs, checkpointable_name="state")
     except Exception as error:
-        raise _Damaged(_first_line(error)) from None
+        reason = _first_line(error)
+        # What is left of its threads would complain when it is collected, at any time later.
+        del error
+        gc.collect()
+        raise _Damaged(reason) from None
     for name, leaf in values.items():
         if fingerprint(leaf) != found[name]:
             raise _Damaged(f"the bytes of {_place(name)} have changed since they were written")
@@ -254,10 +381,20 @@ def _first_line(error: Exception) -> str:
 
 def set_damaged_aside(directory: str | Path, step: int) -> None:
     """Rename a damaged checkpoint, so that it neither counts as the newest nor blocks its step."""
-    folder = Path(directory)
-    target = folder / f"damaged-{step}"
+    _set_aside(Path(directory), step, "damaged")
+
+
+def set_later_aside(directory: str | Path, step: int) -> None:
+    """Rename the checkpoints after `step`: the training goes on from there, and they are not lost."""
+    for later in checkpoint_steps(directory):
+        if later > step:
+            _set_aside(Path(directory), later, "left")
+
+
+def _set_aside(folder: Path, step: int, why: str) -> None:
+    target = folder / f"{why}-{step}"
     number = 1
     while target.exists():
         number += 1
-        target = folder / f"damaged-{step}-{number}"
+        target = folder / f"{why}-{step}-{number}"
     os.replace(folder / str(step), target)

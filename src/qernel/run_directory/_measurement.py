@@ -27,6 +27,8 @@ from qernel.hamiltonian import Family, InPhase
 from qernel.observables import AbstractObservable
 from qernel.training import TrainingState, largest_mesh, replicate, shard_family, shard_walkers
 
+from ._files import set_aside
+from ._lock import Lock
 from ._problem import Problem
 from ._run_directory import RunDirectory
 
@@ -189,10 +191,11 @@ def outside_of_range(problem: Problem, points: Points) -> str:
 
 
 def write_results(dataset: "xarray.Dataset", directory: RunDirectory) -> None:
-    """Write `results.csv` and `results.nc`; earlier ones stay beside them as `results.previous.*`."""
+    """Write `results.csv` and `results.nc`; all earlier ones stay beside them as `results.previous-1.*` and so on."""
     csv = directory.results.with_suffix(".csv")
-    for path in (csv, directory.results):
-        if path.exists():
-            path.replace(path.with_name(f"results.previous{path.suffix}"))
-    write_csv(dataset, csv)
-    write_netcdf(dataset, directory.results)
+    # Two evaluations that end together: one after the other.
+    with Lock(directory.path / "results.lock", what="is writing results in", wait=60.0):
+        set_aside(csv)
+        set_aside(directory.results)
+        write_csv(dataset, csv)
+        write_netcdf(dataset, directory.results)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
@@ -106,9 +106,16 @@ def start(
 
 
 def restore(
-    problem: Problem, directory: RunDirectory, say: Say = nothing_said, *, repair: bool = False
+    problem: Problem,
+    directory: RunDirectory,
+    say: Say = nothing_said,
+    *,
+    repair: bool = False,
+    step: int | None = None,
+    solve: Callable[[], Problem] | None = None,
 ) -> TrainingState:
-    """Read the newest whole checkpoint of a run. Damaged ones are named, and with `repair` set aside.
+    """Read the newest whole checkpoint of a run, or that of a `step`. Damaged ones are named, and with `repair` set
+    aside. `solve` makes the problem with its mean-field orbitals, should those on disk be damaged.
 
     **Raises:** `ValueError` if there is no run, no checkpoint, or it is of another model.
     """
@@ -124,10 +131,15 @@ def restore(
         raise ValueError(f"{directory.path} has no checkpoint")
     with jax.enable_x64(True):
         like = problem.state(solved=False)
-        state = load_checkpoint(directory.checkpoints, like, identity=problem.identity, on_damage=on_damage)
+        state = load_checkpoint(directory.checkpoints, like, identity=problem.identity, step=step, on_damage=on_damage)
     for step in damaged if repair and hosts.first() else ():
         set_damaged_aside(directory.checkpoints, step)
     return state
+
+
+def _solved(solve: Callable[[], Problem], say: Say) -> Problem:
+    say("warning: the mean-field orbitals on disk are damaged; solving for them again")
+    return solve()
 
 
 def train_in(
@@ -136,7 +148,7 @@ def train_in(
     state: TrainingState,
     last: int,
     check: PendingCheck | None = None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Train up to the step `last` in a run directory, and yield every step.
 
     No step is saved before the `check` has been passed, but the last good one before a fault. If the caller stops

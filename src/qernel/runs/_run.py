@@ -1,9 +1,11 @@
 """A run: a system, a wavefunction and a method in a directory, from the first step to the report."""
 
+import contextlib
 import dataclasses
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +84,8 @@ class Run:
         self._state: TrainingState | None = None
         self._check: PendingCheck | None = None
         self._walkers: Any = None
+        self._claim: Any = None
+        self._newest = 0
 
     # ------------------------------------------------------------------------------------------- begin and open
 
@@ -115,9 +119,7 @@ class Run:
         problem = _own_problem(system, ansatz, method, settings, seed, points)
         if resume and directory.begun:
             return Run._restored(directory, problem)
-        if hosts.first():
-            directory.create(script_text(problem, provenance(" ".join(sys.argv))), problem.go_on)
-        return Run(directory, problem)
+        return Run(directory, problem)._create(script_text(problem, provenance(" ".join(sys.argv))))
 
     @staticmethod
     def configured(config: Config, path: str | Path, *, command: str = "", problem: Problem | None = None) -> "Run":
@@ -128,9 +130,24 @@ class Run:
         directory = RunDirectory(path)
         directory.check_free()
         problem = build(config) if problem is None else problem
+        return Run(directory, problem, config)._create(to_toml(config, provenance(command or " ".join(sys.argv))))
+
+    def _create(self, text: str) -> "Run":
+        """Make the directory, which is this process's until the training has ended or the run is let go of."""
         if hosts.first():
-            directory.create(to_toml(config, provenance(command or " ".join(sys.argv))))
-        return Run(directory, problem, config)
+            self._hold()
+            self.directory.create(text, self.problem.go_on)
+        return self
+
+    def _hold(self) -> None:
+        """Be the one process that trains here. Raises `ValueError` if another does, or has since this run was read."""
+        if self._claim is None:
+            self._claim = self.directory.claim()
+        newest = max(checkpoint_steps(self.directory.checkpoints), default=0)
+        if self._state is not None and newest > self._newest:
+            raise ValueError(
+                f"another process has trained in {self.path} up to step {newest} since it was opened: open it again"
+            )
 
     @staticmethod
     def open(
@@ -141,13 +158,15 @@ class Run:
         settings: Settings | None = None,
         *,
         overrides: Sequence[str] = (),
+        step: int | None = None,
         say: Say = nothing_said,
     ) -> "Run":
-        """Open a run at its last checkpoint.
+        """Open a run at its last checkpoint, or at that of an earlier `step`.
 
         A run of a configuration needs its `path` alone; `overrides` are settings that leave the model as it is, such as
-        `steps=500`. A run that a script made needs the script's objects: their shapes matter, not their values. Without
-        `settings` it keeps those with which it was begun.
+        `steps=500`. Training on from an earlier `step` sets the later checkpoints aside, and a copy of the metrics. A
+        run that a script made needs the script's objects: their shapes matter, not their values. Without `settings` it
+        keeps those with which it was begun.
 
         **Raises:** `ValueError` if there is no run, no whole checkpoint, or it is one of another model.
         """
@@ -165,20 +184,25 @@ class Run:
                 )
             before, points = recorded(directory)
             return Run._restored(
-                directory, _own_problem(system, ansatz, method, settings or before, 0, points), say=say
+                directory, _own_problem(system, ansatz, method, settings or before, 0, points), step=step, say=say
             )
         config = load(directory.config, overrides)
         check_same_model(load(directory.config), config)
-        return Run._restored(directory, build(config, solve=False), config, say)
+        return Run._restored(directory, build(config, solve=False), config, step, say)
 
     @staticmethod
     def _restored(
-        directory: RunDirectory, problem: Problem, config: Config | None = None, say: Say = nothing_said
+        directory: RunDirectory,
+        problem: Problem,
+        config: Config | None = None,
+        step: int | None = None,
+        say: Say = nothing_said,
     ) -> "Run":
-        """The run at its last checkpoint, whose random numbers it goes on with."""
-        state = restore(problem, directory, say)
+        """The run at a checkpoint, the last one by default, whose random numbers it goes on with."""
+        newest = max(checkpoint_steps(directory.checkpoints), default=0)
+        state = restore(problem, directory, say, step=step, solve=None if config is None else partial(build, config))
         run = Run(directory, dataclasses.replace(problem, key=state.key), config)
-        run._state = state
+        run._state, run._newest = state, newest
         return run
 
     # ------------------------------------------------------------------------------------------- train
@@ -216,19 +240,37 @@ class Run:
         **Raises:** `Interrupted` after Ctrl-C, `RuntimeError` if the training goes on failing; the last good state is
         saved first.
         """
-        self.start(say)
-        last = self.problem.settings.steps if steps is None else self.step + steps
-        for step in train_in(self.directory, self.problem, self.state, last, self._check):
-            self._state = step.state
-            yield step
-        self._state, self._check = hosts.local(self.state), None
+        self._hold()
+        try:
+            self.start(say)
+            if hosts.first():
+                self.directory.go_back_to(self.step)
+            last = self.problem.settings.steps if steps is None else self.step + steps
+            # Closed before the directory is let go of: a loop that is left early saves its last step.
+            with contextlib.closing(train_in(self.directory, self.problem, self.state, last, self._check)) as training:
+                for step in training:
+                    self._state = step.state
+                    yield step
+            self._state, self._check = hosts.local(self.state), None
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let another process train in the directory; done when the training ends, or nothing refers to the run."""
+        claim, self._claim = self._claim, None
+        self._newest = max(checkpoint_steps(self.directory.checkpoints), default=0)
+        if claim is not None:
+            claim.__exit__(None, None, None)
 
     def repair(self, say: Say = nothing_said) -> None:
-        """Read the last whole checkpoint again, and set damaged ones aside so that the training can go on."""
-        self._state = restore(self.problem, self.directory, say, repair=True)
+        """Take the directory to train on in it, and set damaged checkpoints aside."""
+        self._hold()
+        solve = None if self.config is None else partial(build, self.config)
+        self._state = restore(self.problem, self.directory, say, repair=True, step=self.step, solve=solve)
 
     def record_configuration(self, command: str) -> None:
         """Write the configuration, as overrides have changed it, into the directory."""
+        self._hold()
         if self.config is not None and hosts.first():
             write_atomically(self.directory.config, to_toml(self.config, provenance(command)))
 
@@ -255,9 +297,7 @@ class Run:
         other = dataclasses.replace(other, ansatz=state.ansatz, identity=identity, points=None)
         command = f"continued from {self.path}, step {self.step}"
         text = script_text(other, provenance(command)) if config is None else to_toml(config, provenance(command))
-        if hosts.first():
-            directory.create(text, other.go_on)
-        run = Run(directory, other, config)
+        run = Run(directory, other, config)._create(text)
         run._walkers = jnp.asarray(np.asarray(state.positions)[np.array(nearest)])
         return run
 

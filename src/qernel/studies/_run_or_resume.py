@@ -28,27 +28,28 @@ def run_or_resume(
     """
     config = config.model_copy(update={"provenance": {}})
     check = None
-    if directory.begun:
-        recorded = load(directory.config).model_copy(update={"provenance": {}})
-        if recorded == config and directory.results.is_file():
-            say(f"{directory.path} is finished")
-            return
-        check_same_model(recorded, config)
-        problem = build(config, solve=False)
-        state = restore(problem, directory, say, repair=True)
-        if recorded != config:
-            write_atomically(directory.config, to_toml(config, provenance(command)))
-        say(f"{config.system.summary}, from step {int(state.step)} -> {directory.path}")
-    else:
-        say(f"{config.system.summary} -> {directory.path}")
-        problem = build(config)
-        directory.create(to_toml(config, provenance(command)))
-        problem, state, check = start(problem, say)
-    for step in train_in(directory, problem, state, config.training.steps, check):
-        each(problem, step)
-        state = step.state
-    try:
-        dataset = measure(problem, state, progress=partial(progress, f"measuring {config.system.summary}"))
-    except KeyboardInterrupt:
-        raise Interrupted(f"stopped while measuring; the trained state is saved in {directory.path}") from None
-    write_results(dataset, directory)
+    with directory.claim():
+        if directory.begun:
+            recorded = load(directory.config).model_copy(update={"provenance": {}})
+            if recorded == config and directory.results.is_file():
+                say(f"{directory.path} is finished")
+                return
+            check_same_model(recorded, config)
+            problem = build(config, solve=False)
+            state = restore(problem, directory, say, repair=True)
+            if recorded != config:
+                write_atomically(directory.config, to_toml(config, provenance(command)))
+            say(f"{config.system.summary}, from step {int(state.step)} -> {directory.path}")
+        else:
+            say(f"{config.system.summary} -> {directory.path}")
+            problem = build(config)
+            directory.create(to_toml(config, provenance(command)))
+            problem, state, check = start(problem, say)
+        for step in train_in(directory, problem, state, config.training.steps, check):
+            each(problem, step)
+            state = step.state
+        try:
+            dataset = measure(problem, state, progress=partial(progress, f"measuring {config.system.summary}"))
+        except KeyboardInterrupt:
+            raise Interrupted(f"stopped while measuring; the trained state is saved in {directory.path}") from None
+        write_results(dataset, directory)

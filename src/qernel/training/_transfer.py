@@ -159,7 +159,8 @@ def _check(new: Qernel, old: Qernel) -> None:
             f"the condition has {theirs.size} numbers there and {mine.size} here: choose condition_size alike"
         )
     ranges = [
-        (c.varying, *(tuple(round(x, 12) for x in xs) for xs in (c.centre, c.half_width))) for c in (mine, theirs)
+        (c.varying, c.logarithmic, *(tuple(round(x, 12) for x in xs) for xs in (c.centre, c.half_width)))
+        for c in (mine, theirs)
     ]
     if ranges[0] != ranges[1]:
         raise ValueError(

@@ -19,6 +19,7 @@ from qernel.run_directory import (
     measure,
     provenance,
     restore,
+    set_aside,
     start,
     train_in,
     write_results,
@@ -52,30 +53,34 @@ def branch_of(
     branch_config = _configuration(config, reference, points, steps if own else 2 * steps)
     directory = RunDirectory(path)
     check = None
-    if directory.exists and load(directory.config).model_copy(update={"provenance": {}}) == branch_config:
-        if directory.results.is_file():
-            return read_netcdf(directory.results)
-        branch = build(branch_config, solve=False)
-        trained = restore(branch, directory, say, repair=True)
-    else:
-        directory = _fresh(path)
-        say(f"building the {matter} branch")
-        branch = build(branch_config)
-        walkers = None
-        if own and isinstance(state.ansatz, Qernel | MomentumProjected):
-            # The branch's own orbitals: on its own grid of points.
-            orbitals = _network(branch.ansatz).references[0].module
-            number = problem.references.index(own[0])
-            branch = dataclasses.replace(branch, ansatz=single_branch(state.ansatz, number, orbitals))
-            walkers = jnp.asarray(np.asarray(state.positions)[problem.nearest(state, points)])
-        directory.create(to_toml(branch_config, provenance(command)))
-        branch, trained, check = start(branch, say, walkers=walkers)
-    say(f"{matter} branch: {len(points)} points, {branch_config.training.steps} steps -> {path}")
-    step: Step | None = None
-    for step in train_in(directory, branch, trained, branch_config.training.steps, check):
-        each(step)
-    dataset = measure(branch, trained if step is None else step.state)
-    write_results(dataset, directory)
+    same = directory.exists and load(directory.config).model_copy(update={"provenance": {}}) == branch_config
+    if same and directory.results.is_file():
+        return read_netcdf(directory.results)
+    if not same:
+        # An earlier branch of another configuration.
+        set_aside(path)
+    with directory.claim():
+        if same:
+            branch = build(branch_config, solve=False)
+            trained = restore(branch, directory, say, repair=True)
+        else:
+            say(f"building the {matter} branch")
+            branch = build(branch_config)
+            walkers = None
+            if own and isinstance(state.ansatz, Qernel | MomentumProjected):
+                # The branch's own orbitals: on its own grid of points.
+                orbitals = _network(branch.ansatz).references[0].module
+                number = problem.references.index(own[0])
+                branch = dataclasses.replace(branch, ansatz=single_branch(state.ansatz, number, orbitals))
+                walkers = jnp.asarray(np.asarray(state.positions)[problem.nearest(state, points)])
+            directory.create(to_toml(branch_config, provenance(command)))
+            branch, trained, check = start(branch, say, walkers=walkers)
+        say(f"{matter} branch: {len(points)} points, {branch_config.training.steps} steps -> {path}")
+        step: Step | None = None
+        for step in train_in(directory, branch, trained, branch_config.training.steps, check):
+            each(step)
+        dataset = measure(branch, trained if step is None else step.state)
+        write_results(dataset, directory)
     return dataset
 
 
@@ -99,14 +104,3 @@ def _configuration(config: Config, reference: str, points: Any, steps: int) -> C
         "provenance": {},
     }
     return config.model_copy(update=changes)
-
-
-def _fresh(path: Path) -> RunDirectory:
-    """A directory for a new run; an earlier one of another configuration is set aside."""
-    number = 1
-    while path.exists():
-        aside = path.with_name(f"{path.name}.previous-{number}")
-        if not aside.exists():
-            path.rename(aside)
-        number += 1
-    return RunDirectory(path)
