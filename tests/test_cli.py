@@ -92,7 +92,7 @@ def test_a_run_leaves_what_it_promises(finished):
 def test_the_configuration_is_what_ran(finished):
     text = (finished[0] / "config.toml").read_text()
     table = tomllib.loads(text)
-    assert set(table["provenance"]) == {"command", "started", "devices", "machine", "versions"}
+    assert set(table["provenance"]) == {"command", "model", "started", "devices", "machine", "versions"}
     assert {"python", "jax", "qernel"} <= set(table["provenance"]["versions"])
     config = load(finished[0] / "config.toml")
     assert config.identity() == tiny_config().identity()
@@ -112,7 +112,11 @@ def test_evaluation_repeats_exactly_and_keeps_the_earlier_results(run, qernel):
     before = (run / "results.csv").read_text()
     assert qernel("evaluate", run).code == 0
     assert (run / "results.csv").read_text() == before
-    assert (run / "results.previous.csv").read_text() == before
+    assert (run / "results.previous-1.csv").read_text() == before
+    # None of the earlier ones is lost, however many there are.
+    assert qernel("evaluate", run, "--at", "depth_meV=7.5").code == 0
+    assert [(run / f"results.previous-{n}.csv").read_text() for n in (1, 2)] == [before, before]
+    assert {path.suffix for path in run.glob("results.previous-2.*")} == {".csv", ".nc"}
     assert qernel("plot", run).code == 0
 
 

@@ -17,6 +17,7 @@ from qernel.run_directory import Interrupted, RunDirectory, outside_of_range
 from qernel.runs import Run, begun_from, with_network_of
 
 from ._progress import TrainingProgress, measuring
+from ._signals import when_stopped
 
 if TYPE_CHECKING:
     import xarray
@@ -48,9 +49,9 @@ def run(
     measure(begun, console)
 
 
-def resume(path: Path, overrides: list[str], command: str, console: Console) -> None:
-    """Go on where a run stopped, then evaluate and draw."""
-    found = Run.open(path, overrides=overrides, say=console.print)
+def resume(path: Path, overrides: list[str], command: str, console: Console, step: int | None = None) -> None:
+    """Go on where a run stopped, or at an earlier `step`, then evaluate and draw."""
+    found = Run.open(path, overrides=overrides, step=step, say=console.print)
     found.repair()
     # Before the first process writes, all have read.
     hosts.wait("restored")
@@ -89,11 +90,12 @@ def transition(path: Path, out: Path | None, overrides: list[str], console: Cons
     """Look for a transition, and say what was found."""
     found = _trained(path, overrides, console)
     target = path if out is None else out
+    stopped = f"stopped while looking for the transition; go on with: qernel transition {path}"
     try:
-        with measuring(console) as bar:
+        with when_stopped(stopped), measuring(console) as bar:
             finding = found.transition(into=target, say=console.print, progress=bar, **options)
     except KeyboardInterrupt:
-        raise Interrupted(f"stopped while looking for the transition; go on with: qernel transition {path}") from None
+        raise Interrupted(stopped) from None
     for sentence in finding.sentences:
         console.print(sentence)
     console.print(f"\nresults: {target / 'transition.json'}\nfigure:  {target / 'figures' / 'transition.png'}")
@@ -124,13 +126,12 @@ def measure(
         warning = outside_of_range(run.problem, values)
         if warning:
             console.print(f"warning: {warning}")
+    stopped = f"stopped while measuring; the trained state is saved, measure it with: qernel evaluate {run.path}"
     try:
-        with measuring(console) as bar:
+        with when_stopped(stopped), measuring(console) as bar:
             dataset = run.evaluate(values, into=target.path, progress=lambda d, t: bar("measuring", d, t))
     except KeyboardInterrupt:
-        raise Interrupted(
-            f"stopped while measuring; the trained state is saved, measure it with: qernel evaluate {run.path}"
-        ) from None
+        raise Interrupted(stopped) from None
     if hosts.first():
         finish(dataset, run, target, console)
 

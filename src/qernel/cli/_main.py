@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -12,6 +12,8 @@ from rich.console import Console
 from ._arguments import is_name, is_point, is_size, points_of, split_source, spread_values
 from ._errors import sentences
 from ._joined import joined
+from ._output import Outlived
+from ._signals import end_on_signals
 from ._threads import widen_pool
 
 app = typer.Typer(
@@ -42,6 +44,7 @@ DISTRIBUTED = (
 TRAINED = "Begin with the network and the pair function of this run, of fewer electrons."
 AT = "Points, trained or not, such as kappa=0.1,omega_y=2 [default: those of the configuration]."
 RESOLUTION = "Scan closer until the change lies within this [default: a sixtieth of the range]."
+STEP = "Go back to the checkpoint of this step; later ones are set aside."
 RUN_OUT = "Where to write [default: runs/PRESET-TIME]."
 OTHER_OUT = "Where to write [default: DIR; earlier results are kept beside]."
 STUDY_OUT = "Where to write, or an unfinished study to continue [default: runs/STUDY-PRESET-TIME]."
@@ -65,7 +68,8 @@ def _session(traceback: bool, cache: Path | None = None, distributed: str | None
 
             jax.config.update("jax_compilation_cache_dir", str(cache.resolve()))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        yield Console(highlight=False, markup=False, soft_wrap=True, quiet=not first)
+        stream = cast(TextIO, Outlived(sys.stdout))
+        yield Console(file=stream, highlight=False, markup=False, soft_wrap=True, quiet=not first)
 
 
 def _command() -> str:
@@ -115,6 +119,7 @@ def evaluate(
 def resume(
     directory: Run,
     overrides: Overrides = None,
+    step: Annotated[int | None, _option("--step", "N", STEP, least=0)] = None,
     cache: Cache = None,
     distributed: Distributed = None,
     traceback: Traceback = False,
@@ -123,7 +128,7 @@ def resume(
     with _session(traceback, cache, distributed) as console:
         from . import _commands
 
-        _commands.resume(directory, overrides or [], _command(), console)
+        _commands.resume(directory, overrides or [], _command(), console, step)
 
 
 @app.command(short_help="Which ingredients of the wavefunction pay.")
@@ -240,8 +245,11 @@ def doctor(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command `qernel`; ends with `SystemExit`."""
+    """The command `qernel`, or with `arguments` what it does, without its handlers of signals; ends with
+    `SystemExit`."""
     widen_pool()
+    if arguments is None:
+        end_on_signals()
     given = list(sys.argv[1:] if arguments is None else arguments)
     for option, belongs in (("--at", is_point), ("--only", is_name), ("--sizes", is_size)):
         given = spread_values(given, option, belongs)

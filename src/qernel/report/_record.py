@@ -22,7 +22,7 @@ from qernel.evaluation import (
 )
 from qernel.judgement import Finding, findings
 from qernel.presets import Config, ConfigurationError, parse
-from qernel.run_directory import RunDirectory, read_metrics, read_training
+from qernel.run_directory import RunDirectory, check_same_model, read_metrics, read_training
 from qernel.training import TrainingRecord
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def read_record(run_dir: str | os.PathLike) -> Record:
         raise ValueError(f"{path} has no results.nc to report on: run 'qernel evaluate {path}' first")
     text = directory.config.read_text(encoding="utf-8") if directory.exists else ""
     dataset = read_netcdf(directory.results)
+    check_same_model(dataset, directory)
     training = read_training(directory.metrics) if next(read_metrics(directory.metrics), None) else None
     config, sections = _read(text)
     return Record(

@@ -1,4 +1,5 @@
-"""Ctrl-C (and SIGTERM, which batch systems send) as a request that the loop honours after its step."""
+"""Ctrl-C, SIGTERM, which batch systems send, and SIGHUP, of a lost terminal, as a request that the loop honours after
+its step."""
 
 import signal
 import threading
@@ -21,8 +22,11 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._receive)
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)
+                # What is ignored from the start, as SIGHUP under `nohup`, stays so.
+                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(

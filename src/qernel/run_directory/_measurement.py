@@ -1,5 +1,6 @@
 """Measure a trained state at any points of its family."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -18,6 +19,7 @@ from qernel.evaluation import (
     Evaluation,
     evaluate,
     joined_phases,
+    read_netcdf,
     results,
     standard_observables,
     write_csv,
@@ -29,6 +31,7 @@ from qernel.training import TrainingState, largest_mesh, replicate, shard_family
 
 from ._files import set_aside
 from ._lock import Lock
+from ._named_arrays import digest
 from ._problem import Problem
 from ._run_directory import RunDirectory
 
@@ -92,6 +95,7 @@ def measure_samples(
     settings = problem.settings
     dataset.attrs.update(problem.notes)
     dataset.attrs.update(
+        model=digest(problem.identity),
         steps=int(state.step),
         moves=settings.measured_moves,
         burn_in=settings.measured_burn_in,
@@ -188,6 +192,33 @@ def outside_of_range(problem: Problem, points: Points) -> str:
                 f"{values.max():g}{unit}: the wavefunction extrapolates"
             )
     return "; ".join(found)
+
+
+def check_same_model(dataset: "xarray.Dataset", directory: RunDirectory) -> None:
+    """Raises `ValueError` if results are not those of the run that lives in a directory."""
+    ours, theirs = directory.record.get("model"), dataset.attrs.get("model")
+    if ours is not None and theirs is not None and ours != theirs:
+        raise ValueError(
+            f"the results in {directory.path} were measured on another model than its config.toml describes: measure "
+            f"again, qernel evaluate {directory.path}"
+        )
+
+
+def check_target(target: RunDirectory, run: RunDirectory) -> None:
+    """Raises `ValueError` if the results of a run would lie among those of another, or replace files of the user's."""
+    if target.path.resolve() == run.path.resolve():
+        return
+    if target.exists:
+        raise ValueError(
+            f"{target.path} is the directory of another run, whose report would show these numbers: choose another "
+            "directory"
+        )
+    made_here = False
+    if target.results.is_file():
+        with contextlib.suppress(OSError, ValueError):
+            made_here = "model" in read_netcdf(target.results).attrs
+    if not made_here:
+        target.check_own(("results.csv", "results.nc", "figures", "transition.json", "transition.nc"))
 
 
 def write_results(dataset: "xarray.Dataset", directory: RunDirectory) -> None:

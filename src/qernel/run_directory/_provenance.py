@@ -3,7 +3,10 @@
 import datetime
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from typing import Any
+
+from ._named_arrays import digest
 
 PACKAGES = (
     "qernel",
@@ -30,13 +33,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def provenance(command: str) -> dict[str, Any]:
-    """What `config.toml` records beside the configuration."""
+def provenance(command: str, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What `config.toml` records beside the configuration; `identity` says which model it is, in plain data."""
     import jax
 
     devices = jax.devices()
     return {
         "command": command,
+        "model": digest(identity),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "devices": [f"{d.platform} {getattr(d, 'device_kind', '')}".strip() for d in devices],
         "machine": f"{platform.system()} {platform.machine()}",

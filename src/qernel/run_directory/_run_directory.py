@@ -93,11 +93,14 @@ class RunDirectory:
 
     def check_free(self, go_on: str = "qernel resume {path}") -> None:
         """Raises `ValueError` if a run lives here already, which says by `go_on` how to go on with it, or if files lie
-        here that a run would replace and that no run has made."""
+        here that a run would replace and that no run has made, or another process is about to train here."""
         if self.begun and (self.record or not self.exists):
             how = go_on.format(path=self.path)
             raise ValueError(f"{self.path} already holds a run: choose another directory, or go on with it: {how}")
         self.check_own(_WRITTEN)
+        if (self.path / "lock").exists():
+            with self.claim():
+                pass
 
     def check_own(self, written: tuple[str, ...]) -> None:
         """Raises `ValueError` if any of the files `written` lies here and no run has made it."""

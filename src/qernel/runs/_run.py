@@ -21,7 +21,8 @@ from qernel.hamiltonian import Family, Points
 from qernel.judgement import verdict
 from qernel.observables import AbstractObservable, Observable
 from qernel.plotting import draw, save_figure
-from qernel.presets import Config, build, check_same_model, load, to_toml
+from qernel.presets import Config, build, load, to_toml
+from qernel.presets import check_same_model as check_same_configuration
 from qernel.report import write_report
 from qernel.run_directory import (
     PendingCheck,
@@ -30,6 +31,8 @@ from qernel.run_directory import (
     Say,
     Settings,
     Step,
+    check_same_model,
+    check_target,
     checkpoint_steps,
     load_checkpoint,
     measure,
@@ -119,7 +122,7 @@ class Run:
         problem = _own_problem(system, ansatz, method, settings, seed, points)
         if resume and directory.begun:
             return Run._restored(directory, problem)
-        return Run(directory, problem)._create(script_text(problem, provenance(" ".join(sys.argv))))
+        return Run(directory, problem)._create(script_text(problem, provenance(" ".join(sys.argv), problem.identity)))
 
     @staticmethod
     def configured(config: Config, path: str | Path, *, command: str = "", problem: Problem | None = None) -> "Run":
@@ -130,7 +133,9 @@ class Run:
         directory = RunDirectory(path)
         directory.check_free()
         problem = build(config) if problem is None else problem
-        return Run(directory, problem, config)._create(to_toml(config, provenance(command or " ".join(sys.argv))))
+        return Run(directory, problem, config)._create(
+            to_toml(config, provenance(command or " ".join(sys.argv), problem.identity))
+        )
 
     def _create(self, text: str) -> "Run":
         """Make the directory, which is this process's until the training has ended or the run is let go of."""
@@ -187,7 +192,7 @@ class Run:
                 directory, _own_problem(system, ansatz, method, settings or before, 0, points), step=step, say=say
             )
         config = load(directory.config, overrides)
-        check_same_model(load(directory.config), config)
+        check_same_configuration(load(directory.config), config)
         return Run._restored(directory, build(config, solve=False), config, step, say)
 
     @staticmethod
@@ -272,7 +277,7 @@ class Run:
         """Write the configuration, as overrides have changed it, into the directory."""
         self._hold()
         if self.config is not None and hosts.first():
-            write_atomically(self.directory.config, to_toml(self.config, provenance(command)))
+            write_atomically(self.directory.config, to_toml(self.config, provenance(command, self.problem.identity)))
 
     def continue_at(self, points: Points, path: str | Path) -> "Run":
         """Begin a new run with this wavefunction at other members: `run.continue_at({"kappa": [0.1, 0.12]}, path)`.
@@ -295,8 +300,8 @@ class Run:
             config = self.config.model_copy(update=changes | {"evaluation": evaluation})
         identity = script_identity(other) if config is None else config.identity()
         other = dataclasses.replace(other, ansatz=state.ansatz, identity=identity, points=None)
-        command = f"continued from {self.path}, step {self.step}"
-        text = script_text(other, provenance(command)) if config is None else to_toml(config, provenance(command))
+        made = provenance(f"continued from {self.path}, step {self.step}", identity)
+        text = script_text(other, made) if config is None else to_toml(config, made)
         run = Run(directory, other, config)._create(text)
         run._walkers = jnp.asarray(np.asarray(state.positions)[np.array(nearest)])
         return run
@@ -339,9 +344,10 @@ class Run:
         - `observables`: to be measured beside those of the system.
         - `into`: another directory for the results.
         """
+        target = self.directory if into is None else RunDirectory(into)
+        check_target(target, self.directory)
         values = None if points is None else self.problem.system.family.as_points(points)
         dataset = measure(self.problem, self.state, values, observables=observables, progress=progress)
-        target = self.directory if into is None else RunDirectory(into)
         if hosts.first():
             target.path.mkdir(parents=True, exist_ok=True)
             write_results(dataset, target)
@@ -350,8 +356,10 @@ class Run:
 
     @property
     def results(self) -> "xarray.Dataset":
-        """The labelled table of the last evaluation. Raises `ValueError` if there is none."""
-        return read_netcdf(self.directory.results)
+        """The labelled table of the last evaluation. Raises `ValueError` if there is none, or it is another model's."""
+        table = read_netcdf(self.directory.results)
+        check_same_model(table, self.directory)
+        return table
 
     def verdict(self, table: "xarray.Dataset | None" = None) -> list[str]:
         """What a table of the run (default: that of the last evaluation) says, in words, and what to do next."""
@@ -365,6 +373,7 @@ class Run:
         writes.
         """
         target = RunDirectory(options.pop("into", self.path))
+        check_target(target, self.directory)
         finding = find(self.problem, self.state, target, config=self.config, **options)
         draw_transition(target.path)
         return finding

@@ -38,12 +38,12 @@ def run_or_resume(
             problem = build(config, solve=False)
             state = restore(problem, directory, say, repair=True)
             if recorded != config:
-                write_atomically(directory.config, to_toml(config, provenance(command)))
+                write_atomically(directory.config, to_toml(config, provenance(command, problem.identity)))
             say(f"{config.system.summary}, from step {int(state.step)} -> {directory.path}")
         else:
             say(f"{config.system.summary} -> {directory.path}")
             problem = build(config)
-            directory.create(to_toml(config, provenance(command)))
+            directory.create(to_toml(config, provenance(command, problem.identity)))
             problem, state, check = start(problem, say)
         for step in train_in(directory, problem, state, config.training.steps, check):
             each(problem, step)

@@ -90,7 +90,7 @@ def _claim(folder: Path, config: Config, command: str) -> None:
             )
         return
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, to_toml(config, provenance(command)))
+    write_atomically(path, to_toml(config, provenance(command, config.identity())))
 
 
 def _settings(config: Config) -> dict[str, Any]:

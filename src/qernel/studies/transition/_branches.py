@@ -73,7 +73,7 @@ def branch_of(
                 number = problem.references.index(own[0])
                 branch = dataclasses.replace(branch, ansatz=single_branch(state.ansatz, number, orbitals))
                 walkers = jnp.asarray(np.asarray(state.positions)[problem.nearest(state, points)])
-            directory.create(to_toml(branch_config, provenance(command)))
+            directory.create(to_toml(branch_config, provenance(command, branch.identity)))
             branch, trained, check = start(branch, say, walkers=walkers)
         say(f"{matter} branch: {len(points)} points, {branch_config.training.steps} steps -> {path}")
         step: Step | None = None

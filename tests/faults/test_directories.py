@@ -1,0 +1,223 @@
+"""Directories of runs that other processes, other machines and their users write in."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from tiny_problem import TINY
+
+from qernel.cli import main
+from qernel.evaluation import read_netcdf, write_netcdf
+from qernel.run_directory import Lock, RunDirectory
+
+HOLDER = """
+import sys, time
+from qernel.run_directory import Lock
+lock = Lock(sys.argv[1], what="is training in")
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process that holds the lock of a directory."""
+    path = tmp_path / "lock"
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLDER), str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def qernel(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code
+
+
+# ------------------------------------------------------------------------------- one process at a time
+
+
+def test_a_second_training_is_refused_and_told_by_whom(other, tmp_path, capsys):
+    before = sorted(os.listdir(tmp_path))
+    assert qernel("run", "moire-6", *TINY, "--out", tmp_path) == 2
+    said = capsys.readouterr().err
+    assert f"process {other.pid} on {os.uname().nodename}, since" in said and f"is training in {tmp_path}" in said
+    assert sorted(os.listdir(tmp_path)) == before
+    # A frozen process holds on: it may go on at any moment.
+    os.kill(other.pid, signal.SIGSTOP)
+    with pytest.raises(ValueError, match=f"process {other.pid}"):
+        RunDirectory(tmp_path).claim()
+    # A killed one does not.
+    other.kill()
+    other.wait()
+    with RunDirectory(tmp_path).claim():
+        assert json.loads((tmp_path / "lock").read_text())["process"] == os.getpid()
+    assert os.listdir(tmp_path) == []
+
+
+def elsewhere(path, age):
+    """The lock of a process of another machine that touched it `age` seconds ago."""
+    path.write_text(json.dumps({"host": "node7", "machine": "node7 boot", "process": os.getpid(), "since": "noon"}))
+    at = time.time() - age
+    os.utime(path, (at, at))
+
+
+def test_the_lock_of_another_machine_falls_when_nobody_touches_it(tmp_path):
+    path = tmp_path / "lock"
+    elsewhere(path, 60)
+    with pytest.raises(ValueError, match="process .* on node7, since noon, writes in"):
+        Lock(path)
+    elsewhere(path, 200)
+    with Lock(path) as lock:
+        lock.check()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "\x00\xff", '{"machine": 3, "process": "x"}'])
+def test_a_lock_that_nobody_can_read_falls_as_well(tmp_path, content):
+    path = tmp_path / "lock"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="another process|process"):
+        Lock(path)
+    os.utime(path, (time.time() - 200,) * 2)
+    with Lock(path):
+        pass
+
+
+def test_the_number_of_a_dead_process_may_be_taken(tmp_path):
+    """Another process of the number of the one that left the lock: told apart by its start."""
+    path = tmp_path / "lock"
+    with Lock(path):
+        left = json.loads(path.read_text())
+    path.write_text(json.dumps(left | {"started": "1", "token": "before"}))
+    with Lock(path) as lock:
+        lock.check()
+
+
+def test_one_process_may_take_its_own_lock_again(tmp_path):
+    with Lock(tmp_path / "lock") as first:
+        with Lock(tmp_path / "lock") as second:
+            second.check()
+        first.check()
+        # What a process was away too long for is no longer its own.
+        elsewhere(tmp_path / "lock", 0)
+        with pytest.raises(RuntimeError, match="process .* on node7, since noon, has taken it over: nothing more"):
+            first.check()
+    assert (tmp_path / "lock").exists()
+
+
+def test_a_lock_ends_with_its_last_reference(tmp_path):
+    lock = Lock(tmp_path / "lock")
+    assert (tmp_path / "lock").exists()
+    del lock
+    assert os.listdir(tmp_path) == []
+
+
+def test_of_many_that_find_a_lock_left_over_one_gets_it(tmp_path):
+    """Six processes that race for it, each for a fifth of a second: never two at once."""
+    elsewhere(tmp_path / "lock", 1000)
+    code = """
+        import sys, time
+        from qernel.run_directory import Lock
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for _ in range(10):
+            with Lock(sys.argv[1] + "/lock", wait=60):
+                with open(sys.argv[1] + "/log", "a") as log:
+                    log.write("in\\n"); log.flush()
+                    time.sleep(0.005)
+                    log.write("out\\n")
+        """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    racing = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in racing:
+        process.stdout.readline()
+    for process in racing:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.wait() for process in racing] == [0, 0, 0]
+    assert (tmp_path / "log").read_text().split() == ["in", "out"] * 30
+
+
+# ------------------------------------------------------------------------------- the user's own files
+
+
+OURS = {
+    "config.toml": "# mine\n[sampling]\nwalkers = 8\n",
+    "metrics.csv": "mine",
+    "results.csv": "mine",
+    "report.html": "mine",
+    "figures/energy.png": "mine",
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_users_own_files_are_not_replaced(tmp_path, capsys, name):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(OURS[name])
+    assert qernel("run", "moire-6", *TINY, "--out", tmp_path) == 2
+    said = capsys.readouterr().err
+    assert f"holds {name.partition('/')[0]}, which no run has made and which would be replaced" in said
+    assert file.read_text() == OURS[name] and os.listdir(tmp_path) == [name.partition("/")[0]]
+
+
+def test_the_configuration_of_a_run_that_did_not_begin_is_kept(tmp_path):
+    directory = RunDirectory(tmp_path)
+    for number in range(3):
+        directory.create(f'[provenance]\ncommand = "{number}"\n')
+    assert directory.record == {"command": "2"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.previous-1.toml",
+        "config.previous-2.toml",
+        "config.toml",
+    ]
+
+
+# ------------------------------------------------------------------------------- whose results
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "moire-6", *TINY, "training.steps=2", "--out", str(path)])
+    assert stop.value.code == 0
+    return path
+
+
+def test_results_of_one_run_do_not_lie_in_another(finished, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(finished, other)
+    before = (other / "results.csv").read_text()
+    assert qernel("evaluate", finished, "--out", other) == 2
+    assert f"{other} is the directory of another run" in capsys.readouterr().err
+    assert (other / "results.csv").read_text() == before
+    mine = tmp_path / "mine"
+    (mine / "figures").mkdir(parents=True)
+    assert qernel("evaluate", finished, "--out", mine) == 2
+    assert f"{mine} holds figures, which no run has made" in capsys.readouterr().err
+
+
+def test_a_report_does_not_show_the_numbers_of_another_model(finished, tmp_path, capsys):
+    swapped = tmp_path / "swapped"
+    shutil.copytree(finished, swapped)
+    table = read_netcdf(finished / "results.nc")
+    assert table.attrs["model"] == RunDirectory(finished).record["model"]
+    table.attrs["model"] = "another"
+    write_netcdf(table, swapped / "results.nc")
+    assert qernel("report", swapped) == 2
+    assert "were measured on another model than its config.toml describes" in capsys.readouterr().err
+    with open(finished / "results.csv") as file:
+        assert len(list(csv.DictReader(file))) == 2
