@@ -47,7 +47,7 @@ evaluation: units compilation hosts chunks hamiltonian ansatz laplacian gradient
 systems: lattice units hamiltonian layers orbitals mean_field exact sampling observables evaluation
 judgement: observables training evaluation
 run_directory: hosts hamiltonian layers ansatz observables check training evaluation systems
-presets: precision hamiltonian layers ansatz sampling optimise training systems run_directory
+presets: chunks precision hamiltonian layers ansatz sampling optimise training systems run_directory
 plotting: lattice observables training evaluation judgement run_directory
 studies: hamiltonian ansatz observables training evaluation systems judgement run_directory presets plotting
 report: precision observables training evaluation judgement run_directory presets plotting

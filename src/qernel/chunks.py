@@ -1,8 +1,10 @@
 """Functions of one walker at all walkers, so many at once as memory or a cache holds."""
 
+import contextlib
 import math
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -14,6 +16,11 @@ from jaxtyping import Array, PyTree
 
 from qernel import hosts
 from qernel.compilation import compiler_options
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 # Of the memory of a device, the share for the temporary arrays of a program.
 _SHARE = 0.5
@@ -73,8 +80,42 @@ def memory_budget(positions: Array, *, cache: bool = True) -> int:
         return int(_SHARE * statistics.get("bytes_limit", 2**34))
     if cache:
         return _CACHE
-    known = hasattr(os, "sysconf") and {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(os.sysconf_names)
-    return int(_SHARE * (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else 2**34))
+    return int(_SHARE * machine_memory())
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this process may use: those of the machine, or what a container or `ulimit -v` leaves.
+
+    Where the system does not say, 16 GiB.
+    """
+    limits = []
+    if hasattr(os, "sysconf") and {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(os.sysconf_names):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    limits += _control_groups()
+    if resource is not None:
+        soft = resource.getrlimit(resource.RLIMIT_AS)[0]
+        limits += [soft] if soft != resource.RLIM_INFINITY else []
+    return min((limit for limit in limits if limit > 0), default=2**34)
+
+
+def _control_groups(processes: str = "/proc/self/cgroup", mounted: str = "/sys/fs/cgroup") -> list[int]:
+    """Limits of the control groups of this process, as batch systems and containers set them, of both versions."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in Path(processes).read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers not in ("", "memory"):
+                continue
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            folder = Path(mounted) / controllers / group.strip("/")
+            # A group has no more than those that it lies in; inside of a container the path is the host's, and only
+            # the outermost folder is there.
+            while folder.is_relative_to(mounted):
+                # "max" is no limit.
+                with contextlib.suppress(OSError, ValueError):
+                    found.append(int((folder / name).read_text()))
+                folder = folder.parent
+    return found
 
 
 def chunk_that_fits(program: Callable[[int], Callable[..., Any]], arguments: PyTree, walkers: int, budget: int) -> int:

@@ -20,13 +20,16 @@ other.
 **Source:** Moshinsky, Am. J. Phys. 36, 52 (1968); Johnson and Payne, Phys. Rev. Lett. 67, 1157 (1991).
 """
 
-import itertools
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
+
+from qernel.orbitals import levels_below
+
+# Numbers that are sorted at once: a few hundred megabytes.
+_BLOCK = 10**7
 
 Filling = Sequence[Sequence[int]]
 Numbers = float | int | Sequence | np.ndarray | Array
@@ -225,15 +228,17 @@ def ground_fillings(electrons: int, frequencies: Numbers, kappa: Numbers) -> tup
     relative = relative_frequencies(electrons, frequencies, kappa)
     relative = relative.reshape(-1, relative.shape[-1])
     levels = _candidates(electrons, relative.shape[-1])
-    # Rounded, so that degenerate levels are told apart by their quanta alone.
-    energies = np.round(relative @ levels.T / np.min(relative, axis=1, keepdims=True), 9)
-    found = []
-    for row in energies:
-        order = np.lexsort((*(-levels.T[::-1]), row))[:electrons]
-        filling = frozenset(tuple(int(n) for n in level) for level in levels[order])
-        if filling not in found:
-            found.append(filling)
-    return tuple(tuple(sorted(filling, key=lambda n: (sum(n), tuple(-m for m in n)))) for filling in found)
+    # Of levels of one energy, a stable sort keeps this order: those with more quanta along the first axis first.
+    levels = levels[np.lexsort(-levels.T[::-1])]
+    found: dict[tuple[int, ...], None] = {}
+    for block in np.array_split(relative, -(-relative.size * len(levels) // _BLOCK)):
+        # Rounded, so that degenerate levels are told apart by their quanta alone.
+        energies = np.round(block @ levels.T / np.min(block, axis=1, keepdims=True), 9)
+        lowest = np.sort(np.argsort(energies, axis=1, kind="stable")[:, :electrons], axis=1)
+        _, first = np.unique(lowest, axis=0, return_index=True)
+        found |= dict.fromkeys(tuple(row.tolist()) for row in lowest[np.sort(first)])
+    fillings = [[tuple(int(n) for n in levels[number]) for number in row] for row in found]
+    return tuple(tuple(sorted(filling, key=lambda n: (sum(n), tuple(-m for m in n)))) for filling in fillings)
 
 
 class _Axes(NamedTuple):
@@ -268,7 +273,4 @@ def _of_axes(filling: Filling, frequencies: Numbers, kappa: Numbers) -> _Axes:
 
 def _candidates(electrons: int, dim: int) -> np.ndarray:
     """The levels that N fermions may fill: below a level lie all those with fewer quanta, Π (n + 1) of them."""
-    levels = [
-        level for level in itertools.product(*[range(electrons)] * dim) if math.prod(n + 1 for n in level) <= electrons
-    ]
-    return np.asarray(levels, dtype=np.int64)
+    return np.asarray(levels_below(electrons, dim), dtype=np.int64)

@@ -1,5 +1,8 @@
 import math
 
+# A million square roots in all.
+_MOST = 10**12
+
 
 def triangular_index(cells: int) -> tuple[tuple[int, int], tuple[int, int]]:
     r"""Supercell of `cells` primitive cells that keeps the symmetry of a triangular lattice,
@@ -11,7 +14,8 @@ def triangular_index(cells: int) -> tuple[tuple[int, int], tuple[int, int]]:
 
     **Returns:** the rows (m, k) and (-k, m + k), for [`supercell`][qernel.lattice.supercell].
 
-    **Raises:** `ValueError` if there is none; the message names the nearest numbers that have one.
+    **Raises:** `ValueError` if there is none; the message names the nearest numbers that have one. And for more cells
+    than anybody has counted.
 
     **Example:**
 
@@ -21,6 +25,8 @@ def triangular_index(cells: int) -> tuple[tuple[int, int], tuple[int, int]]:
     assert supercell(triangular(10.6), triangular_index(7)).cells == 7
     ```
     """
+    if cells > _MOST:
+        raise ValueError(f"no supercell of more than {_MOST:.0e} cells is looked for")
     found = _indices(cells)
     if not found:
         below = next((n for n in range(cells - 1, 0, -1) if _indices(n)), None)
@@ -32,5 +38,10 @@ def triangular_index(cells: int) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _indices(cells: int) -> list[tuple[int, int]]:
-    most = math.isqrt(max(cells, 0))
-    return [(m, k) for k in range(most + 1) for m in range(k, most + 1) if 0 < m * m + m * k + k * k == cells]
+    # k ≤ m, so that 3k² ≤ cells; and m is the positive root of its quadratic equation.
+    found = []
+    for k in range(math.isqrt(max(cells, 0) // 3) + 1):
+        m = (math.isqrt(4 * cells - 3 * k * k) - k) // 2 if cells > 0 else 0
+        if m >= k and 0 < m * m + m * k + k * k == cells:
+            found.append((m, k))
+    return found

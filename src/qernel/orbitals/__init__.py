@@ -4,6 +4,7 @@ from ._determinants import log_sum_determinants as log_sum_determinants
 from ._determinants import log_sum_determinants_laplacian as log_sum_determinants_laplacian
 from ._expanded import ExpandedOrbitals as ExpandedOrbitals
 from ._harmonic_levels import harmonic_levels as harmonic_levels
+from ._harmonic_levels import levels_below as levels_below
 from ._harmonic_orbitals import HarmonicOrbitals as HarmonicOrbitals
 from ._interpolated import InterpolatedOrbitals as InterpolatedOrbitals
 from ._jastrow import CuspJastrow as CuspJastrow

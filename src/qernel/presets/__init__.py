@@ -15,3 +15,5 @@ from ._load import parse as parse
 from ._load import preset as preset
 from ._load import preset_names as preset_names
 from ._load import to_toml as to_toml
+from ._memory import available_memory as available_memory
+from ._memory import check_memory as check_memory

@@ -27,6 +27,7 @@ from qernel.systems import System, matter_of
 from qernel.training import Method
 
 from ._config import AnsatzConfig, Config, OptimiserConfig
+from ._memory import check_memory
 
 _KERNELS = {"langevin": langevin, "random_walk": random_walk}
 _KERNEL_WORDS = {"langevin": "Langevin moves with a limited drift", "random_walk": "random-walk Metropolis"}
@@ -39,12 +40,15 @@ def build(config: Config, *, solve: bool = True) -> Problem:
     **Arguments:** `solve`: solve for the mean-field orbitals (the expensive part); if false they are zero,
     which is right if a checkpoint is to be read into `state(solved=False)`.
 
-    **Raises:** `ValueError` in the user's terms.
+    **Raises:** `ValueError` in the user's terms; if `solve`, also for what the memory here cannot hold.
     """
     with jax.enable_x64(True):
         system = config.system.system()
         matter = matter_of(system.phases, config.ansatz.references)
         _check_phases(config.ansatz, matter)
+        # What is only to be read, perhaps on another machine, was built somewhere.
+        if solve:
+            check_memory(config, system)
         keys = jax.random.split(jax.random.key(config.training.seed), 3)
         points = system.family.as_points(config.evaluation.at) if config.evaluation.at else None
         return Problem(

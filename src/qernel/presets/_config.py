@@ -1,20 +1,52 @@
 """The configuration of a run: every number that the command line knows, checked before it is used."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
-from qernel.systems import Count, Positive, Section, SystemSection, Values, system_names, system_section
+from qernel.systems import (
+    MOST,
+    MOST_MEMBERS,
+    Count,
+    Finite,
+    Positive,
+    Section,
+    SystemSection,
+    Values,
+    system_names,
+    system_section,
+)
 
 # The system of a configuration that names none: that of the default preset.
 DEFAULT_SYSTEM = "moire"
+Natural = Annotated[int, Field(ge=0, le=MOST)]
 # Walkers at once; 0: all.
-Chunk = Annotated[int, Field(ge=0)] | Literal["auto"]
+Chunk = Natural | Literal["auto"]
+# Sizes of arrays: what memory holds of them together is asked before they are made. None of the largest networks has
+# layers of more features.
+Size = Annotated[int, Field(ge=1, le=2**16)]
+# Each layer is compiled by itself.
+Layers = Annotated[int, Field(ge=1, le=100)]
+# Of a cell of a hundred moiré cells the thousandth shell varies within a fiftieth of one.
+Shells = Annotated[int, Field(ge=1, le=1000)]
+# The moves of one program, which nothing interrupts.
+Moves = Annotated[int, Field(ge=1, le=100_000)]
+# What random keys are made from has 64 bits, with the sign.
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+NotNegative = Annotated[Finite, Field(ge=0)]
 
 
 def _references(value: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(value)) < len(value):
         raise ValueError(f"must name different sets of orbitals, got {list(value)}")
+    return value
+
+
+def _grid(value: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+    points = math.prod(len(values) for values in value.values())
+    if points > MOST_MEMBERS:
+        raise ValueError(f"must name at most {MOST_MEMBERS} points together, got {points} combinations of values")
     return value
 
 
@@ -24,7 +56,7 @@ def _system(value: Any) -> Any:
         return value
     name = value.get("name", DEFAULT_SYSTEM)
     if not isinstance(name, str) or name not in system_names():
-        raise ValueError(f"must have a name among {', '.join(system_names())}, got '{name}'")
+        raise ValueError(f"must have a name among {', '.join(system_names())}, got {str(name)[:80]!r}")
     try:
         return system_section(name).model_validate(value)
     except ValidationError as error:
@@ -46,28 +78,28 @@ class AnsatzConfig(Section):
     of matter that most of the weight is on at the start, or "both".
     """
 
-    width: Count = 32
-    layers: Count = 2
-    query_heads: Count = 4
-    key_value_heads: Count = 2
-    head_size: Count = 8
-    experts: Count = 4
-    expert_width: Count = 32
+    width: Size = 32
+    layers: Layers = 2
+    query_heads: Size = 4
+    key_value_heads: Size = 2
+    head_size: Size = 8
+    experts: Size = 4
+    expert_width: Size = 32
     router: Literal["joint", "electron", "condition"] = "joint"
     gate: Literal["softmax", "squared_relu", "spline", "top_k"] = "softmax"
-    top_k: Count = 2
+    top_k: Size = 2
     film: bool = True
     conditioned: bool = True
     projected: bool = False
-    determinants: Count = 4
+    determinants: Size = 4
     complex: bool = False
     references: Annotated[tuple[str, ...], AfterValidator(_references)] = ()
     phases: Literal["sum", "separate"] = "sum"
     start: str = "both"
-    condition_size: Count = 16
-    dressing_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
-    feature_shells: Count = 2
-    pair_shells: Annotated[int, Field(ge=0)] = 4
+    condition_size: Size = 16
+    dressing_scale: NotNegative = 0.1
+    feature_shells: Shells = 2
+    pair_shells: Annotated[int, Field(ge=0, le=1000)] = 4
     cusp: bool = True
 
     @model_validator(mode="after")
@@ -105,8 +137,8 @@ class SamplingConfig(Section):
 
     kernel: Literal["langevin", "random_walk"] = "langevin"
     walkers: Count = 64
-    moves: Count = 5
-    burn_in: Annotated[int, Field(ge=0)] = 20
+    moves: Moves = 5
+    burn_in: Natural = 20
     target_acceptance: Annotated[float, Field(ge=0, lt=1)] = 0.0
     chunk: Chunk = 0
 
@@ -134,7 +166,7 @@ class OptimiserConfig(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     trust_region: Positive = 0.3
     balance: bool = True
-    energy_unit: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    energy_unit: NotNegative = 0.0
     solver: Literal["cholesky", "conjugate_gradients"] = "cholesky"
     clip: Positive = 5.0
 
@@ -152,15 +184,15 @@ class TrainingConfig(Section):
     their energies differ by less than `margin` per electron, in the system's unit of energy.
     """
 
-    steps: Annotated[int, Field(ge=0)] = 200
-    seed: Annotated[int, Field(ge=0)] = 0
+    steps: Natural = 200
+    seed: Seed = 0
     precision: Literal["fast", "mixed", "double"] = "mixed"
     chunk: Chunk = 0
     score_chunk: Chunk = 0
     checkpoint_every: Count = 25
     keep: Count = 3
     competition: Annotated[float, Field(gt=0, le=1)] = 0.3
-    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    margin: NotNegative = 1.0
     patience: Count = 10
 
 
@@ -171,11 +203,11 @@ class EvaluationConfig(Section):
     trained. Without it, the trained points.
     """
 
-    at: dict[str, Values] = {}
+    at: Annotated[dict[str, Values], AfterValidator(_grid)] = {}
     walkers: Count = 64
-    moves: Count = 10
-    rounds: Annotated[int, Field(ge=4)] = 40
-    burn_in: Annotated[int, Field(ge=0)] = 20
+    moves: Moves = 10
+    rounds: Annotated[int, Field(ge=4, le=MOST)] = 40
+    burn_in: Natural = 20
     chunk: Chunk = 0
 
 

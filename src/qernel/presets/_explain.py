@@ -32,6 +32,9 @@ def known_keys(system: str) -> tuple[str, ...]:
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate most like `word`, by its whole name or its last part; None if none is."""
+    # What is so long is no slip of a finger, and its comparison takes the square of its length.
+    if len(word) > 60:
+        return None
     scores = {}
     for candidate in candidates:
         last, own = candidate.rpartition(".")[2], word.rpartition(".")[2]
@@ -49,11 +52,11 @@ def unknown_key(key: str, system: str) -> str:
     keys = (*known_keys(system), "description")
     guess = nearest(key, keys)
     if guess is not None:
-        return f"unknown configuration key '{key}': did you mean '{guess}'?"
+        return f"unknown configuration key {show(key)}: did you mean '{guess}'?"
     section = key.split(".")[0]
     inside = [name for name in keys if name.startswith(section + ".")]
     choices = inside or sorted({name.split(".")[0] for name in known_keys(system)})
-    return f"unknown configuration key '{key}': there are {', '.join(choices)}"
+    return f"unknown configuration key {show(key)}: there are {', '.join(choices)}"
 
 
 _KINDS = {
@@ -74,13 +77,18 @@ _BOUNDS = {
 }
 
 
+# Of what a user typed, a message repeats so much that it is recognised.
+_FEW = 12
+_LONGEST = 160
+
+
 def explain(error: ValidationError, system: str, prefix: tuple[str, ...] = ()) -> str:
     """The first mistake that pydantic found, in the user's terms; `prefix`, the section that alone was validated."""
     # A misspelt key is the likeliest cause of the others.
     found = sorted(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
     first = found[0]
     location = (*prefix, *first["loc"])
-    key = _dotted(location)
+    key = one_line(_dotted(location))
     kind, context, given = first["type"], first.get("ctx", {}), first.get("input")
     if kind == "extra_forbidden":
         return unknown_key(key, system)
@@ -93,7 +101,8 @@ def explain(error: ValidationError, system: str, prefix: tuple[str, ...] = ()) -
         return f"{key} is a section: write [{key}] and its keys below, or {key}.KEY = VALUE"
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
-        return f"{key} must be {words} {context[bound]:g}, got {show(given)}"
+        limit = context[bound]
+        return f"{key} must be {words} {limit if isinstance(limit, int) else f'{limit:g}'}, got {show(given)}"
     if kind in ("too_short", "too_long") or (kind == "missing" and len(location) > 2):
         return f"{_dotted(location[:2])} has the wrong number of entries"
     if kind in _KINDS:
@@ -123,11 +132,21 @@ def _dotted(location: tuple[int | str, ...]) -> str:
 
 
 def show(value: Any) -> str:
-    """A value as TOML writes it."""
+    """A value as TOML writes it, or its beginning, in one line that any terminal can print."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple | list):
-        return "[" + ", ".join(show(entry) for entry in value) + "]"
+        few = [show(entry) for entry in value[:_FEW]] + ["..."] * (len(value) > _FEW)
+        return one_line("[" + ", ".join(few) + "]")
     if isinstance(value, Mapping):
         return "a table"
-    return f"'{value}'" if isinstance(value, str) else f"{value}"
+    if isinstance(value, int):
+        # Python writes no number of thousands of digits.
+        return f"{value}" if abs(value) < 10**40 else f"a number of {value.bit_length() * 3 // 10} digits"
+    return one_line(f"'{value}'" if isinstance(value, str) else f"{value}")
+
+
+def one_line(text: str, most: int = _LONGEST) -> str:
+    """A text with marks in place of what does not print, and only its beginning and end if it is longer than `most`."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return plain if len(plain) <= most else f"{plain[: most - 20]}...{plain[-15:]}"

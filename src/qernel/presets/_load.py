@@ -1,6 +1,7 @@
 """Configurations from presets, files and the command line, and back into a file."""
 
 import functools
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -13,7 +14,8 @@ from pydantic import ValidationError
 from qernel.systems import system_names
 
 from ._config import DEFAULT_SYSTEM, Config, SectionError
-from ._explain import ConfigurationError, explain, known_keys, nearest, show, unknown_key
+from ._decode import configuration_text
+from ._explain import ConfigurationError, explain, known_keys, nearest, one_line, show, unknown_key
 
 DEFAULT_PRESET = "moire-6"
 
@@ -41,7 +43,7 @@ def preset_text(name: str) -> str:
     if name not in preset_names():
         guess = nearest(name, preset_names())
         hint = f"did you mean '{guess}'?" if guess else f"there are {', '.join(preset_names())}"
-        raise ConfigurationError(f"there is no preset and no file '{name}': {hint}")
+        raise ConfigurationError(f"there is no preset and no file {show(name)}: {hint}")
     return _folder().joinpath(f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -60,25 +62,27 @@ def load(source: str | Path | Config, overrides: Sequence[str] = ()) -> Config:
     """
     if isinstance(source, Config):
         return parse(to_toml(source), overrides) if overrides else source
-    text = str(source)
-    path = Path(text)
-    if text in preset_names() and not path.is_file():
+    # Not by `Path`, which raises where a name is too long for a file.
+    text = os.fspath(source)
+    if text in preset_names() and not os.path.isfile(text):
         return preset(text, *overrides)
-    if path.is_dir():
+    if os.path.isdir(text):
         raise ConfigurationError(f"{text} is a directory: give a preset or a TOML file")
-    if not path.is_file():
-        if path.suffix == ".toml" or len(path.parts) > 1:
-            raise ConfigurationError(f"there is no file {text}")
+    path = Path(text)
+    if not os.path.exists(text) and path.suffix != ".toml" and len(path.parts) < 2:
         return preset(text, *overrides)
-    return parse(path.read_text(encoding="utf-8"), overrides, source=text)
+    return parse(configuration_text(text), overrides, source=one_line(text, 1024))
 
 
 def parse(text: str, overrides: Sequence[str] = (), *, source: str = "configuration") -> Config:
     """A configuration from TOML text, with `overrides`."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{source} is not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{source} is no configuration: its lists or tables are nested too deeply") from None
+    # Not only errors of TOML: Python refuses numbers of thousands of digits.
+    except ValueError as error:
+        raise ConfigurationError(f"{source} is not valid TOML: {one_line(str(error))}") from None
     try:
         system = _system_of(table, overrides)
         for override in overrides:
@@ -106,7 +110,7 @@ def _system_of(table: dict[str, Any], overrides: Sequence[str]) -> str:
 def _override(table: dict[str, Any], override: str, system: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise ConfigurationError(f"an override has the form key=value, got '{override}'")
+        raise ConfigurationError(f"an override has the form key=value, got {show(override)}")
     *sections, name = full_key(key.strip(), system).split(".")
     inner = table
     for section in sections:
@@ -138,10 +142,12 @@ def full_key(key: str, system: str) -> str:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         # A word needs no quotes on the command line.
         return text
+    # A line break would begin another key.
+    return table["value"] if table.keys() == {"value"} else text
 
 
 def _tuples(value: Any) -> Any:

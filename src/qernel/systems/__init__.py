@@ -6,6 +6,8 @@ from ._order_parameter import OrderParameter as OrderParameter
 from ._order_parameter import label_order_parameters as label_order_parameters
 from ._phase import Phase as Phase
 from ._phase import matter_of as matter_of
+from ._section import MOST as MOST
+from ._section import MOST_MEMBERS as MOST_MEMBERS
 from ._section import Count as Count
 from ._section import Electrons as Electrons
 from ._section import Finite as Finite
@@ -13,6 +15,7 @@ from ._section import Positive as Positive
 from ._section import Section as Section
 from ._section import SystemSection as SystemSection
 from ._section import Values as Values
+from ._section import distinct as distinct
 from ._section import electrons_text as electrons_text
 from ._sized import SizedSection as SizedSection
 from ._sized import sized as sized

@@ -23,12 +23,14 @@ class Phase:
       `solve` false they need only have the right shapes: a checkpoint will be read into them.
     - `matter`: the phase of matter, by default the name. Two sets may stand for one phase of matter.
     - `about`: what the orbitals are, in words.
+    - `memory`: bytes that solving for them takes at least, if they are many.
     """
 
     name: str
     orbitals: OrbitalsOf
     matter: str = ""
     about: str = ""
+    memory: int = 0
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

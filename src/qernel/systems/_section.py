@@ -1,34 +1,60 @@
 """The [system] section of a configuration: what every system's section has in common."""
 
 import abc
+import itertools
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ._system import System
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+# JAX counts steps and walkers in whole numbers of 32 bits.
+MOST = 2**31 - 1
+# Networks compute in single precision, in which the square of a larger number, or of its inverse, is none.
+_LARGEST = 1e15
+# The matrices of a wavefunction hold the square of this, their derivatives its cube.
+MOST_ELECTRONS = 1000
+# Members of a family, each with walkers of its own; and the points that a measurement takes one after another.
+MOST_MEMBERS = 10_000
+
+
+def _not_tiny(value: float) -> float:
+    if value < 1 / _LARGEST:
+        raise ValueError(f"must be at least {1 / _LARGEST:g}, got {value:g}")
+    return value
+
+
+Positive = Annotated[float, Field(gt=0, le=_LARGEST, allow_inf_nan=False), AfterValidator(_not_tiny)]
+Finite = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
 
 
 def _electrons(value: tuple[int, int]) -> tuple[int, int]:
     if min(value) < 0 or sum(value) < 1:
         raise ValueError(f"must be [n_up, n_down] with at least one electron and no negative number, got {list(value)}")
+    if sum(value) > MOST_ELECTRONS:
+        raise ValueError(f"must be at most {MOST_ELECTRONS} together, got {list(value)}")
     return value
 
 
-def _distinct(value: tuple[float, ...]) -> tuple[float, ...]:
+def distinct(value: tuple[float, ...]) -> tuple[float, ...]:
+    """Values of a coordinate in ascending order.
+
+    **Raises:** `ValueError` for none, too many, or a value that is there twice.
+    """
     if not value:
         raise ValueError("must name at least one value, got []")
-    if len(set(value)) < len(value):
-        raise ValueError(f"must not name a value twice, got {list(value)}")
+    if len(value) > MOST_MEMBERS:
+        raise ValueError(f"must name at most {MOST_MEMBERS} values, got {len(value)}")
+    twice = next((x for x, again in itertools.pairwise(sorted(value)) if x == again), None)
+    if twice is not None:
+        raise ValueError(f"must not name a value twice, got {twice:g} more than once")
     return tuple(sorted(value))
 
 
 Electrons = Annotated[tuple[int, int], AfterValidator(_electrons)]
 # Values of a coordinate, ascending.
-Values = Annotated[tuple[Finite, ...], AfterValidator(_distinct)]
+Values = Annotated[tuple[Finite, ...], AfterValidator(distinct)]
 
 
 class Section(BaseModel):

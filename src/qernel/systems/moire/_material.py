@@ -10,6 +10,8 @@ from qernel.units import Units
 
 _BOHR_NM = 0.05291772102576113
 _HARTREE_MEV = 27211.386279117556
+# Far beyond any material, and its square is far from the limits of single precision.
+_FAR = 1e12
 
 Quantity = TypeVar("Quantity", float, int, np.ndarray, Array)
 
@@ -30,7 +32,8 @@ class Material(eqx.Module):
     - `dielectric`: ε_r.
     - `lattice_constant_nm`: moiré lattice constant a_M in nm.
 
-    **Raises:** `ValueError` if any of them is not positive and finite.
+    **Raises:** `ValueError` if any of them is not positive and finite, or the units that follow from them are so large
+    or small that single precision could not compute in them.
     """
 
     effective_mass: float = eqx.field(static=True, default=0.35, converter=float)
@@ -45,6 +48,19 @@ class Material(eqx.Module):
         ):
             if not (np.isfinite(value) and value > 0):
                 raise ValueError(f"the {name} must be positive, got {value:g}")
+            if not 1 / _FAR < value < _FAR:
+                raise ValueError(f"the {name} of a semiconductor cannot be {value:g}")
+        for name, value in (
+            ("effective Hartree in meV", self.hartree_meV),
+            ("effective Bohr radius in nm", self.bohr_nm),
+            ("moiré lattice constant in effective Bohr radii", self.lattice_constant),
+        ):
+            if not 1 / _FAR < value < _FAR:
+                raise ValueError(
+                    f"the {name} would be {value:.3g}, which is no energy or length of a semiconductor: check the "
+                    f"effective mass {self.effective_mass:g}, the dielectric constant {self.dielectric:g} and the "
+                    f"lattice constant {self.lattice_constant_nm:g} nm"
+                )
 
     @property
     def bohr_nm(self) -> float:

@@ -44,11 +44,15 @@ class MoireOrbitals:
     @property
     def phases(self) -> tuple[Phase, ...]:
         """All sets as phases of matter."""
+        of = lambda name: functools.partial(self._of, name)
+        # A table of coefficients at every node: what is solved for in between is smaller.
+        functions = max(available_orbitals(self._family), 1) * self._family.hamiltonian.n_electrons
+        table = 8 * len(self._nodes) * functions
         return (
-            Phase("liquid", functools.partial(self._of, "liquid"), about="Bloch orbitals of the moiré potential"),
-            Phase("crystal", functools.partial(self._of, "crystal"), about="Hartree-Fock orbitals of the crystal"),
-            Phase("gaussians", functools.partial(self._of, "gaussians"), "crystal", "Gaussians on the crystal's sites"),
-            Phase("plane_waves", functools.partial(self._of, "plane_waves"), "liquid", "plane waves"),
+            Phase("liquid", of("liquid"), about="Bloch orbitals of the moiré potential", memory=table),
+            Phase("crystal", of("crystal"), about="Hartree-Fock orbitals of the crystal", memory=table),
+            Phase("gaussians", of("gaussians"), "crystal", "Gaussians on the crystal's sites", table),
+            Phase("plane_waves", of("plane_waves"), "liquid", "plane waves"),
         )
 
     @functools.cached_property

@@ -4,14 +4,14 @@ import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from qernel.lattice import Lattice, PeriodicDistance, shells, supercell, triangular
-from qernel.systems import Electrons, Finite, Positive, SizedSection, System, electrons_text
+from qernel.systems import MOST_MEMBERS, Electrons, Finite, Positive, SizedSection, System, Values, electrons_text
 
 from ._material import Material
 from ._orbitals import available_orbitals
-from ._sizes import cell_of, cells_in, electrons_in
+from ._sizes import cell_of, cells_in, check_cells, electrons_in
 from ._system import moire_system
 
 Square = tuple[tuple[int, int], tuple[int, int]]
@@ -38,6 +38,7 @@ def _supercell(value: Any) -> Square:
     (a, b), (c, d) = ((int(n) for n in row) for row in rows)
     if a * d - b * c == 0:
         raise ValueError(f"must have two independent vectors, got {_toml(value)}")
+    check_cells(((a, b), (c, d)))
     return (a, b), (c, d)
 
 
@@ -46,15 +47,7 @@ def _is_square(rows: Any) -> bool:
 
 
 def _toml(value: Any) -> str:
-    return str(value).replace("(", "[").replace(")", "]")
-
-
-def _depths(value: tuple[float, ...]) -> tuple[float, ...]:
-    if not value:
-        raise ValueError("must name at least one depth, got []")
-    if len(set(value)) < len(value):
-        raise ValueError(f"must not name a depth twice, got {list(value)}")
-    return tuple(sorted(value))
+    return str(value)[:200].replace("(", "[").replace(")", "]")
 
 
 class MoireSection(SizedSection):
@@ -82,8 +75,8 @@ class MoireSection(SizedSection):
     phi_degrees: Finite = 45.0
     supercell: Annotated[Square, BeforeValidator(_supercell)] = ((3, 0), (0, 3))
     electrons: Electrons = (6, 0)
-    depths_meV: Annotated[tuple[Finite, ...], AfterValidator(_depths)] = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0)
-    depth_range_meV: tuple[()] | tuple[float, float] = ()
+    depths_meV: Values = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0)
+    depth_range_meV: tuple[()] | tuple[Finite, Finite] = ()
     orbital_spacing_meV: Positive = 2.5
 
     @model_validator(mode="after")
@@ -95,6 +88,13 @@ class MoireSection(SizedSection):
             raise ValueError(
                 f"depth_range_meV must be [low, high] around all of depths_meV, got {list(self.depth_range_meV)}"
             )
+        if (high - low) / self.orbital_spacing_meV > MOST_MEMBERS:
+            raise ValueError(
+                f"orbital_spacing_meV asks for {(high - low) / self.orbital_spacing_meV:.3g} sets of orbitals between "
+                f"{low:g} and {high:g} meV, and {MOST_MEMBERS} are the most: take a larger spacing"
+            )
+        # What follows from them must be a number that single precision holds.
+        _ = self.material
         return self
 
     @property

@@ -1,6 +1,7 @@
 """The [system] section of traps."""
 
 import functools
+import math
 from typing import Annotated, Any, Literal
 
 import jax
@@ -8,11 +9,14 @@ from pydantic import Field, model_validator
 
 from qernel.layers import OpenEmbedding
 from qernel.orbitals import OpenPairJastrow
-from qernel.systems import Electrons, Finite, System, SystemSection, Values, electrons_text
+from qernel.systems import MOST_MEMBERS, Electrons, Finite, System, SystemSection, Values, electrons_text
 
 from ._family import FREQUENCIES, trap_family, trap_lengths
 from ._fillings import filling_name, fillings_of
 from ._system import trap_system
+
+# The fillings that compete are found by sorting the levels at many points of the range.
+_MOST_ELECTRONS = 200
 
 
 class TrapSection(SystemSection):
@@ -46,9 +50,14 @@ class TrapSection(SystemSection):
     def _fits(self) -> "TrapSection":
         if self.electrons[1]:
             raise ValueError(f"electrons must all be of one spin, [n, 0], got {list(self.electrons)}")
+        if self.electrons[0] > _MOST_ELECTRONS:
+            raise ValueError(f"electrons must be at most {_MOST_ELECTRONS} in a trap, got {self.electrons[0]}")
         for name in FREQUENCIES[: self.dimensions]:
             if min(getattr(self, name)) <= 0:
                 raise ValueError(f"{name} must be positive, got {list(getattr(self, name))}")
+        members = len(self.points) or math.prod(len(getattr(self, name)) for name in self.coordinates)
+        if members > MOST_MEMBERS:
+            raise ValueError(f"a family has at most {MOST_MEMBERS} members, and there are {members} combinations")
         for point in self.points:
             if len(point) != len(self.coordinates):
                 raise ValueError(
