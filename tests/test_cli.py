@@ -301,7 +301,7 @@ WRONG = {
     "number, got [0, 0]",
     "electrons=6": "system.electrons must be a list such as [6, 0], got 6",
     "system.depths_meV=[]": "system.depths_meV must name at least one value, got []",
-    "system.depths_meV=[1,1]": "system.depths_meV must not name a depth twice, got [1.0, 1.0]",
+    "system.depths_meV=[1,1]": "system.depths_meV must not name a value twice, got 1 more than once",
     "determinants=3": "ansatz: determinants must be a multiple of the 2 sets of references, got 3",
     "key_value_heads=3": "ansatz: key_value_heads must divide query_heads, got 3 and 4",
     "electrons=[999,0]": "999 electrons of one spin need as many orbitals, and 9 moiré cells have 211: choose "

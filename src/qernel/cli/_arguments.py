@@ -1,10 +1,16 @@
 """Arguments that the parser does not know: several values after one option, points, and key=value."""
 
+import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from qernel.presets import ConfigurationError, preset_names
+from qernel.presets import ConfigurationError, configuration_text, preset_names, show
+
+_MOST_POINTS = 10_000
 
 
 def is_point(text: str) -> bool:
@@ -20,7 +26,7 @@ def is_name(text: str) -> bool:
 
 def is_size(text: str) -> bool:
     """Whether a word is a number or a matrix."""
-    return text.startswith("[") or text.strip("-,").replace(",", "").isdigit()
+    return text.startswith("[") or text.strip("-,").replace(",", "").isdecimal()
 
 
 def spread_values(arguments: Sequence[str], option: str, belongs: Callable[[str], bool]) -> list[str]:
@@ -49,6 +55,7 @@ def points_of(words: Sequence[str] | None) -> list[dict[str, float]] | None:
     if not words:
         return None
     points: list[dict[str, float]] = []
+    count = 0
     for word in words:
         lists: dict[str, list[float]] = {}
         name = ""
@@ -56,8 +63,12 @@ def points_of(words: Sequence[str] | None) -> list[dict[str, float]] | None:
             left, equals, right = part.rpartition("=")
             name = left.strip() if equals else name
             if not name:
-                raise ConfigurationError(f"a point has the form COORDINATE=VALUE, got '{word}'")
+                raise ConfigurationError(f"a point has the form COORDINATE=VALUE, got {show(word)}")
             lists.setdefault(name, []).append(_number(name, right))
+        # All combinations: a few long lists name more points than there is memory.
+        count += math.prod(len(values) for values in lists.values())
+        if count > _MOST_POINTS:
+            raise ConfigurationError(f"at most {_MOST_POINTS} points are measured at once, got {count} or more")
         points += [dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
     if len({tuple(point) for point in points}) > 1:
         raise ConfigurationError("all points must name the same coordinates")
@@ -68,21 +79,72 @@ def _number(name: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise ConfigurationError(f"{name} must be a number, got '{text}'") from None
+        raise ConfigurationError(f"{show(name)[1:-1]} must be a number, got {show(text)}") from None
     if value != value or value in (float("inf"), float("-inf")):
-        raise ConfigurationError(f"{name} must be a finite number, got '{text}'")
+        raise ConfigurationError(f"{show(name)[1:-1]} must be a finite number, got {show(text)}")
     return value
 
 
+@contextlib.contextmanager
+def source_of(arguments: Sequence[str] | None) -> Iterator[tuple[str | None, list[str]]]:
+    """The preset or file, if one is given, and the overrides among the arguments of a command.
+
+    A command reads its configuration several times, and a pipe (`<(...)`, `/dev/stdin`) can be read once: its text is
+    kept in a file for as long.
+
+    **Raises:** `ConfigurationError` for more than one preset or file, and a pipe that cannot be read.
+    """
+    source, overrides = split_source(arguments or [])
+    if source is None or os.path.isfile(source) or os.path.isdir(source) or not os.path.exists(source):
+        yield source, overrides
+        return
+    text = configuration_text(source)
+    with tempfile.TemporaryDirectory(prefix="qernel-") as folder:
+        copy = Path(folder) / "configuration.toml"
+        copy.write_text(text, encoding="utf-8")
+        yield str(copy), overrides
+
+
 def split_source(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The preset or file, if one is given, and the overrides among the arguments of `run`.
+    """The preset or file, if one is given, and the overrides among the arguments of a command.
 
     **Raises:** `ConfigurationError` for more than one preset or file.
     """
-    overrides = [a for a in arguments if "=" in a and not Path(a).is_file()]
+    # By `os.path`: what is longer than a file's name can be is none, and no error.
+    overrides = [a for a in arguments if "=" in a and (os.path.isdir(a) or not os.path.exists(a))]
     sources = [a for a in arguments if a not in overrides]
     if len(sources) > 1:
         raise ConfigurationError(
-            f"one preset or file at a time, got {' and '.join(sources)}: overrides have the form key=value"
+            f"one preset or file at a time, got {' and '.join(sources[:3])}: overrides have the form key=value"
         )
     return (sources[0] if sources else None), overrides
+
+
+def check_folder(path: Path) -> Path:
+    """A folder for results, refused before anything is computed if it could not be made or written in.
+
+    **Raises:** `ConfigurationError` that says what is in the way.
+    """
+    above = path.absolute()
+    try:
+        while not above.exists() and above != above.parent:
+            above = above.parent
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ConfigurationError(f"{show(str(path))} cannot be a folder: {reason.lower()}") from None
+    if not above.is_dir():
+        raise ConfigurationError(f"{path} cannot be a folder for results: {above} is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{path} cannot be written: {above} does not allow it")
+    return path
+
+
+def check_page(path: Path) -> Path:
+    """A file to be written, refused before anything is computed if it could not be.
+
+    **Raises:** `ConfigurationError` that says what is in the way.
+    """
+    if path.is_dir():
+        raise ConfigurationError(f"{path} is a directory: give the name of a page, such as {path / 'report.html'}")
+    check_folder(path.parent)
+    return path

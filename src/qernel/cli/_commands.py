@@ -12,10 +12,11 @@ from rich.console import Console
 from qernel import hosts
 from qernel.evaluation import format_table
 from qernel.hamiltonian import Family
-from qernel.presets import DEFAULT_PRESET, build, load, preset_names
+from qernel.presets import DEFAULT_PRESET, build, check_memory, load, preset_names
 from qernel.run_directory import Interrupted, RunDirectory, outside_of_range
 from qernel.runs import Run, begun_from, with_network_of
 
+from ._arguments import check_folder
 from ._progress import TrainingProgress, measuring
 from ._signals import when_stopped
 
@@ -36,7 +37,7 @@ def run(
     if trained is not None:
         overrides = with_network_of(trained, name, overrides)
     config = load(name, overrides)
-    path = default_directory(name) if out is None else out
+    path = default_directory(name) if out is None else check_folder(out)
     if hosts.first():
         RunDirectory(path).check_free()
     with console.status(f"building orbitals ({', '.join(config.ansatz.references)})"):
@@ -52,6 +53,7 @@ def run(
 def resume(path: Path, overrides: list[str], command: str, console: Console, step: int | None = None) -> None:
     """Go on where a run stopped, or at an earlier `step`, then evaluate and draw."""
     found = Run.open(path, overrides=overrides, step=step, say=console.print)
+    check_memory_of(found)
     found.repair()
     # Before the first process writes, all have read.
     hosts.wait("restored")
@@ -70,8 +72,10 @@ def evaluate(
     console: Console,
 ) -> None:
     """Measure a trained run at any points."""
+    target = None if out is None else check_folder(out)
     found = _trained(path, overrides, console)
-    measure(found, console, points, out)
+    check_memory_of(found, train=False)
+    measure(found, console, points, target)
 
 
 def plot(path: Path, console: Console) -> None:
@@ -88,8 +92,8 @@ def plot(path: Path, console: Console) -> None:
 
 def transition(path: Path, out: Path | None, overrides: list[str], console: Console, **options: Any) -> None:
     """Look for a transition, and say what was found."""
+    target = path if out is None else check_folder(out)
     found = _trained(path, overrides, console)
-    target = path if out is None else out
     stopped = f"stopped while looking for the transition; go on with: qernel transition {path}"
     try:
         with when_stopped(stopped), measuring(console) as bar:
@@ -105,6 +109,12 @@ def _trained(path: Path, overrides: list[str], console: Console) -> Run:
     found = Run.open(path, overrides=overrides, say=console.print)
     console.print(f"{summary(found)}, trained for {found.step} steps")
     return found
+
+
+def check_memory_of(run: Run, *, train: bool = True) -> None:
+    """Refuse settings of a run for which the memory here is too small, if a configuration describes it."""
+    if run.config is not None:
+        check_memory(run.config, run.problem.system, train=train)
 
 
 def _train(run: Run, console: Console) -> None:

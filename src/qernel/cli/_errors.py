@@ -1,14 +1,18 @@
-"""Errors and warnings as sentences; what a user did wrong never ends in a traceback."""
+"""Errors and warnings as sentences; what a user did wrong never ends in a traceback, nor does anything else."""
 
 import contextlib
+import io
 import os
 import sys
+import traceback as tracebacks
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 # Exit codes: 2 for input that cannot be used, 1 for a run that failed, 130 for Ctrl-C.
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -17,6 +21,13 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 def error_console() -> Console:
     """Standard error, in colour where it is a terminal."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_anything() -> None:
+    """Let standard output write what its encoding lacks as an escape: no letter of a path or a unit ends a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager
@@ -29,7 +40,7 @@ def sentences(traceback: bool) -> Iterator[None]:
         text = str(message)
         if text not in seen:
             seen.add(text)
-            console.print(f"[yellow]warning:[/] {_plain(text)}")
+            console.print(Text.assemble(("warning:", "yellow"), " ", _plain(text)))
 
     with warnings.catch_warnings():
         # Only ours and what is addressed to users: a dependency's deprecations are not the user's to mend.
@@ -41,12 +52,14 @@ def sentences(traceback: bool) -> Iterator[None]:
             yield
         except KeyboardInterrupt as stop:
             # A run that was stopped says how to go on.
-            console.print(_plain(str(stop) or "stopped"))
+            console.print(Text(_plain(str(stop) or "stopped")))
             _leave(INTERRUPTED)
-        except (ValueError, OSError, RuntimeError) as error:
+        except typer.Exit:
+            raise
+        except Exception as error:
             if traceback:
                 raise
-            console.print(f"[red]error:[/] {_plain(_sentence(error))}")
+            console.print(Text.assemble(("error:", "red"), " ", _plain(_sentence(error))))
             _leave(BAD_INPUT if isinstance(error, ValueError | OSError) else FAILED)
 
 
@@ -60,15 +73,57 @@ def _leave(code: int) -> NoReturn:
     raise typer.Exit(code) from None
 
 
+_LESS_MEMORY = (
+    "take fewer walkers, or let training.chunk, training.score_chunk, sampling.chunk and evaluation.chunk be \"auto\""
+)
+
+
 def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        place = f" {os.fspath(error.filename)}" if error.filename else ""
-        return f"{error.strerror.lower()}:{place}"
     text = str(error).strip()
     # Errors of libraries are long; their first line is the sentence, the rest needs --traceback.
-    first = text.splitlines()[0] if text else type(error).__name__
-    return first if len(first) < len(text) and not text.startswith(first + " ") else text
+    lines = text.splitlines() or [type(error).__name__]
+    first = lines[0] if not text.startswith(lines[0] + " ") else text
+    if isinstance(error, OSError) and error.strerror:
+        # A file may be known by its number alone.
+        place = f" {error.filename}" if error.filename else ""
+        return f"{error.strerror.lower()}:{place}"
+    if isinstance(error, MemoryError):
+        return f"the memory of this machine does not suffice: {first}; {_LESS_MEMORY}"
+    if first.startswith("RESOURCE_EXHAUSTED"):
+        return f"the memory of the device does not suffice ({first.partition(':')[2].strip(' .')}): {_LESS_MEMORY}"
+    if _without_device(error, first):
+        return (
+            f"JAX finds no device of JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: leave the variable unset to "
+            "take what there is; for a GPU install qernel[cuda] on a machine that has one, and see 'qernel doctor'"
+        )
+    if isinstance(error, UnicodeDecodeError):
+        return f"a file that should hold text in UTF-8 does not: {first}"
+    if isinstance(error, ValueError | OSError | RuntimeError) and not isinstance(error, RecursionError):
+        return first
+    return (
+        f"{type(error).__name__}: {first} ({_place(error)}); this is a mistake in qernel, not yours: please report it "
+        "with what the same command prints with --traceback"
+    )
+
+
+def _without_device(error: Exception, text: str) -> bool:
+    # Of a platform that is not installed, JAX makes an assertion that fails.
+    asserted = isinstance(error, AssertionError) and _frames(error)[-1].filename.endswith("xla_bridge.py")
+    return bool(os.environ.get("JAX_PLATFORMS")) and (asserted or text.startswith("Unable to initialize backend"))
+
+
+def _frames(error: Exception) -> list[tracebacks.FrameSummary]:
+    return tracebacks.extract_tb(error.__traceback__)
+
+
+def _place(error: Exception) -> str:
+    """Where in qernel an error came from: one line that finds it."""
+    root = Path(__file__).parents[2]
+    inside = [frame for frame in _frames(error) if Path(frame.filename).is_relative_to(root)]
+    frame = (inside or _frames(error))[-1]
+    return f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
 
 
 def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+    """A text without characters that would move the cursor."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)

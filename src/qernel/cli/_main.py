@@ -9,8 +9,8 @@ from typing import Annotated, Any, TextIO, cast
 import typer
 from rich.console import Console
 
-from ._arguments import is_name, is_point, is_size, points_of, split_source, spread_values
-from ._errors import sentences
+from ._arguments import check_page, is_name, is_point, is_size, points_of, source_of, spread_values
+from ._errors import print_anything, sentences
 from ._joined import joined
 from ._output import Outlived
 from ._signals import end_on_signals
@@ -69,7 +69,7 @@ def _session(traceback: bool, cache: Path | None = None, distributed: str | None
             jax.config.update("jax_compilation_cache_dir", str(cache.resolve()))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         stream = cast(TextIO, Outlived(sys.stdout))
-        yield Console(file=stream, highlight=False, markup=False, soft_wrap=True, quiet=not first)
+        yield Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=not first)
 
 
 def _command() -> str:
@@ -86,8 +86,7 @@ def run(
     traceback: Traceback = False,
 ) -> None:
     """Train one wavefunction for a family of Hamiltonians, evaluate it and draw the figures."""
-    with _session(traceback, cache, distributed) as console:
-        source, overrides = split_source(what or [])
+    with _session(traceback, cache, distributed) as console, source_of(what) as (source, overrides):
         # A misspelt key should not wait for what imports JAX.
         from qernel.presets import DEFAULT_PRESET, load
 
@@ -135,7 +134,7 @@ def resume(
 def ablate(
     what: What = None,
     out: StudyOut = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, metavar="N", help="Independent runs of each variant.")] = 3,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, metavar="N", help="Independent runs of each variant.")] = 3,
     steps: Annotated[
         int | None, _option("--steps", "N", "Steps of each run [default: as configured].", least=1)
     ] = None,
@@ -144,8 +143,7 @@ def ablate(
     traceback: Traceback = False,
 ) -> None:
     """Train variants of the wavefunction, each without one ingredient, at equal budget and compare their errors."""
-    with _session(traceback, cache) as console:
-        source, overrides = split_source(what or [])
+    with _session(traceback, cache) as console, source_of(what) as (source, overrides):
         overrides += [] if steps is None else [f"training.steps={steps}"]
         from . import _studies
 
@@ -156,9 +154,9 @@ def ablate(
 def transition(
     directory: Run,
     overrides: Overrides = None,
-    points: Annotated[int, typer.Option(metavar="N", help="Points of the first scan, along each coordinate.")] = 12,
+    points: Annotated[int, typer.Option(max=1000, metavar="N", help="Points of the first scan, along each coordinate.")] = 12,
     resolution: Annotated[float | None, _option("--resolution", "WIDTH", RESOLUTION)] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, metavar="N", help="Training steps of each branch.")] = 200,
+    steps: Annotated[int, typer.Option("--steps", min=1, max=2**31 - 1, metavar="N", help="Training steps of each branch.")] = 200,
     branches: Annotated[bool, typer.Option(help="Train the phases on apart, to see them cross.")] = True,
     out: OtherOut = None,
     cache: Cache = None,
@@ -181,8 +179,7 @@ def scaling(
     traceback: Traceback = False,
 ) -> None:
     """Train and measure the same system at several sizes: where is the transition, does it sharpen?"""
-    with _session(traceback, cache) as console:
-        source, overrides = split_source(what or [])
+    with _session(traceback, cache) as console, source_of(what) as (source, overrides):
         from . import _studies
 
         _studies.study("scaling", source, overrides, out, _command(), console, sizes=sizes or [])
@@ -207,8 +204,9 @@ def report(
     with _session(traceback) as console:
         from qernel.report import write_report
 
+        target = None if out is None else check_page(out)
         with console.status("writing the report"):
-            path = write_report(directory, out)
+            path = write_report(directory, target)
         console.print(f"report: {path}")
 
 
@@ -247,6 +245,7 @@ def doctor(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `qernel`, or with `arguments` what it does, without its handlers of signals; ends with
     `SystemExit`."""
+    print_anything()
     widen_pool()
     if arguments is None:
         end_on_signals()

@@ -12,6 +12,7 @@ from qernel.presets import DEFAULT_PRESET
 from qernel.run_directory import Problem, Step
 from qernel.studies import ablation, scaling
 
+from ._arguments import check_folder
 from ._commands import default_directory
 from ._progress import TrainingProgress, measuring
 
@@ -29,7 +30,7 @@ def study(
 ) -> None:
     """Train and measure every run of a study that is not on disk yet, and print how they compare."""
     name = source or DEFAULT_PRESET
-    folder = default_directory(f"{kind}-{Path(name).stem}") if out is None else out
+    folder = default_directory(f"{kind}-{Path(name).stem}") if out is None else check_folder(out)
     with _watched(console) as watch:
         found = STUDIES[kind](name, **what, out=folder, overrides=overrides, command=command, **watch)
     console.print(f"\n{found.text}\n")

@@ -12,6 +12,8 @@ def widen_pool(environment: MutableMapping[str, str] = os.environ) -> None:
     other devices: where all threads wait, the wait has no end.
     """
     forced = re.findall(r"xla_force_host_platform_device_count=(\d+)", environment.get("XLA_FLAGS", ""))
-    devices = int(forced[-1]) if forced else int(environment.get("JAX_NUM_CPU_DEVICES") or 1)
+    named = forced[-1] if forced else environment.get("JAX_NUM_CPU_DEVICES", "")
+    # JAX says what is wrong with a number that is none.
+    devices = int(named) if named.isdecimal() and len(named) < 10 else 1
     if devices > 1:
         environment.setdefault("NPROC", str(8 * devices))

@@ -8,7 +8,9 @@ from ._config import OptimiserConfig as OptimiserConfig
 from ._config import SamplingConfig as SamplingConfig
 from ._config import TrainingConfig as TrainingConfig
 from ._config import check_same_model as check_same_model
+from ._decode import configuration_text as configuration_text
 from ._explain import ConfigurationError as ConfigurationError
+from ._explain import show as show
 from ._load import DEFAULT_PRESET as DEFAULT_PRESET
 from ._load import load as load
 from ._load import parse as parse

@@ -45,10 +45,12 @@ def write_report(run_dir: str | os.PathLike, out: str | os.PathLike | None = Non
 
     **Arguments:** `out`: the file to write, by default `report.html` in the directory.
 
-    **Raises:** `ValueError` that says what is missing, if there are no results.
+    **Raises:** `ValueError` that says what is missing, if there are no results, or that `out` is a directory.
     """
     record = read_record(run_dir)
     path = record.path / "report.html" if out is None else Path(out)
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory: give the name of a page, such as {path / 'report.html'}")
     with tempfile.TemporaryDirectory() as folder:
         drawn = _figures(record, Path(folder))
         csv = write_csv(record.dataset, Path(folder) / "results.csv").read_text(encoding="utf-8")

@@ -49,10 +49,12 @@ def find(
       sixtieth of the range).
     - `steps` of each branch; `branches`: whether to train them, where the wavefunction does not hold its phases apart.
 
-    **Raises:** `ValueError` for fewer than four points, or a family without a range.
+    **Raises:** `ValueError` for fewer than four points, a resolution that is not positive, or a family without a range.
     """
     if points < 4:
         raise ValueError(f"a scan needs at least 4 points, got {points}")
+    if resolution is not None and not resolution > 0:
+        raise ValueError(f"a scan comes no closer than a resolution that is positive, got {resolution:g}")
     family = problem.system.family
     low, high = family.points.min(axis=0), family.points.max(axis=0)
     varying = high > low
