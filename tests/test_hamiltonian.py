@@ -423,7 +423,7 @@ def test_a_periodic_potential_needs_a_cell_that_it_fits():
     assert Hamiltonian(Kinetic(), moire, (1, 0), cell=CELL.lattice).cell == CELL.lattice
     # A flake in a trap, say.
     assert Hamiltonian(Kinetic(), moire, (1, 0), dim=2).cell is None
-    with pytest.raises(ValueError, match="'moire' has the period: it is incommensurate"):
+    with pytest.raises(ValueError, match="incommensurate with the lattice .* of the potential 'moire'.* off by"):
         Hamiltonian(Kinetic(), moire, (1, 0), cell=Lattice(2.5 * PRIMITIVE.matrix))
 
 

@@ -74,7 +74,7 @@ def _leave(code: int) -> NoReturn:
 
 
 _LESS_MEMORY = (
-    "take fewer walkers, or let training.chunk, training.score_chunk, sampling.chunk and evaluation.chunk be \"auto\""
+    'take fewer walkers, or let training.chunk, training.score_chunk, sampling.chunk and evaluation.chunk be "auto"'
 )
 
 

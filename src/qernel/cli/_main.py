@@ -134,7 +134,9 @@ def resume(
 def ablate(
     what: What = None,
     out: StudyOut = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, metavar="N", help="Independent runs of each variant.")] = 3,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=1000, metavar="N", help="Independent runs of each variant.")
+    ] = 3,
     steps: Annotated[
         int | None, _option("--steps", "N", "Steps of each run [default: as configured].", least=1)
     ] = None,
@@ -154,9 +156,13 @@ def ablate(
 def transition(
     directory: Run,
     overrides: Overrides = None,
-    points: Annotated[int, typer.Option(max=1000, metavar="N", help="Points of the first scan, along each coordinate.")] = 12,
+    points: Annotated[
+        int, typer.Option(max=1000, metavar="N", help="Points of the first scan, along each coordinate.")
+    ] = 12,
     resolution: Annotated[float | None, _option("--resolution", "WIDTH", RESOLUTION)] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, max=2**31 - 1, metavar="N", help="Training steps of each branch.")] = 200,
+    steps: Annotated[
+        int, typer.Option("--steps", min=1, max=2**31 - 1, metavar="N", help="Training steps of each branch.")
+    ] = 200,
     branches: Annotated[bool, typer.Option(help="Train the phases on apart, to see them cross.")] = True,
     out: OtherOut = None,
     cache: Cache = None,

@@ -106,12 +106,14 @@ def evaluate(
       They leave the device after each round, so that only the host's memory grows with the number of rounds.
     - `progress(done, total)`: called after every round, burn-in included.
 
-    **Raises:** `ValueError` if shapes do not fit, there are fewer than two rounds, a wave vector is not periodic, or
+    **Raises:** `ValueError` if shapes do not fit, a step size is not positive, there are fewer than two rounds, a wave vector is not periodic, or
     two quantities have one name.
     """
     hamiltonian = family.hamiltonian
     _check(family, positions, burn_in, rounds, chunk, record_every)
     steps = jnp.broadcast_to(jnp.asarray(step_size, positions.dtype), positions.shape[:1])
+    if steps.is_fully_addressable and not np.all(np.isfinite(steps) & (np.asarray(steps) > 0)):
+        raise ValueError(f"the width of the moves must be positive, got step_size={np.asarray(steps).tolist()}")
     sampler = sampler.with_largest_chunk(log_density, ansatz, family.parameters, positions, steps)
     if isinstance(chunk, str):
         chunk = largest_chunk(ansatz, hamiltonian, positions, family.parameters, laplacian)

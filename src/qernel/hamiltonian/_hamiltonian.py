@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..lattice import Lattice, Supercell, is_commensurate
+from ..lattice import Lattice, Supercell, check_commensurate, is_commensurate
 from ._coulomb_divergence import AbstractCoulomb
 from ._cusp import Cusp
 from ._ewald import Ewald
@@ -124,11 +124,8 @@ def _check_boundary(name: str, potential: AbstractPotential, cell: Lattice | Non
                 "(Ewald for the Coulomb repulsion)"
             )
         return
-    if cell is not None and not is_commensurate(cell, boundary):
-        raise ValueError(
-            f"the cell {cell.matrix.tolist()} is not made of whole cells {boundary.matrix.tolist()}, of which the "
-            f"potential '{name}' has the period: it is incommensurate"
-        )
+    if cell is not None:
+        check_commensurate(cell, boundary, f"the lattice {boundary.matrix.tolist()} of the potential '{name}'")
     # Of a smaller lattice, electrons of the same cell would be images of one another.
     if isinstance(potential, Ewald) and (cell is None or not is_commensurate(boundary, cell)):
         raise ValueError(

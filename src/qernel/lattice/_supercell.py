@@ -10,6 +10,8 @@ from ._reduction import length_order, reduced_basis
 # Of a whole number of turns or of primitive vectors: a cell written with seven digits passes, one that does not close
 # does not.
 _TOLERANCE = 1e-6
+# Numbers written with three digits or more are off by less.
+_ROUNDED = 0.02
 
 
 def _integers(index: Sequence[Sequence[int]] | np.ndarray) -> tuple[tuple[int, ...], ...]:
@@ -141,25 +143,42 @@ def supercell(primitive: Lattice, size: int | Sequence[int] | Sequence[Sequence[
 
 
 def is_commensurate(supercell_lattice: Lattice, primitive_lattice: Lattice) -> bool:
-    """Whether every supercell vector is a whole combination of primitive vectors."""
+    """Whether every supercell vector is a whole combination of primitive vectors, to a millionth of one."""
     if supercell_lattice.dim != primitive_lattice.dim:
         return False
-    index = supercell_lattice.matrix @ np.linalg.inv(primitive_lattice.matrix)
-    return bool(np.all(np.abs(index - np.round(index)) < _TOLERANCE))
+    return _deviation(_index(supercell_lattice, primitive_lattice)) < _TOLERANCE
 
 
-def check_commensurate(supercell_lattice: Lattice, primitive_lattice: Lattice) -> None:
+def _index(supercell_lattice: Lattice, primitive_lattice: Lattice) -> np.ndarray:
+    """The supercell vectors in primitive ones."""
+    return supercell_lattice.matrix @ np.linalg.inv(primitive_lattice.matrix)
+
+
+def _deviation(index: np.ndarray) -> float:
+    return float(np.abs(index - np.round(index)).max())
+
+
+def check_commensurate(
+    supercell_lattice: Lattice, primitive_lattice: Lattice, what: str = "the primitive lattice"
+) -> None:
     """Refuse a supercell that does not consist of whole primitive cells.
 
-    **Raises:** `ValueError` that gives the supercell vectors in primitive ones.
+    **Arguments:** `what` the primitive lattice is, in the message.
+
+    **Raises:** `ValueError` that gives the supercell vectors in primitive ones, how far they are from whole numbers and
+    how far they may be.
     """
     if supercell_lattice.dim != primitive_lattice.dim:
-        raise ValueError(
-            f"the supercell has {supercell_lattice.dim} dimensions, the primitive lattice {primitive_lattice.dim}"
-        )
-    if not is_commensurate(supercell_lattice, primitive_lattice):
-        index = supercell_lattice.matrix @ np.linalg.inv(primitive_lattice.matrix)
-        raise ValueError(
-            "the supercell is incommensurate with the primitive lattice: its vectors are "
-            f"{np.round(index, 4).tolist()} primitive vectors, and these must be whole numbers"
-        )
+        raise ValueError(f"the supercell has {supercell_lattice.dim} dimensions, {what} {primitive_lattice.dim}")
+    index = _index(supercell_lattice, primitive_lattice)
+    away = _deviation(index)
+    if away < _TOLERANCE:
+        return
+    message = (
+        f"the supercell is incommensurate with {what}: its vectors are {np.round(index, 6).tolist()} primitive vectors, "
+        f"which must be whole numbers to {_TOLERANCE:g}, and one is off by {away:.2g}"
+    )
+    # Rounded numbers of a table: far from any fraction that could be meant, too far for the phases of waves.
+    if away < _ROUNDED and abs(np.linalg.det(np.round(index))) > 0.5:
+        message += "; it seems to be rounded: give all digits, or make it by qernel.lattice.supercell"
+    raise ValueError(message)

@@ -5,6 +5,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from ._checked import check_positive
+
 
 @dataclasses.dataclass(frozen=True)
 class Decay:
@@ -13,10 +15,15 @@ class Decay:
     It compares and hashes by value, so that a rebuilt run compiles nothing anew.
 
     **Arguments:** `start`, η; `decay`, τ in steps.
+
+    **Raises:** `ValueError` if one of them is not positive.
     """
 
     start: float
     decay: float
+
+    def __post_init__(self) -> None:
+        check_positive(learning_rate=self.start, decay=self.decay)
 
     def __call__(self, step: Any) -> Any:
         """Learning rate at step t."""

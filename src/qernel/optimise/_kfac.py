@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 from qernel.compilation import as_one
 
 from ._balance import balanced_weights, centred
+from ._checked import check_positive
 from ._contract import AbstractOptimiser, LogPsiDerivatives, Update
 from ._kronecker_metric import KroneckerMetric, refreshed
 from ._shapes import Shapes
@@ -88,8 +89,10 @@ class KFAC(AbstractOptimiser):
     sample: int = eqx.field(static=True, default=16)
 
     def __check_init__(self):
-        if self.damping <= 0 or self.trust_region <= 0:
-            raise ValueError(f"damping and trust region must be positive, got {self.damping} and {self.trust_region}")
+        check_positive(learning_rate=self.learning_rate, damping=self.damping)
+        # Infinite where no step is to be shrunk.
+        if not self.trust_region > 0:
+            raise ValueError(f"trust_region must be positive, got {self.trust_region}")
         for name in ("momentum", "memory"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")

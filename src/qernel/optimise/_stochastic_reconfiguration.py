@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 from qernel.compilation import as_one
 
 from ._balance import balanced_weights, centred
+from ._checked import check_positive
 from ._contract import AbstractOptimiser, LogPsiDerivatives, Update
 from ._solver import AbstractSolver, Cholesky, System
 
@@ -78,11 +79,11 @@ class StochasticReconfiguration(AbstractOptimiser):
     solver: AbstractSolver = Cholesky()
 
     def __check_init__(self):
-        if self.damping <= 0:
-            raise ValueError(f"damping must be positive, got {self.damping}")
+        check_positive(learning_rate=self.learning_rate, damping=self.damping)
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
-        if self.trust_region <= 0:
+        # Infinite where no step is to be shrunk.
+        if not self.trust_region > 0:
             raise ValueError(f"trust_region must be positive, got {self.trust_region}")
 
     def init(self, trained: PyTree) -> SpringState:

@@ -42,7 +42,9 @@ def _training(config: Config, system: System) -> tuple[Need, ...]:
     found = [
         # Drawn in double precision, then rounded.
         Need("sampling.walkers", s.walkers, "the positions of the walkers", members * s.walkers * coordinates * 8),
-        Need("ansatz.width", a.width, "the parameters, their gradient, step and last step", 4 * size * _parameters(a, n)),
+        Need(
+            "ansatz.width", a.width, "the parameters, their gradient, step and last step", 4 * size * _parameters(a, n)
+        ),
         _jets(config, "training.chunk", t.chunk, "sampling.walkers", s.walkers, members, n, coordinates),
     ]
     if config.optimiser.name == "spring" and config.optimiser.solver == "cholesky":

@@ -429,7 +429,11 @@ def _own_problem(
         if cell is not None:
             sampler = dataclasses.replace(method.sampler, wrap=cell.wrap)
             method = dataclasses.replace(method, sampler=sampler)
-    keys = jax.random.split(jax.random.key(seed))
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"a seed is a whole number from 0 to 2^63 - 1, got {seed}")
+    # In 32 bits seeds would be told apart by their last digits alone.
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(seed))
     names: tuple[str, ...] = ()
     if isinstance(ansatz, CompetingPhases):
         matter = tuple(dict.fromkeys(phase.matter for phase in system.phases))

@@ -17,6 +17,7 @@ from qernel.units import Units
 
 from ._order_parameter import OrderParameter, label_order_parameters
 from ._phase import Phase
+from ._sound import check_terms
 
 if TYPE_CHECKING:
     import xarray
@@ -48,7 +49,8 @@ class System:
     - `terms`: potentials in words, by name, as figures and tables call them: by default the name.
 
     **Raises:** `ValueError` if two phases have one name, `terms` names a potential that there is not, or a potential, a
-    coordinate or an observable is called what [results][qernel.evaluation.results] call something else.
+    coordinate or an observable is called what [results][qernel.evaluation.results] call something else; if a potential
+    is complex or no scalar, one of the user's own is not a number where electrons come, or a mass is not positive.
 
     **Example:** `System("pinned", Family.of(hamiltonian, {"depth": 0.0}, "depth", [0.0, 0.1, 0.2]))`.
     """
@@ -73,6 +75,7 @@ class System:
         # Now, not when a training has ended and its results have no place for the name.
         ordered = [parameter.observable for parameter in self.order_parameters]
         check_names(self.family, (*ordered, *self.observables))
+        check_terms(self.family, None if callable(self.walkers) else self.walkers)
         potentials = self.family.hamiltonian.potentials
         for name in self.terms:
             if name not in potentials:

@@ -12,7 +12,7 @@ import jax
 
 from qernel.evaluation import read_netcdf
 from qernel.plotting import save_figure
-from qernel.presets import DEFAULT_PRESET, Config, load
+from qernel.presets import DEFAULT_PRESET, Config, check_memory, load
 from qernel.run_directory import Interrupted, RunDirectory, Say, nothing_said, write_atomically
 from qernel.studies._callbacks import Each, Progress, unmeasured, unwatched
 from qernel.studies._run_or_resume import run_or_resume
@@ -103,9 +103,12 @@ def compare_sizes(folder: Path, directories: Sequence[RunDirectory]) -> Scaling:
 
 
 def _check_line(config: Config) -> None:
-    """A run that could not be compared is not worth its training. Building the system also refuses a cell too small."""
+    """A run that could not be compared is not worth its training. Building the system also refuses a cell too small
+    for its electrons, and a size that the memory here cannot hold."""
     with jax.enable_x64(True):
-        family = config.system.system().family
+        system = config.system.system()
+        check_memory(config, system)
+        family = system.family
         measured = family.at(config.evaluation.at) if config.evaluation.at else family
         varying = [coordinate.name for coordinate in measured.varying]
     if len(varying) != 1:
