@@ -412,7 +412,7 @@ def test_potentials_without_images_are_refused_in_a_cell(potential):
 
 def test_an_ewald_sum_needs_the_cell_of_its_images():
     for cell in ({"dim": 2}, {"cell": square(6.0)}, {"cell": cubic(3.0)}):
-        with pytest.raises(ValueError, match="incommensurate|over the images of the cell"):
+        with pytest.raises(ValueError, match="incommensurate|over the images of the cell|has 3 dimensions"):
             Hamiltonian(Kinetic(), {"interaction": Ewald(square(3.0))}, (1, 1), **cell)
     same = Lattice(np.array([[3.0, 3.0], [0.0, -3.0]]))
     assert Hamiltonian(Kinetic(), {"interaction": Ewald(square(3.0))}, (1, 1), cell=same).cell == same

@@ -1,6 +1,7 @@
 """The Kronecker-factored step: exact where the metric is a Kronecker product, honest about what it measures."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
@@ -223,8 +224,10 @@ def test_one_walker_has_no_spread():
 @pytest.mark.parametrize(
     "bad, says",
     [
-        (dict(damping=0.0), "must be positive, got 0.0 and"),
-        (dict(trust_region=-1.0), "must be positive"),
+        (dict(learning_rate=-0.1), "learning_rate must be positive, got -0.1"),
+        (dict(damping=0.0), "damping must be positive, got 0.0"),
+        (dict(damping=math.nan), "damping must be positive, got nan"),
+        (dict(trust_region=-1.0), "trust_region must be positive"),
         (dict(momentum=1.0), r"momentum must lie in \[0, 1\), got 1.0"),
         (dict(memory=-0.1), "memory must lie"),
         (dict(refresh=0), "at least one step"),

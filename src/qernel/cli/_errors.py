@@ -119,11 +119,17 @@ def _frames(error: Exception) -> list[tracebacks.FrameSummary]:
 def _place(error: Exception) -> str:
     """Where in qernel an error came from: one line that finds it."""
     root = Path(__file__).parents[2]
-    inside = [frame for frame in _frames(error) if Path(frame.filename).is_relative_to(root)]
+    here = Path(__file__)
+    inside = [f for f in _frames(error) if Path(f.filename).is_relative_to(root) and Path(f.filename) != here]
     frame = (inside or _frames(error))[-1]
     return f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
 
 
+# A screen.
+_LONGEST = 2000
+
+
 def _plain(text: str) -> str:
-    """A text without characters that would move the cursor."""
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    """A text without characters that would move the cursor, and with a beginning and an end that are in sight."""
+    plain = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 100]} ... {plain[-90:]}"

@@ -106,8 +106,8 @@ def evaluate(
       They leave the device after each round, so that only the host's memory grows with the number of rounds.
     - `progress(done, total)`: called after every round, burn-in included.
 
-    **Raises:** `ValueError` if shapes do not fit, a step size is not positive, there are fewer than two rounds, a wave vector is not periodic, or
-    two quantities have one name.
+    **Raises:** `ValueError` if shapes do not fit, a step size is not positive, there are fewer than two rounds, a wave
+    vector is not periodic, or two quantities have one name.
     """
     hamiltonian = family.hamiltonian
     _check(family, positions, burn_in, rounds, chunk, record_every)

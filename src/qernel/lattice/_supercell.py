@@ -175,8 +175,8 @@ def check_commensurate(
     if away < _TOLERANCE:
         return
     message = (
-        f"the supercell is incommensurate with {what}: its vectors are {np.round(index, 6).tolist()} primitive vectors, "
-        f"which must be whole numbers to {_TOLERANCE:g}, and one is off by {away:.2g}"
+        f"the supercell is incommensurate with {what}: its vectors are {np.round(index, 6).tolist()} primitive "
+        f"vectors, which must be whole numbers to {_TOLERANCE:g}, and one is off by {away:.2g}"
     )
     # Rounded numbers of a table: far from any fraction that could be meant, too far for the phases of waves.
     if away < _ROUNDED and abs(np.linalg.det(np.round(index))) > 0.5:

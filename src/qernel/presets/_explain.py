@@ -80,6 +80,7 @@ _BOUNDS = {
 # Of what a user typed, a message repeats so much that it is recognised.
 _FEW = 12
 _LONGEST = 160
+_SENTENCE = 600
 
 
 def explain(error: ValidationError, system: str, prefix: tuple[str, ...] = ()) -> str:
@@ -93,7 +94,8 @@ def explain(error: ValidationError, system: str, prefix: tuple[str, ...] = ()) -
     if kind == "extra_forbidden":
         return unknown_key(key, system)
     if kind == "value_error":
-        message = str(context["error"])
+        # Systems, and those of a user's own, repeat what they were given.
+        message = one_line(str(context["error"]), _SENTENCE)
         return f"{key} {message}" if message.startswith("must") else f"{key}: {message}"
     if kind == "literal_error":
         return _choice(key, str(context["expected"]), given)
