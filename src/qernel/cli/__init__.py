@@ -1,3 +1,3 @@
 """The command line `qernel`: it parses, calls a run, and puts what it does into words."""
 
-from ._main import main as main
+from ._entry import main as main

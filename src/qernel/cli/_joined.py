@@ -46,6 +46,11 @@ def _processes(option: str) -> tuple[str | None, int | None, int | None]:
     if option == "auto":
         return None, None, None
     address, *numbers = option.split(",")
-    if len(numbers) != 2 or ":" not in address or not all(number.strip().isdigit() for number in numbers):
+    if len(numbers) != 2 or ":" not in address or not all(map(_is_count, numbers)):
         raise ValueError(f"--distributed must be 'auto' or HOST:PORT,PROCESSES,NUMBER, got {option!r}")
     return address, int(numbers[0]), int(numbers[1])
+
+
+def _is_count(text: str) -> bool:
+    # Of more processes no machine can be made.
+    return text.strip().isdecimal() and len(text.strip()) <= 6

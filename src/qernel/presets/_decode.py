@@ -20,7 +20,7 @@ _MARKS = (
 )
 
 
-def configuration_text(path: str) -> str:
+def configuration_text(path: str | os.PathLike) -> str:
     """The text of a file, a pipe or a terminal, in UTF-8 or with a mark that says what else it is in.
 
     Editors of Windows write such marks, and PowerShell's redirection UTF-16. Of an encoding without a mark nobody
@@ -32,12 +32,12 @@ def configuration_text(path: str) -> str:
         with open(path, "rb") as file:
             data = file.read(_MOST + 1)
     except FileNotFoundError:
-        raise ConfigurationError(f"there is no file {one_line(path, _PATH)}") from None
+        raise ConfigurationError(f"there is no file {one_line(os.fspath(path), _PATH)}") from None
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ConfigurationError(f"{one_line(path, _PATH)} cannot be read: {reason.lower()}") from None
+        raise ConfigurationError(f"{one_line(os.fspath(path), _PATH)} cannot be read: {reason.lower()}") from None
     if len(data) > _MOST:
-        raise ConfigurationError(f"{one_line(path, _PATH)} is longer than {_MOST // 2**10} kB: it is no configuration")
+        raise ConfigurationError(f"{one_line(os.fspath(path), _PATH)} is longer than {_MOST // 2**10} kB: it is no configuration")
     return decoded(data, path)
 
 

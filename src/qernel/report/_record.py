@@ -21,7 +21,7 @@ from qernel.evaluation import (
     read_netcdf,
 )
 from qernel.judgement import Finding, findings
-from qernel.presets import Config, ConfigurationError, parse
+from qernel.presets import Config, ConfigurationError, configuration_text, parse
 from qernel.run_directory import RunDirectory, check_same_model, read_metrics, read_training
 from qernel.training import TrainingRecord
 
@@ -107,7 +107,7 @@ def read_record(run_dir: str | os.PathLike) -> Record:
         raise ValueError(f"there is no directory {path}")
     if not directory.results.is_file():
         raise ValueError(f"{path} has no results.nc to report on: run 'qernel evaluate {path}' first")
-    text = directory.config.read_text(encoding="utf-8") if directory.exists else ""
+    text = configuration_text(directory.config) if directory.exists else ""
     dataset = read_netcdf(directory.results)
     check_same_model(dataset, directory)
     training = read_training(directory.metrics) if next(read_metrics(directory.metrics), None) else None
@@ -129,7 +129,7 @@ def _read(text: str) -> tuple[Config | None, dict[str, Any]]:
     """The configuration, None if the file is none (a script writes what it knows), and the file's sections."""
     try:
         sections = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return None, {}
     try:
         return (parse(text) if text else None), sections

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from qernel.presets import configuration_text
 from qernel.run_directory import Problem, RunDirectory, Settings
 
 _SECTION = "made_by_a_script"
@@ -37,8 +38,9 @@ def is_script(directory: RunDirectory) -> bool:
     if not directory.exists:
         return False
     try:
-        return _SECTION in tomllib.loads(directory.config.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError:
+        return _SECTION in tomllib.loads(configuration_text(directory.config))
+    # Of what is no TOML `load` says what is wrong with it.
+    except (ValueError, RecursionError):
         return False
 
 
@@ -47,7 +49,7 @@ def recorded(directory: RunDirectory) -> tuple[Settings, list[list[float]] | Non
 
     **Raises:** `ValueError` if the record was edited into something else.
     """
-    table = tomllib.loads(directory.config.read_text(encoding="utf-8"))
+    table = tomllib.loads(configuration_text(directory.config))
     try:
         return Settings(**table["settings"]), table[_SECTION].get("measured_points")
     except (KeyError, TypeError) as error:
@@ -58,7 +60,7 @@ def recorded(directory: RunDirectory) -> tuple[Settings, list[list[float]] | Non
 
 def how_to_open(directory: RunDirectory) -> str:
     """The sentence for a run that only its script can open."""
-    made = tomllib.loads(directory.config.read_text(encoding="utf-8"))[_SECTION]
+    made = tomllib.loads(configuration_text(directory.config))[_SECTION]
     return (
         f"{directory.path} was made by a script (system {made['system']}, ansatz {made['ansatz']}): open it there with "
         f"Run.open('{directory.path}', system, ansatz, method)"
