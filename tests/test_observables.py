@@ -27,7 +27,7 @@ from qernel.evaluation import (
     write_netcdf,
 )
 from qernel.hamiltonian import Family, Hamiltonian, Harmonic, Kinetic, Potential
-from qernel.judgement import findings, order_jump, slope_check, steepest_stretch, verdict
+from qernel.judgement import findings, order_jump, slope_lines, steepest_stretch, verdict
 from qernel.laplacian import HessianTrace
 from qernel.lattice import oblique, rectangular, supercell, triangular
 from qernel.observables import Measurement, translation_average, zone_corners
@@ -468,7 +468,8 @@ def test_a_jump_is_told_from_a_slope(values, jumps):
 
 def test_slopes_that_do_not_fit_the_energies_are_reported():
     good, bad = two_phases(), two_phases(slope=-0.2 * DEPTHS)
-    assert slope_check(good).agrees.all() and not slope_check(bad).agrees.all()
+    agrees = lambda table: slope_lines(table)[0].check.agrees.all()
+    assert agrees(good) and not agrees(bad)
     assert any("differ around" in line for line in verdict(bad))
 
 

@@ -31,7 +31,7 @@ from qernel.evaluation import (
 )
 from qernel.gradient import local_energies
 from qernel.hamiltonian import Family, InPhase, in_phases
-from qernel.judgement import phase_crossing, verdict
+from qernel.judgement import phase_crossings, verdict
 from qernel.laplacian import ForwardLaplacian, HessianTrace
 from qernel.layers import trainable
 from qernel.orbitals import ExpandedOrbitals
@@ -304,7 +304,7 @@ def test_the_lowest_phase_is_the_ground_state_at_every_depth():
 
 def test_the_crossing_of_two_phases_and_what_is_said_of_it():
     dataset, _ = measured()
-    crossing, names = phase_crossing(dataset)
+    ((crossing, names),) = phase_crossings(dataset)
     assert names == ("liquid", "crystal") and crossing.crosses
     assert abs(crossing.location - 16.4) < 4 * crossing.error and crossing.error < 0.3
     assert abs(crossing.kink + 0.2) < 4 * crossing.kink_error
@@ -322,7 +322,7 @@ def test_a_phase_that_was_nowhere_measured_is_unknown():
     blank = dataset["energy"].copy(data=np.where([[False], [True]], np.nan, dataset["energy"].values))
     dataset = dataset.assign(energy=blank)
     assert ground_state(dataset)["phase"].values.tolist() == ["liquid"] * 8
-    assert separate_phases(dataset)["crystal"]["energy"].size == 0 and phase_crossing(dataset) is None
+    assert separate_phases(dataset)["crystal"]["energy"].size == 0 and phase_crossings(dataset) == []
     figure = energy_figure(dataset)
     figure.canvas.draw()
 
@@ -330,7 +330,7 @@ def test_a_phase_that_was_nowhere_measured_is_unknown():
 def test_without_a_crossing_nothing_is_claimed():
     # The crystal is the lower one everywhere.
     dataset, _ = measured(crossing=-5.0, rows=(range(6), range(8)))
-    assert np.all(ground_state(dataset)["phase"] == "crystal") and phase_crossing(dataset) is None
+    assert np.all(ground_state(dataset)["phase"] == "crystal") and phase_crossings(dataset) == []
     assert "The crystal has the lower energy everywhere." in " ".join(verdict(dataset))
     family = family_of([0.0, 10.0])
     alone = results(evaluation_of(family), family, MATERIAL.units)

@@ -11,6 +11,7 @@ from ._axes import points_of as points_of
 from ._axes import positions_on as positions_on
 from ._axes import row_text as row_text
 from ._axes import rows_of as rows_of
+from ._axes import same_points as same_points
 from ._axes import single_axis as single_axis
 from ._axes import slope_of as slope_of
 from ._evaluate import evaluate as evaluate
@@ -23,6 +24,7 @@ from ._names import check_names as check_names
 from ._phases import doubts_of as doubts_of
 from ._phases import ground_state as ground_state
 from ._phases import joined_phases as joined_phases
+from ._phases import lowest_phases as lowest_phases
 from ._phases import of_phase as of_phase
 from ._phases import phases_of as phases_of
 from ._phases import separate_phases as separate_phases

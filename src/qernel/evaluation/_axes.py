@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from qernel.hamiltonian import Coordinate, Family
 
@@ -132,6 +132,17 @@ def points_of(dataset: "xarray.Dataset") -> Float[np.ndarray, "rows axes"]:
     """The values of the coordinates that vary, at every row."""
     axes = axes_of(dataset)
     return np.stack([positions_on(dataset, axis) for axis in axes], axis=1)
+
+
+def same_points(
+    points: Float[np.ndarray, "points coordinates"],
+    others: Float[np.ndarray, "others coordinates"],
+    tolerance: float = 1e-6,
+) -> Bool[np.ndarray, "points others"]:
+    """Which points are which of the others, up to a share of the largest value of each coordinate: numbers that were
+    written and read, or converted between units, are not the same to the last digit."""
+    scale = np.maximum(np.abs(points).max(axis=0, initial=0.0), np.abs(others).max(axis=0, initial=0.0))
+    return (np.abs(points[:, None] - others[None]) <= tolerance * scale).all(axis=2)
 
 
 def in_order(dataset: "xarray.Dataset") -> Int[np.ndarray, " rows"]:

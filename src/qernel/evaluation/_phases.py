@@ -64,6 +64,15 @@ def ground_state(dataset: "xarray.Dataset") -> "xarray.Dataset":
     return dataset.isel(phase=xarray.DataArray(chosen, dims=rows_of(dataset)))
 
 
+def lowest_phases(dataset: "xarray.Dataset") -> list[str]:
+    """The name of the phase of lowest energy at every row; empty without separate phases.
+
+    Of a table of the [ground state][qernel.evaluation.ground_state] those that it was made of.
+    """
+    lowest = ground_state(dataset)
+    return lowest["phase"].values.tolist() if "phase" in lowest.coords and lowest["phase"].ndim else []
+
+
 def of_phase(dataset: "xarray.Dataset", name: str) -> "xarray.Dataset":
     """The table of one phase at the rows where it was measured."""
     table = dataset.sel(phase=name)

@@ -8,8 +8,15 @@ from jaxtyping import Float
 
 from qernel.evaluation import axes_of, order_parameters_of, positions_on, slope_of
 
+from ._fitted_errors import fitted_errors
+
 if TYPE_CHECKING:
     import xarray
+
+# Beyond so many errors two branches differ: in their order, their slopes, or the slope of their difference.
+_SIGMA = 5.0
+# So many where every row is looked at.
+_ROWS_SIGMA = 4.0
 
 
 class BranchCrossing(eqx.Module):
@@ -17,7 +24,7 @@ class BranchCrossing(eqx.Module):
 
     A cubic (of lower degree for few rows) is fitted to the differences and to those of the slopes
     $\langle\partial H/\partial\lambda\rangle$, weighted by their errors, which are enlarged by $\sqrt{\chi^2/\nu}$
-    where the fit is worse than they allow.
+    where the fit is worse than they allow. Rows at which anything of it is not finite are left out.
 
     **Fields:**
 
@@ -46,19 +53,46 @@ class BranchCrossing(eqx.Module):
     @property
     def distinct(self) -> np.ndarray:
         """Rows where the branches are two different states: their order parameters differ by enough, beyond five
-        errors, or, without an order parameter, the slopes of their energies beyond five errors."""
-        if not np.isfinite(self.order_difference).any():
-            return np.abs(self.slope_difference) > 5 * self.slope_difference_error
+        errors, or, without an order parameter whose error is known, the slopes of their energies beyond five errors."""
+        if not np.isfinite(self.order_difference + self.order_difference_error).any():
+            return np.abs(self.slope_difference) > _SIGMA * self.slope_difference_error
         size = np.abs(self.order_difference)
-        return (size > self.smallest) & (size > 5 * self.order_difference_error)
+        return (size > self.smallest) & (size > _SIGMA * self.order_difference_error)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether a difference of the order parameter as large as that of two phases would be seen anywhere, at two
+        errors; of slopes, whose differences have no scale of their own, nobody can say."""
+        known = np.isfinite(self.order_difference + self.order_difference_error)
+        return not known.any() or bool((2 * self.order_difference_error[known] <= self.smallest).any())
 
     @property
     def crosses(self) -> bool:
         """Whether two phases of different slope exchange their order."""
-        if not (np.isfinite(self.location) and self.distinct.any()):
+        return self.distinct_there and self.has_kink
+
+    @property
+    def distinct_there(self) -> bool:
+        """Whether the branches cross, and are two different states at the nearest row."""
+        if not np.isfinite(self.location):
             return False
-        nearest = int(np.argmin(np.abs(self.parameter - self.location)))
-        return bool(self.distinct[nearest] and abs(self.kink) > 5 * self.kink_error)
+        return bool(self.distinct[int(np.argmin(np.abs(self.parameter - self.location)))])
+
+    @property
+    def has_kink(self) -> bool:
+        """Whether the slopes differ where the branches cross, beyond five errors."""
+        return abs(self.kink) > _SIGMA * self.kink_error
+
+    @property
+    def apart(self) -> bool:
+        """Whether one and the same branch is the lower at every row, beyond four errors."""
+        excess = self.difference / np.maximum(self.difference_error, 1e-300)
+        return bool((excess > _ROWS_SIGMA).all() or (excess < -_ROWS_SIGMA).all())
+
+    @property
+    def equal(self) -> bool:
+        """Whether the energies are equal at every row, within four errors."""
+        return bool((np.abs(self.difference) <= _ROWS_SIGMA * self.difference_error).all())
 
 
 def branch_crossing(first: "xarray.Dataset", second: "xarray.Dataset") -> BranchCrossing:
@@ -82,38 +116,47 @@ def branch_crossing(first: "xarray.Dataset", second: "xarray.Dataset") -> Branch
     name = next(iter(order_parameters_of(first)), None)
     missing = np.full(len(x), np.nan)
     ordered, ordered_error = (missing, missing) if name is None else difference(name)
-    # Monte Carlo errors are themselves uncertain: none may dominate the fit.
-    energy_error = np.maximum(energy_error, 0.2 * np.median(energy_error))
-    slope_error = np.maximum(slope_error, 0.2 * np.median(slope_error))
-    centre, scale = x.mean(), np.ptp(x) / 2
-    degree = min(3, len(x) - 1)
-    t, powers = (x - centre) / scale, np.arange(degree + 1)
-    values = t[:, None] ** powers
-    slopes = powers * t[:, None] ** np.maximum(powers - 1, 0) / scale
-    weights = 1 / np.concatenate([energy_error, slope_error])
-    design = np.concatenate([values, slopes]) * weights[:, None]
-    target = np.concatenate([energy, slope]) * weights
-    fit, *_ = np.linalg.lstsq(design, target, rcond=None)
-    freedom = len(target) - len(fit)
-    inflation = max(1.0, float(np.sum((design @ fit - target) ** 2)) / freedom)
-    covariance = np.linalg.inv(design.T @ design) * inflation
-    location = _root(fit, t)
-    row, row_slope = location**powers, powers * location ** np.maximum(powers - 1, 0) / scale
-    kink = float(row_slope @ fit)
+    used = np.isfinite(energy + energy_error + slope + slope_error)
+    location, error, kink, kink_error = _crossing(
+        *(values[used] for values in (x, energy, energy_error, slope, slope_error))
+    )
     return BranchCrossing(
         parameter=x,
         difference=energy,
         difference_error=energy_error,
         order_difference=ordered,
         order_difference_error=ordered_error,
-        location=float(centre + scale * location),
-        error=float(np.sqrt(row @ covariance @ row) / abs(kink)) if kink else float("nan"),
+        location=location,
+        error=error,
         kink=kink,
-        kink_error=float(np.sqrt(row_slope @ covariance @ row_slope)),
+        kink_error=kink_error,
         slope_difference=slope,
         slope_difference_error=slope_error,
         smallest=0.0 if name is None else float(first[name].attrs["smallest"]),
     )
+
+
+def _crossing(x, energy, energy_error, slope, slope_error) -> tuple[float, float, float, float]:
+    """Root of the difference and its error, slope there and its error; NaN with fewer than three rows."""
+    if len(x) < 3:
+        return np.nan, np.nan, np.nan, np.nan
+    centre, scale = x.mean(), np.ptp(x) / 2
+    degree = min(3, len(x) - 1)
+    t, powers = (x - centre) / scale, np.arange(degree + 1)
+    values = t[:, None] ** powers
+    slopes = powers * t[:, None] ** np.maximum(powers - 1, 0) / scale
+    weights = 1 / fitted_errors(np.stack([energy_error, slope_error]), np.stack([energy, slope])).ravel()
+    design = np.concatenate([values, slopes]) * weights[:, None]
+    target = np.concatenate([energy, slope]) * weights
+    fit, *_ = np.linalg.lstsq(design, target, rcond=None)
+    freedom = len(target) - len(fit)
+    inflation = max(1.0, float(np.sum((design @ fit - target) ** 2)) / freedom)
+    covariance = np.linalg.inv(design.T @ design) * inflation
+    root = _root(fit, t)
+    row, row_slope = root**powers, powers * root ** np.maximum(powers - 1, 0) / scale
+    kink = float(row_slope @ fit)
+    error = float(np.sqrt(row @ covariance @ row) / abs(kink)) if kink else float("nan")
+    return float(centre + scale * root), error, kink, float(np.sqrt(row_slope @ covariance @ row_slope))
 
 
 def _root(fit, t) -> float:

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from qernel.evaluation import Axis, axes_of, ground_state, phases_of, points_of, single_axis, slope_of
+from qernel.evaluation import Axis, axes_of, lowest_phases, phases_of, points_of, rows_of, slope_of
 from qernel.observables import LIMITS
 
 if TYPE_CHECKING:
@@ -73,31 +73,28 @@ class SlopeLine(eqx.Module):
     phase: str = eqx.field(static=True, default="")
 
 
-def slope_check(dataset: "xarray.Dataset") -> SlopeCheck | None:
-    """The Hellmann-Feynman check of the energy curve of a single coordinate.
-
-    None without a measured slope, with fewer than three rows, or where several coordinates vary.
-    """
-    lines = _lines(ground_state(dataset)) if single_axis(dataset) is not None else []
-    return lines[0].check if lines else None
-
-
 def slope_lines(dataset: "xarray.Dataset") -> list[SlopeLine]:
     """The Hellmann-Feynman check along every line of three rows or more on which a single coordinate differs.
 
     Rows that differ in two coordinates at once are never compared, nor rows in two phases that were measured
-    separately: where the lowest phase changes the energy has a kink.
+    separately, of a table of the ground state too: where the lowest phase changes the energy has a kink.
     """
     names = phases_of(dataset)
-    return [line for name in names for line in _lines(dataset.sel(phase=name), name)] if names else _lines(dataset)
+    everywhere = np.ones(dataset.sizes[rows_of(dataset)], bool)
+    if names:
+        return [line for name in names for line in _lines(dataset.sel(phase=name), everywhere, name)]
+    lowest = np.array(lowest_phases(dataset))
+    if len(lowest):
+        return [line for name in dict.fromkeys(lowest.tolist()) for line in _lines(dataset, lowest == name, name)]
+    return _lines(dataset, everywhere)
 
 
-def _lines(dataset: "xarray.Dataset", phase: str = "") -> list[SlopeLine]:
+def _lines(dataset: "xarray.Dataset", among: Bool[np.ndarray, " rows"], phase: str = "") -> list[SlopeLine]:
     axes, found = axes_of(dataset), []
     if not axes:
         return []
     points = points_of(dataset)
-    measured = np.isfinite(dataset["energy"].values)
+    measured = among & np.isfinite(dataset["energy"].values)
     spread = np.ptp(points, axis=0)
     scale = np.where(spread > 0, spread, 1.0)
     for index, axis in enumerate(axes):

@@ -1,8 +1,15 @@
 """Where a quantity jumps along a parameter."""
 
+from typing import TYPE_CHECKING
+
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float
+
+from qernel.evaluation import axes_of, positions_on
+
+if TYPE_CHECKING:
+    import xarray
 
 # A jump makes half of the whole change within two fifths of the range (or one interval), three times steeper than the
 # rest, beyond the noise; anything less is a smooth dependence.
@@ -53,12 +60,13 @@ def steepest_stretch(
     """The shortest stretch that holds half of the whole change.
 
     Unlike the steepest interval it does not follow the noise where rows lie close together. Rows that are not finite
-    are left out. None with fewer than four different parameters: a jump must be told from a slope.
+    are left out, and nothing is significant whose error is not known. None with fewer than four different parameters: a
+    jump must be told from a slope.
     """
     good = np.isfinite(parameter) & np.isfinite(values)
     order = np.argsort(parameter[good], kind="stable")
     x, y = parameter[good][order], values[good][order]
-    e = np.nan_to_num(errors[good][order])
+    e = errors[good][order]
     if len(np.unique(x)) < 4 or len(np.unique(x)) < len(x):
         return None
     spread = float(np.ptp(y))
@@ -81,3 +89,8 @@ def steepest_stretch(
         steeper=float(mean_slope * outside / elsewhere) if elsewhere > 0 else float("inf"),
         extent=float((x[last] - x[first]) / (x[-1] - x[0])),
     )
+
+
+def stretch_of(table: "xarray.Dataset", name: str) -> Jump | None:
+    """[`steepest_stretch`][qernel.judgement.steepest_stretch] of a variable along the single coordinate of a table."""
+    return steepest_stretch(positions_on(table, axes_of(table)[0]), table[name].values, table[f"{name}_error"].values)

@@ -7,6 +7,7 @@ import numpy as np
 from qernel.evaluation import (
     Axis,
     ground_state,
+    lowest_phases,
     order_parameters_of,
     phases_of,
     positions_on,
@@ -14,9 +15,9 @@ from qernel.evaluation import (
     with_error,
 )
 
-from ._jump import Jump, steepest_stretch
+from ._jump import Jump, stretch_of
 from ._phase_boundary import phase_boundaries
-from ._phase_crossing import phase_crossing
+from ._phase_crossing import crossing_sentence, phase_crossings
 
 if TYPE_CHECKING:
     import xarray
@@ -39,7 +40,7 @@ def order_jump(dataset: "xarray.Dataset") -> Jump | None:
     lowest, axis, name = ground_state(dataset), single_axis(dataset), order_parameter(dataset)
     if axis is None or name is None:
         return None
-    stretch = steepest_stretch(positions_on(lowest, axis), lowest[name].values, lowest[f"{name}_error"].values)
+    stretch = stretch_of(lowest, name)
     if stretch is None or not stretch.is_jump or abs(stretch.jump) < float(dataset[name].attrs["smallest"]):
         return None
     return stretch
@@ -93,7 +94,7 @@ def _interaction(lowest: "xarray.Dataset", axis: Axis, jump: Jump, symbol: str) 
     name = interaction_of(lowest)
     if name is None:
         return []
-    stretch = steepest_stretch(positions_on(lowest, axis), lowest[name].values, lowest[f"{name}_error"].values)
+    stretch = stretch_of(lowest, name)
     if stretch is None:
         return []
     change = f"{with_error(stretch.jump, stretch.jump_error)} {lowest[name].attrs['units']}"
@@ -118,29 +119,28 @@ def _competition(dataset: "xarray.Dataset", axis: Axis) -> list[str]:
     """Which of the phases that were trained separately is the ground state, and where their energies cross."""
     if not phases_of(dataset):
         return []
-    found = phase_crossing(dataset)
-    lowest = sorted(set(ground_state(dataset)["phase"].values.tolist()))
-    if found is None:
-        return [f"The {lowest[0]} has the lower energy everywhere."] if len(lowest) == 1 else []
-    crossing, (first, second) = found
-    if not crossing.crosses:
-        return [
-            f"The lowest phase changes from {first} to {second}, but the two are not different states there: no "
-            "crossing of levels."
-        ]
-    units = str(dataset["energy"].attrs["units"])
-    return [
-        f"First-order transition: the energies of the {first} and of the {second} cross at {axis.symbol} = "
-        f"{with_error(crossing.location, crossing.error)}{axis.suffix}, where their slopes differ by "
-        f"{with_error(abs(crossing.kink), crossing.kink_error)} {units} per{axis.suffix or ' unit'}."
-    ]
+    phases = list(dict.fromkeys(lowest_phases(dataset)))
+    if len(phases) > 1:
+        found = [crossing_sentence(dataset, *crossing) for crossing in phase_crossings(dataset)]
+        listed = ", ".join(phases)
+        return found or [f"The lowest phase changes ({listed}), but too few points have two phases to say where."]
+    (name,) = phases
+    rest = dataset.sel(phase=[other for other in phases_of(dataset) if other != name])
+    lowest = dataset.sel(phase=name)
+    gap, error = rest["energy"] - lowest["energy"], np.hypot(rest["energy_error"], lowest["energy_error"])
+    close = (gap < 2 * error).any("phase").values
+    if close.all():
+        return [f"The {name} has the lowest energy everywhere, but within errors that of another phase is equal to it."]
+    where = ", ".join(f"{x:g}" for x in np.sort(positions_on(dataset, axis)[close]))
+    equal = f", within errors equal to that of another phase at {axis.symbol} = {where}{axis.suffix}" if where else ""
+    return [f"The {name} has the lower energy everywhere{equal}."]
 
 
 def _in_a_plane(dataset: "xarray.Dataset") -> list[str]:
     """Phases of matter in a plane of coordinates, in words: which are lowest somewhere, and the line between two."""
     if not phases_of(dataset):
         return []
-    counts = dict(zip(*np.unique(ground_state(dataset)["phase"].values, return_counts=True), strict=True))
+    counts = dict(zip(*np.unique(lowest_phases(dataset), return_counts=True), strict=True))
     size = sum(counts.values())
     listed = ", ".join(f"the {name} at {count} of {size} points" for name, count in counts.items())
     sentences = [f"The lowest phase is {listed}."]

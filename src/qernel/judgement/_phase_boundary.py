@@ -8,7 +8,9 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from qernel.evaluation import axes_of, ground_state, phases_of, points_of, with_error
+from qernel.evaluation import axes_of, lowest_phases, phases_of, points_of, with_error
+
+from ._fitted_errors import fitted_errors
 
 if TYPE_CHECKING:
     import xarray
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 _POINTS = 24
 # Places along the line.
 _PLACES = 41
+# One state measured twice has no line: where the slopes of its two energies differ by noise alone they do so by up to
+# 2.5 of their errors, those of two phases by a hundred and more.
+_SIGMA = 5.0
 
 
 class PhaseBoundary(eqx.Module):
@@ -63,18 +68,12 @@ class PhaseBoundary(eqx.Module):
         ]
 
 
-def phase_boundary(dataset: "xarray.Dataset") -> PhaseBoundary | None:
-    """The line that rests on the most points of [`phase_boundaries`][qernel.judgement.phase_boundaries], None without
-    one."""
-    found = phase_boundaries(dataset)
-    return max(found, key=lambda boundary: len(boundary.used)) if found else None
-
-
 def phase_boundaries(dataset: "xarray.Dataset") -> tuple[PhaseBoundary, ...]:
     """The lines between every two phases that are the lowest side by side.
 
-    None without separate phases, unless two coordinates vary, if one phase is the lowest everywhere, or where both of a
-    pair were measured at fewer than six points at which one of them is the lowest.
+    None without separate phases, unless two coordinates vary, if one phase is the lowest everywhere, where both of a
+    pair were measured at fewer than six points at which one of them is the lowest, or where the slopes of their
+    energies differ by less than five errors: one state, as far as was measured.
     """
     axes = axes_of(dataset)
     if len(axes) != 2 or not phases_of(dataset):
@@ -82,8 +81,8 @@ def phase_boundaries(dataset: "xarray.Dataset") -> tuple[PhaseBoundary, ...]:
     quantities = ["energy", *(f"slope_{axis.name}" for axis in axes)]
     if any(name not in dataset for name in quantities):
         return ()
-    lowest = ground_state(dataset)["phase"].values
-    present = [name for name in phases_of(dataset) if name in set(lowest.tolist())]
+    lowest = np.array(lowest_phases(dataset))
+    present = [name for name in phases_of(dataset) if name in lowest]
     pairs = itertools.combinations(present, 2)
     found = (_of_pair(dataset, pair, (axes[0].symbol, axes[1].symbol), quantities, lowest) for pair in pairs)
     seen = (_seen(boundary, points_of(dataset), lowest) for boundary in found if boundary is not None)
@@ -126,8 +125,7 @@ def _fitted(names, axes, points, values, errors, used) -> PhaseBoundary | None:
     centre, half = (x.max(axis=0) + x.min(axis=0)) / 2, np.maximum(np.ptp(x, axis=0) / 2, 1e-300)
     degree = 3 if len(used) >= 10 else 2 if len(used) >= 6 else 1
     powers = np.array([(a, b) for a in range(degree + 1) for b in range(degree + 1 - a)])
-    # Monte Carlo errors are themselves uncertain: none may dominate the fit.
-    weights = 1 / np.maximum(errors[:, used], 0.2 * np.median(errors[:, used], axis=1, keepdims=True) + 1e-300)
+    weights = 1 / fitted_errors(errors[:, used], values[:, used])
     t = (x - centre) / half
     design = np.concatenate([_rows(t, powers, half, d) * weights[k][:, None] for k, d in enumerate((None, 0, 1))])
     target = (values[:, used] * weights).ravel()
@@ -137,8 +135,8 @@ def _fitted(names, axes, points, values, errors, used) -> PhaseBoundary | None:
     covariance = np.linalg.pinv(design.T @ design) * max(1.0, misfit) ** 2
     slopes = [np.abs(_rows(t, powers, half, d) @ fit) * half[d] for d in (0, 1)]
     along = int(np.mean(slopes[1]) > np.mean(slopes[0]))
-    line, error, kinks = _roots(fit, covariance, powers, centre, half, along)
-    if len(line) < 2:
+    line, error, kinks, kink_errors = _roots(fit, covariance, powers, centre, half, along)
+    if len(line) < 2 or np.mean(kinks) <= _SIGMA * np.mean(kink_errors):
         return None
     return PhaseBoundary(names, axes, line, error, along, float(np.mean(kinks)), used, misfit)
 
@@ -154,10 +152,10 @@ def _rows(t, powers, half, derivative: int | None):
 
 
 def _roots(fit, covariance, powers, centre, half, along: int):
-    """The line: at places along the other coordinate the root of the fit, its error and the slope there."""
+    """The line: at places along the other coordinate the root of the fit and its error, the slope and its error."""
     other = 1 - along
     fine = np.linspace(-1, 1, 401)
-    line, error, kinks = [], [], []
+    line, error, kinks, kink_errors = [], [], [], []
     for place in np.linspace(-1, 1, _PLACES):
         t = np.empty((len(fine), 2))
         t[:, along], t[:, other] = fine, place
@@ -170,8 +168,10 @@ def _roots(fit, covariance, powers, centre, half, along: int):
         root = fine[i] - values[i] * (fine[i + 1] - fine[i]) / (values[i + 1] - values[i])
         at = np.empty((1, 2))
         at[0, along], at[0, other] = root, place
-        row, slope = _rows(at, powers, half, None)[0], float(_rows(at, powers, half, along)[0] @ fit)
+        row, steep = (_rows(at, powers, half, derivative)[0] for derivative in (None, along))
+        slope = abs(float(steep @ fit))
         line.append(centre + half * at[0])
-        error.append(np.sqrt(row @ covariance @ row) / max(abs(slope), 1e-300))
-        kinks.append(abs(slope))
-    return np.array(line).reshape(-1, 2), np.array(error), np.array(kinks)
+        error.append(np.sqrt(max(row @ covariance @ row, 0.0)) / max(slope, 1e-300))
+        kinks.append(slope)
+        kink_errors.append(np.sqrt(max(steep @ covariance @ steep, 0.0)))
+    return np.array(line).reshape(-1, 2), *map(np.array, (error, kinks, kink_errors))

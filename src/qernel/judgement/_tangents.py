@@ -60,9 +60,10 @@ def tangent_check(dataset: "xarray.Dataset") -> TangentCheck | None:
     for index, name in enumerate(slopes):
         tangent = tangent + step[..., index] * dataset[name].values[None]
         variance = variance + (step[..., index] * dataset[f"{name}_error"].values[None]) ** 2
-    excess = np.where(comparable, energy[:, None] - energy[None] - tangent, -np.inf)
-    error = np.sqrt(variance)
-    witness = np.argmax(excess / np.maximum(error, 1e-300), axis=1)
+    excess, error = energy[:, None] - energy[None] - tangent, np.sqrt(variance)
+    # A row that was not measured is compared with none, and is no reason not to compare the others.
+    excess = np.where(comparable & np.isfinite(excess + error), excess, -np.inf)
+    witness = np.argmax(excess / np.maximum(np.nan_to_num(error), 1e-300), axis=1)
     rows = np.arange(len(energy))
     return TangentCheck(excess[rows, witness], error[rows, witness], witness)
 

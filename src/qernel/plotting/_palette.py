@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qernel.evaluation import phases_of, potentials_of
+from qernel.evaluation import order_parameters_of, phases_of, potentials_of
 
 from ._style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 
@@ -32,5 +32,7 @@ def term_label(dataset: "xarray.Dataset", name: str) -> str:
 def phase_colours(dataset: "xarray.Dataset") -> dict[str, str]:
     """A colour for every phase of matter that the table knows, in their order."""
     known = np.atleast_1d(dataset.attrs.get("phases_of_matter", [])).tolist()
-    names = dict.fromkeys([*known, *phases_of(dataset)])
+    orders = [dataset[name].attrs for name in order_parameters_of(dataset)]
+    named = [str(attrs[side]) for attrs in orders for side in ("low", "high") if side in attrs]
+    names = dict.fromkeys([*known, *phases_of(dataset), *named])
     return dict(zip(names, itertools.cycle(_OF_PHASES), strict=False))

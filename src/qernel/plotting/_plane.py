@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from qernel.evaluation import axes_of, known_values, points_of
-from qernel.judgement import phase_boundary
+from qernel.judgement import phase_boundaries
 
 from ._quantity import Quantity
 from ._style import BLACK, PURPLE, unit_text
@@ -75,11 +75,10 @@ def draw_boundaries(figure: "Figure", panels: "Sequence[Axes]", dataset: "xarray
 
 
 def measured_boundary(dataset: "xarray.Dataset", boundary: Lines | None) -> Lines:
-    """The given lines, by default the one on which the energies of separate phases are equal, if there is one."""
+    """The given lines, by default those on which the energies of two separate phases are equal."""
     if boundary is not None:
         return boundary
-    found = phase_boundary(dataset)
-    return () if found is None else (found.points,)
+    return [line.points for line in phase_boundaries(dataset)]
 
 
 def known_boundaries(dataset: "xarray.Dataset") -> list[Float[np.ndarray, "_ 2"]]:

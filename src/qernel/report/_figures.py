@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from qernel.evaluation import KnownValues, known_at_rows, known_values, order_parameters_of, potentials_of
-from qernel.judgement import interaction_of, order_jump, order_parameter, phase_boundary
+from qernel.judgement import interaction_of, order_jump, order_parameter, phase_boundaries
 from qernel.plotting import scalar_observables
 
 from ._record import Record
@@ -123,7 +123,7 @@ def _layout(record: Record) -> str:
     text = " Colours: the values at the measured points, whose largest standard error is in the title of each panel."
     if known is not None and known.boundaries:
         text += f" Dashed: where the exact ground state changes its phase ({known.method})."
-    if phase_boundary(record.dataset) is not None:
+    if phase_boundaries(record.dataset):
         text += " Purple: where the measured energies of two phases are equal."
     return text
 
@@ -177,7 +177,8 @@ def _energy(record: Record) -> tuple[str, str]:
     if len(record.axes) > 1:
         caption = f"Energy and its terms {_against(record)}{f'; {_and(parts)}' if parts else ''}.{_layout(record)}"
     else:
-        lower = f" Lower panel{'s' if len(parts) + len(relative) > 1 else ''}: {'; '.join(parts)}." if parts else ""
+        lower = f" Lower panel{'s' if bool(record.phases) + len(relative) > 1 else ''}: {'; '.join(parts)}."
+        lower = lower if parts else ""
         caption = f"Energy and its terms {_against(record)}.{_shaded(record)} {_MEANS}{_squares(known)}{lower}"
     terms = _and(["total", "kinetic", *(term_words(record, name) for name in potentials_of(record.dataset))])
     return caption, f"Energies ({terms}) {_against(record)}; the total {_ends(record, 'energy')}."
@@ -234,6 +235,8 @@ def _density(record: Record) -> tuple[str, str]:
             "bands are one standard error" if dim == 1 else "bins are merged where a single one would be mostly noise"
         )
         return f"{caption}{along}; {noise}.", f"The electron density {maps}."
+    if record.lowest["density"].ndim == 2:
+        return f"{caption}, not symmetrised; bands are one standard error.", f"Curves of the electron density {maps}."
     caption += ", not symmetrised, with bins merged two by two where a single one would be mostly noise. "
     if "primitive_lattice" in record.dataset:
         caption += "White outlines: primitive cells; "

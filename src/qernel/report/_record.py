@@ -19,6 +19,7 @@ from qernel.evaluation import (
     phases_of,
     positions_on,
     read_netcdf,
+    same_points,
 )
 from qernel.judgement import Finding, findings
 from qernel.presets import Config, ConfigurationError, configuration_text, parse
@@ -92,8 +93,7 @@ class Record:
         if points is None:
             return None
         here = np.array([positions_on(self.lowest, axis)[row] for axis in coordinates_of(self.lowest)])
-        scale = np.maximum(np.abs(points).max(axis=0), 1e-300)
-        return bool(np.any(np.all(np.abs(points - here) <= 1e-6 * scale, axis=1)))
+        return bool(same_points(here[None], points).any())
 
 
 def read_record(run_dir: str | os.PathLike) -> Record:

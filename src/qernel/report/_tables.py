@@ -137,10 +137,11 @@ def diagnostics_table(record: Record) -> Table:
 
 def slope_table(record: Record) -> Table | None:
     """The Hellmann-Feynman check interval by interval, on every line of rows along one coordinate."""
-    lines = slope_lines(record.lowest)
+    lines = slope_lines(record.dataset)
     if not lines:
         return None
     several = len(record.axes) > 1
+    named = several or bool(record.phases)
     rows = []
     for line in lines:
         x, check = positions_on(record.lowest, line.axis)[line.rows], line.check
@@ -148,7 +149,7 @@ def slope_table(record: Record) -> Table | None:
             interval = f"{x[i]:g} to {x[i + 1]:g}"
             rows.append(
                 [
-                    Cell(f"{line.axis.symbol} = {interval}{line.axis.suffix}{line.where}" if several else interval),
+                    Cell(f"{line.axis.symbol} = {interval}{line.axis.suffix}{line.where}" if named else interval),
                     Cell(with_error(check.from_energies[i], check.from_energies_error[i])),
                     Cell(with_error(check.from_slopes[i], check.from_slopes_error[i])),
                     Cell(fixed(float(check.uncertainty[i]), 4)),
@@ -156,7 +157,7 @@ def slope_table(record: Record) -> Table | None:
                 ]
             )
     s = "λ" if several else lines[0].axis.symbol
-    first = "interval" if several else f"interval of {lines[0].axis.head}"
+    first = "interval" if named else f"interval of {lines[0].axis.head}"
     heads = (first, f"ΔE/Δ{s}", f"mean ⟨∂H/∂{s}⟩", "interpolation", "difference (σ)")
     of = ", λ being the coordinate that differs between them" if several else ""
     caption = (

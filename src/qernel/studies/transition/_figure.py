@@ -10,14 +10,16 @@ import numpy as np
 from qernel.evaluation import (
     axes_of,
     ground_state,
+    lowest_phases,
     phases_of,
     positions_on,
     read_netcdf,
     rows_of,
     separate_phases,
     single_axis,
+    slope_of,
 )
-from qernel.judgement import branch_crossing, competitors, interaction_of, order_parameter, slope_check
+from qernel.judgement import branch_crossing, competitors, interaction_of, order_parameter, slope_lines
 from qernel.plotting import (
     BLACK,
     BLUE,
@@ -80,8 +82,8 @@ def transition_figure(
     if single_axis(rows) is None:
         return _of_a_plane(rows, finding)
     apart = separate_phases(rows) or dict(branches or {})
-    pair = competitors(rows)
-    compared = dict(zip(pair[1], pair[0], strict=True)) if pair else dict(branches or {})
+    pairs = competitors(rows)
+    compared = dict(zip(pairs[0][1], pairs[0][0], strict=True)) if pairs else dict(branches or {})
     lowest = ground_state(rows)
     axis = axes_of(rows)[0]
     figure = new_figure(13.5, 6.2)
@@ -113,10 +115,10 @@ def _head(axis) -> str:
 
 
 def _mark(panel: "Axes", finding: dict[str, Any]) -> None:
-    place, error = finding["location"], finding["uncertainty"]
-    if place is not None:
-        panel.axvspan(place - error, place + error, color="#f0e4c8", lw=0, zorder=0)
-        panel.axvline(place, color=BLACK, lw=0.8, ls=":", zorder=1)
+    for place, error in [(finding["location"], finding["uncertainty"]), *finding.get("further", [])]:
+        if place is not None:
+            panel.axvspan(place - error, place + error, color="#f0e4c8", lw=0, zorder=0)
+            panel.axvline(place, color=BLACK, lw=0.8, ls=":", zorder=1)
 
 
 def _empty(panel: "Axes", text: str) -> None:
@@ -164,15 +166,16 @@ def _energies(panel: "Axes", rows, compared) -> None:
 
 def _slopes(panel: "Axes", rows) -> None:
     """Measured slopes, and those of the energy curve wherever its differences are worth drawing."""
-    if "slope" not in rows:
+    axis = axes_of(rows)[0]
+    name, latex = slope_of(rows, axis), axis.latex
+    if name is None:
         _empty(panel, "no slope measured")
         return
-    latex = axes_of(rows)[0].latex
-    _points(panel, rows, "slope", color=BLACK, marker="o", label=rf"$\langle\partial H/\partial {latex}\rangle$")
-    check = slope_check(rows)
-    if check is not None:
-        sharp = check.error < 0.1 * np.ptp(rows["slope"].values)
-        panel.plot(check.middle[sharp], check.from_energies[sharp], "x", color=ORANGE, label=rf"$dE/d{latex}$")
+    _points(panel, rows, name, color=BLACK, marker="o", label=rf"$\langle\partial H/\partial {latex}\rangle$")
+    # Within each phase: where the lowest one changes the energy has a kink.
+    for number, line in enumerate(slope_lines(rows)):
+        sharp, label = line.check.error < 0.1 * np.ptp(rows[name].values), rf"$dE/d{latex}$" if number == 0 else None
+        panel.plot(line.check.middle[sharp], line.check.from_energies[sharp], "x", color=ORANGE, label=label)
     panel.set_ylabel("slope per electron")
     panel.legend()
 
@@ -245,7 +248,7 @@ def _of_a_plane(rows, finding: dict[str, Any]) -> "Figure":
             quantities.append(Quantity(value, error, label, title, scale="log"))
     first = []
     if phases_of(rows):
-        found, colours = lowest["phase"].values.tolist(), phase_colours(rows)
+        found, colours = lowest_phases(rows), phase_colours(rows)
         first = [lambda panel: category_map(panel, lowest, found, colours, "phase of the ground state")]
     boundary = [np.array(line["points"]) for line in lines]
     figure = multiples(lowest, quantities, boundary=boundary, first=first)

@@ -15,7 +15,7 @@ from qernel.training import TrainingState
 
 from ._branches import branch_of
 from ._finding import TransitionFinding, find_transition
-from ._scan import Progress, Scan
+from ._scan import Progress, Scan, rounded
 
 if TYPE_CHECKING:
     import xarray
@@ -64,14 +64,15 @@ def find(
         )
     target.path.mkdir(parents=True, exist_ok=True)
     scan = Scan(problem, state, progress)
-    lines = [np.round(np.linspace(a, b, points if v else 1), 6) for a, b, v in zip(low, high, varying, strict=True)]
-    scan.measure(np.stack([x.ravel() for x in np.meshgrid(*lines, indexing="ij")], axis=1))
+    lines = [np.linspace(a, b, points if v else 1) for a, b, v in zip(low, high, varying, strict=True)]
+    grid = np.stack([x.ravel() for x in np.meshgrid(*lines, indexing="ij")], axis=1)
+    scan.measure(rounded(grid, high - low))
     width = float((high - low)[varying][0])
     scan.refine(width / 60 if resolution is None else resolution)
     data, names = None, _names(problem)
     if problem.names:
         # The model holds its branches already.
-        data, names = competitors(scan.dataset) or (None, names)
+        data, names = next(iter(competitors(scan.dataset)), (None, names))
     elif branches and config is not None and names is not None and varying.sum() == 1:
         chosen = _branch_points(scan.dataset, low, high, varying)
         scan.measure(chosen)
@@ -105,8 +106,8 @@ def _branch_points(rows: "xarray.Dataset", low, high, varying) -> np.ndarray:
         half = _WINDOW * (last - first) / 2
         first, last = max(first, jump.centre - half), min(last, jump.centre + half)
     chosen = np.repeat(low[None], _BRANCH_POINTS, axis=0)
-    chosen[:, axis] = np.round(np.linspace(first, last, _BRANCH_POINTS), 6)
-    return chosen
+    chosen[:, axis] = np.linspace(first, last, _BRANCH_POINTS)
+    return rounded(chosen, high - low)
 
 
 def _plain(finding: TransitionFinding, branches, names, rows: "xarray.Dataset", command: str) -> dict:
@@ -118,6 +119,7 @@ def _plain(finding: TransitionFinding, branches, names, rows: "xarray.Dataset", 
         "units": [axis.unit for axis in axes],
         "location": finding.location,
         "uncertainty": finding.uncertainty,
+        "further": [list(one) for one in finding.further],
         "trustworthy": finding.trustworthy,
         "sentences": list(finding.sentences),
         "command": command,

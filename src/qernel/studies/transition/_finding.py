@@ -22,11 +22,15 @@ from qernel.judgement import (
     Jump,
     PhaseBoundary,
     branch_crossing,
+    competitors,
+    crossing_sentence,
     interaction_of,
     order_jump,
     order_parameter,
     phase_boundaries,
+    phase_crossings,
     steepest_stretch,
+    stretch_of,
     tangent_check,
     tangents_meet,
 )
@@ -58,6 +62,8 @@ class TransitionFinding(eqx.Module):
     - `trustworthy`: whether the finding is one, and the model itself follows the lower phase on both sides.
     - `sentences`: the finding and its evidence in words.
     - `boundaries`: the lines between two phases each in the plane of two coordinates.
+    - `further`: places and errors of the other transitions between separate phases along one coordinate, of which
+      `location` is the one with the largest step of the energy.
     """
 
     kind: Kind
@@ -66,6 +72,7 @@ class TransitionFinding(eqx.Module):
     trustworthy: bool
     sentences: tuple[str, ...]
     boundaries: tuple[PhaseBoundary, ...] = ()
+    further: tuple[tuple[float, float], ...] = ()
 
 
 def find_transition(
@@ -87,12 +94,17 @@ def find_transition(
 
     - `scan`: data set of the model, with at least four rows; `fidelity_susceptibility` and `expert_usage` are used if
       they are there.
-    - `branches`: data sets of two phases at the same rows as each other, preferably among those of the scan.
+    - `branches`: data sets of two phases at the same rows as each other, preferably among those of the scan; by default
+      the first [`competitors`][qernel.judgement.competitors] of a scan that holds its phases apart.
     - `names`: what to call them.
     """
     axis = single_axis(scan)
     if axis is None:
         return _in_a_plane(scan)
+    pairs = competitors(scan)
+    if branches is None and pairs:
+        branches, names = pairs[0]
+    others = [(crossing, pair) for crossing, pair in phase_crossings(scan) if pair != names]
     scan = ground_state(scan)
     scan = scan.isel({rows_of(scan): in_order(scan)})
     words = _Words(axis, scan)
@@ -107,7 +119,8 @@ def find_transition(
             f"At {words.places(above.above)} another row of the same model has the lower energy, by up to "
             f"{np.max(above.excess[above.above]):.2g} {words.energy}: the model is in the wrong phase, or not trained."
         ]
-    evidence = [*_changes(scan, words), *_susceptibility(scan, words), *unfit]
+    more = [crossing_sentence(scan, *one) for one in others]
+    evidence = [*more, *_changes(scan, words), *_susceptibility(scan, words), *unfit]
     if crossing is not None and crossing.crosses:
         kind, place, error, first = _of_crossing(crossing, jump, names, words)
     elif jump is not None:
@@ -122,7 +135,8 @@ def find_transition(
             else f"The branches differ in phase at {words.at(both[0])} only."
         )
     trustworthy = not unfit and kind in ("first order", "smooth")
-    return TransitionFinding(kind, float(place), float(error), trustworthy, (*first, *evidence))
+    further = tuple((one.location, one.error) for one, _ in others if one.crosses)
+    return TransitionFinding(kind, float(place), float(error), trustworthy, (*first, *evidence), further=further)
 
 
 def _undecided(sentence: str) -> TransitionFinding:
@@ -168,45 +182,76 @@ def _of_crossing(crossing: BranchCrossing, jump: Jump | None, names, words: _Wor
 
 
 def _of_jump(scan, jump: Jump, crossing: BranchCrossing | None, names, words: _Words):
-    rows = [int(np.argmin(np.abs(words.x - edge))) for edge in (jump.low, jump.high)]
     where = f"between {jump.low:g} and {words.at(jump.high)}"
-    meet = _meeting(scan, jump, rows) if crossing is None else None
-    if meet is not None:
-        place, error = meet
-        text = (
-            f"First-order transition at {words.name} = {words.at(place)}: the model changes its phase {where}, and the "
-            "energies of its two sides cross there. No branches were trained to confirm it."
-        )
-        return "first order", place, error, [text]
-    reason = "the energies of its two sides do not cross there"
-    if crossing is not None:
-        reason = (
-            f"the {names[0]} and the {names[1]} branch do not cross: one is the lower throughout"
-            if crossing.distinct.any()
-            else f"the {names[0]} and the {names[1]} branch, trained on, are one and the same state"
-        )
+    if crossing is None:
+        kind, place, error, reason = _of_sides(scan, jump, words)
+        if kind == "first order":
+            text = (
+                f"First-order transition at {words.name} = {words.at(place)}: the model changes its phase {where}, and "
+                "the energies of its two sides cross there. No branches were trained to confirm it."
+            )
+            return kind, place, error, [text]
+    else:
+        certain, reason = _of_branches(crossing, names, words)
+        kind = "artefact" if certain else "undecided"
+    text = f"The model jumps {where}, but {reason}"
+    text += ": a discontinuity of the network, not of the Hamiltonian." if kind == "artefact" else "."
     usage = _usage_jump(scan, jump, words.axis)
-    text = f"The model jumps {where}, but {reason}: a discontinuity of the network, not of the Hamiltonian."
     if usage > 0.1:
         text += f" The use of its experts jumps at the same place, by {usage:.0%}."
-    return "artefact", np.nan, np.nan, [text]
+    return kind, np.nan, np.nan, [text]
 
 
-def _meeting(scan, jump: Jump, rows: list[int]) -> tuple[float, float] | None:
-    """Where the energies of the two sides of a jump cross with different slopes, and how well that is known."""
-    axis = single_axis(scan)
-    if axis is None or slope_of(scan, axis) is None:
-        return None
-    meet, error = tangents_meet(scan, *rows)
-    width = jump.high - jump.low
-    if jump.low - width <= meet <= jump.high + width and _has_kink(scan, *rows):
-        return meet, float(np.hypot(error, width / 2))
-    return None
+def _of_branches(crossing: BranchCrossing, names, words: _Words) -> tuple[bool, str]:
+    """Whether two branches are certain not to cross as two phases do, and what is known of them, in words."""
+    pair = f"the {names[0]} and the {names[1]} branch"
+    if not crossing.distinct.any():
+        if not crossing.resolved:
+            return False, f"the order of {pair} is not known well enough to tell them apart"
+        if crossing.equal:
+            return True, f"{pair}, trained on, are one and the same state"
+        return True, f"{pair}, trained on, have the same {'order' if words.order else 'slope'}"
+    if not np.isfinite(crossing.location):
+        if crossing.apart:
+            return True, f"{pair} do not cross: one is the lower throughout"
+        return False, f"which of {pair} is the lower cannot be told at all of their points"
+    place = f"{words.name} = {with_error(crossing.location, crossing.error)}{words.unit}"
+    if crossing.has_kink:
+        return False, f"{pair} cross at {place}, where they are not told apart"
+    return False, f"{pair} cross at {place}, with slopes that do not differ by more than their errors allow to tell"
+
+
+def _of_sides(scan, jump: Jump, words: _Words) -> tuple[Kind, float, float, str]:
+    """Whether the energies of the two sides of a jump cross there with different slopes: the place and its error, or
+    what is known against it, in words."""
+    rows = [int(np.argmin(np.abs(words.x - edge))) for edge in (jump.low, jump.high)]
+    name = slope_of(scan, words.axis)
+    if name is None or not np.isfinite(scan[name].values).all():
+        text = "the slope of the energy was not measured: whether the energies of its two sides cross cannot be told"
+        return "undecided", np.nan, np.nan, text
+    (meet, error), width = tangents_meet(scan, *rows), jump.high - jump.low
+    fall, fall_error, gaps, gap_errors = _sides(scan, *rows)
+    if jump.low - width <= meet <= jump.high + width and fall > _SIGMA * fall_error:
+        return "first order", meet, float(np.hypot(error, width / 2)), ""
+    absent = fall + _SIGMA * fall_error < _SHARE * np.ptp(scan[name].values)
+    if absent or np.any(gaps + _SIGMA * gap_errors < 0):
+        return "artefact", np.nan, np.nan, "the energies of its two sides do not cross there"
+    text = (
+        "whether the energies of its two sides cross there cannot be told: their slope falls by "
+        f"{with_error(fall, fall_error)} more than its changes beside explain"
+    )
+    return "undecided", np.nan, np.nan, text
 
 
 def _of_slope(scan, crossing: BranchCrossing | None, names, words: _Words):
     """The finding without a jump of an order parameter: a jump of the slope, or a kink of the energy, whose sides cross
     is a transition of first order."""
+    undecided = lambda text: ("undecided", np.nan, np.nan, [text])
+    if crossing is not None:
+        certain, reason = _of_branches(crossing, names, words)
+        if not certain:
+            span = f"between {words.x.min():g} and {words.at(words.x.max())}"
+            return undecided(f"The model changes without a jump {span}, but {reason}.")
     smooth = ("smooth", np.nan, np.nan, [_smooth(scan, crossing, names, words)])
     if crossing is not None and crossing.distinct.any():
         return smooth
@@ -214,33 +259,37 @@ def _of_slope(scan, crossing: BranchCrossing | None, names, words: _Words):
     if name is None or not np.isfinite(scan[name].values).all():
         if words.order:
             return smooth
-        text = (
+        return undecided(
             "Neither an order parameter nor the slope of the energy was measured: nothing here could show a transition."
         )
-        return "undecided", np.nan, np.nan, [text]
     slope, error = scan[name].values, scan[f"{name}_error"].values
     stretch = steepest_stretch(words.x, slope, error)
     if stretch is None or not stretch.is_jump:
         stretch = _sharpest_step(words.x, slope, error)
     if stretch is None:
+        # A step between two rows would have to be larger than that of the whole range to stand out of the noise.
+        if not words.order and not np.ptp(slope) > np.sqrt(2) * _SIGMA * np.median(error):
+            return undecided(
+                "The slope of the energy does not change by more than its errors allow to tell, and no order parameter "
+                "was measured: nothing here could show a transition."
+            )
         return smooth
-    rows = [int(np.argmin(np.abs(words.x - edge))) for edge in (stretch.low, stretch.high)]
-    meet = _meeting(scan, stretch, rows) if crossing is None and stretch.steeper >= _KINK else None
-    if meet is not None:
-        text = (
-            f"First-order transition at {words.name} = {words.at(meet[0])}: the slope of the energy jumps between "
-            f"{stretch.low:g} and {words.at(stretch.high)}, and the energies of the two sides cross there. "
-            + (f"{words.order} shows no jump, and" if words.order else "No order parameter and")
-            + " no branches confirm it."
-        )
-        return "first order", *meet, [text]
+    if crossing is None and stretch.steeper >= _KINK:
+        kind, place, place_error, _ = _of_sides(scan, stretch, words)
+        if kind == "first order":
+            text = (
+                f"First-order transition at {words.name} = {words.at(place)}: the slope of the energy jumps between "
+                f"{stretch.low:g} and {words.at(stretch.high)}, and the energies of the two sides cross there. "
+                + (f"{words.order} shows no jump, and" if words.order else "No order parameter and")
+                + " no branches confirm it."
+            )
+            return kind, place, place_error, [text]
     if words.order:
         return smooth
-    text = (
+    return undecided(
         f"The slope of the energy changes fastest between {stretch.low:g} and {words.at(stretch.high)}, too gradually "
         "to tell a transition from a smooth change: no order parameter was measured."
     )
-    return "undecided", np.nan, np.nan, [text]
 
 
 def _sharpest_step(
@@ -276,22 +325,26 @@ def _sharpest_step(
     )
 
 
-def _has_kink(scan, first: int, last: int) -> bool:
-    """Whether the slope of the energy falls by more between two rows than its curvature on either side explains: where
-    the lower of two energies changes, it falls."""
+def _sides(scan, first: int, last: int) -> tuple[float, float, Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:
+    """By how much the slope of the energy falls between two rows beyond what its curvature on either side explains, as
+    it does where the lower of two energies changes; how far the state of either side, continued to the other row with
+    that curvature, lies above the one there; and the errors of both."""
     axis = single_axis(scan)
     assert axis is not None
     x, name = positions_on(scan, axis), slope_of(scan, axis)
     slope, error = scan[name].values, scan[f"{name}_error"].values
+    energy, energy_error = scan["energy"].values, scan["energy_error"].values
     sides = [(a, b) for a, b in ((first - 1, first), (last, last + 1)) if a >= 0 and b < len(x)]
-    if not sides:
-        return False
     width = x[last] - x[first]
     smooth = np.mean([width * (slope[b] - slope[a]) / (x[b] - x[a]) for a, b in sides])
     # Every slope enters with its own weight; those of the inner rows twice.
     inner = sum(np.hypot(error[a], error[b]) * width / (x[b] - x[a]) for a, b in sides) / len(sides)
-    fall = slope[first] + smooth - slope[last]
-    return bool(fall > _SIGMA * np.hypot(np.hypot(error[first], error[last]), inner))
+    fall_error = np.hypot(np.hypot(error[first], error[last]), inner)
+    means = np.array([slope[first] + smooth / 2, slope[last] - smooth / 2])
+    gaps = np.array([1, -1]) * (energy[first] - energy[last] + width * means)
+    variance = energy_error[first] ** 2 + energy_error[last] ** 2 + (width * inner / 2) ** 2
+    gap_errors = np.sqrt(variance + (width * error[[first, last]]) ** 2)
+    return float(slope[first] + smooth - slope[last]), float(fall_error), gaps, gap_errors
 
 
 def _smooth(scan, crossing: BranchCrossing | None, names, words: _Words) -> str:
@@ -304,12 +357,13 @@ def _smooth(scan, crossing: BranchCrossing | None, names, words: _Words) -> str:
     text = f"No sharp transition {span}: {change}."
     if crossing is None:
         return text
-    pair = f"The {names[0]} and the {names[1]} branch, trained on,"
-    if (np.abs(crossing.difference) < _SIGMA * crossing.difference_error).all() and not crossing.distinct.any():
-        return f"{text} {pair} are one and the same state."
+    if not crossing.distinct.any():
+        _, reason = _of_branches(crossing, names, words)
+        text = f"{text} {reason[0].upper()}{reason[1:]}."
+        if crossing.equal:
+            return text
     lower = names[0] if np.median(crossing.difference) > 0 else names[1]
-    same = "" if crossing.distinct.any() else f" {pair} have the same order, within {crossing.smallest:g}."
-    return f"{text}{same} The {lower} branch is the lower{' throughout' if np.isnan(crossing.location) else ' mostly'}."
+    return f"{text} The {lower} branch is the lower{' throughout' if np.isnan(crossing.location) else ' mostly'}."
 
 
 def _changes(scan, words: _Words) -> list[str]:
@@ -318,7 +372,7 @@ def _changes(scan, words: _Words) -> list[str]:
     for name in (order_parameter(scan), interaction_of(scan)):
         if name is None:
             continue
-        stretch = steepest_stretch(words.x, scan[name].values, scan[f"{name}_error"].values)
+        stretch = stretch_of(scan, name)
         if stretch is not None:
             is_order = name == order_parameter(scan)
             what = words.order if is_order else f"the {name.replace('_', ' ')} energy"
@@ -393,8 +447,11 @@ def _in_a_plane(scan) -> TransitionFinding:
             evidence.append(f"The fidelity susceptibility along {axis.symbol} is largest at {point}, {value}.")
     if not boundaries:
         text = (
-            "No line between two phases was found: the wavefunction holds no phases that were measured separately, or "
-            "one of them is the lowest everywhere."
+            f"A line between two phases is looked for in the plane of two coordinates, and {len(axes)} vary."
+            if len(axes) != 2
+            else "No line between two phases was found: the wavefunction holds no phases that were measured "
+            "separately, one of them is the lowest everywhere, too few points have both of two phases, or the slopes "
+            "of their energies differ by no more than their errors allow to tell."
         )
         return TransitionFinding("undecided", np.nan, np.nan, False, (text, *evidence))
     sentences = [text for boundary in boundaries for text in boundary.sentences]

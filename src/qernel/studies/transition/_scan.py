@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -10,9 +10,19 @@ import numpy as np
 from jaxtyping import Float
 
 from qernel.ansatz import CompetingPhases, Qernel, SlaterDeterminant
-from qernel.evaluation import doubts_of, ground_state, indexed, labelled_rows, positions_on, rows_of, single_axis
+from qernel.evaluation import (
+    doubts_of,
+    ground_state,
+    indexed,
+    labelled_rows,
+    lowest_phases,
+    positions_on,
+    rows_of,
+    same_points,
+    single_axis,
+)
 from qernel.hamiltonian import Family
-from qernel.judgement import interaction_of, order_parameter, phase_boundaries, steepest_stretch
+from qernel.judgement import interaction_of, order_parameter, phase_boundaries, stretch_of
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
 from qernel.run_directory import Problem, in_phase, measure_samples
 from qernel.training import TrainingState
@@ -84,28 +94,33 @@ class Scan:
                 lambda done, total, n=number, t=text: self._progress(t, n * total + done, len(batches) * total),
             )
 
-    def _known(self, point: list[float]) -> bool:
-        return any(np.allclose(point, known, rtol=1e-9, atol=1e-12) for known in self._samples)
+    def _phases(self, table: "xarray.Dataset") -> list[str]:
+        """The lowest phase at every row, no name where there are none."""
+        return lowest_phases(table) or [""] * table.sizes[rows_of(table)]
+
+    def _known(self, point: Sequence[float]) -> bool:
+        # Closer than elsewhere: a scan puts its points close together where the phase changes.
+        return bool(self._samples) and bool(same_points(np.array([point]), self.points, 1e-9).any())
 
     def _between(self, missing: list[tuple[float, ...]]) -> Iterator[tuple[float, ...]]:
         """Points half way between two neighbours: of one coordinate in the widest gap."""
         trained = self._problem.system.family.points
-        known = sorted({*self._samples, *missing, *map(tuple, trained.tolist())})
+        known, span = sorted({*self._samples, *missing, *map(tuple, trained.tolist())}), np.ptp(trained, axis=0)
         while True:
             gaps = [np.linalg.norm(np.subtract(b, a)) for a, b in zip(known, known[1:], strict=False)]
             if not gaps or max(gaps) == 0:
                 raise ValueError("a scan needs a range of points")
             widest = int(np.argmax(gaps))
-            middle = tuple(np.round(np.add(known[widest], known[widest + 1]) / 2, 6).tolist())
+            middle = tuple(rounded(np.add(known[widest], known[widest + 1])[None] / 2, span)[0].tolist())
             known.insert(widest + 1, middle)
-            if not self._known(list(middle)) and middle not in missing:
+            if not self._known(middle) and middle not in missing:
                 yield middle
 
     def _measure_batch(self, points: Points, progress: Callable[[int, int], None]) -> None:
         dataset, evaluations = measure_samples(
             self._problem, self._state, points, stream=1 + len(self._parts), progress=progress
         )
-        names = _lowest(dataset)
+        names = self._phases(dataset)
         of_phase = {name: (rows.tolist(), evaluation.samples) for name, (rows, evaluation) in evaluations.items()}
         chosen = []
         for row, name in enumerate(names):
@@ -153,7 +168,8 @@ class Scan:
             points = self._problem.system.family.points
             for boundary in phase_boundaries(self.dataset):
                 chosen = boundary.points[np.linspace(0, len(boundary.points) - 1, 2 * BATCH).round().astype(int)]
-                self.measure(np.round(np.clip(chosen, points.min(axis=0), points.max(axis=0)), 6))
+                clipped = np.clip(chosen, points.min(axis=0), points.max(axis=0))
+                self.measure(rounded(clipped, np.ptp(points, axis=0)))
             return
         width = math.inf
         for _ in range(_REFINEMENTS):
@@ -162,8 +178,8 @@ class Scan:
                 return
             width = high - low
             between = np.repeat(self.points[:1], BATCH, axis=0)
-            between[:, self._column] = np.round(np.linspace(low, high, BATCH + 2)[1:-1], 6)
-            self.measure(between)
+            between[:, self._column] = np.linspace(low, high, BATCH + 2)[1:-1]
+            self.measure(rounded(between, np.ptp(self._problem.system.family.points, axis=0)))
 
     @property
     def _column(self) -> int:
@@ -177,9 +193,7 @@ class Scan:
         assert axis is not None
         x = positions_on(rows, axis)
         for name in (order_parameter(rows), interaction_of(rows)):
-            if name is None:
-                continue
-            stretch = steepest_stretch(x, rows[name].values, rows[f"{name}_error"].values)
+            stretch = None if name is None else stretch_of(rows, name)
             if stretch is not None and stretch.is_jump:
                 return stretch.low, stretch.high
         chi = rows["fidelity_susceptibility"].values
@@ -198,7 +212,7 @@ class Scan:
         with jax.enable_x64(True), warnings.catch_warnings():
             # Said by the effective samples beside.
             warnings.simplefilter("ignore", UserWarning)
-            family = in_phase(self._problem, self._problem.family_at(points), _lowest(rows))
+            family = in_phase(self._problem, self._problem.family_at(points), self._phases(rows))
             found = family_overlaps(self._state.ansatz, family, samples)
         dimension = rows_of(rows)
         axes = (dimension, f"other_{dimension}")
@@ -210,18 +224,20 @@ class Scan:
         return rows
 
 
+def rounded(points: Points, span: Float[np.ndarray, " coordinates"]) -> Points:
+    """Points without digits beyond a millionth of the range of each coordinate, but six at least: rows are called by
+    them. What does not vary stays as it is."""
+    digits = [max(6, 6 - math.floor(math.log10(size))) if size > 0 else None for size in span]
+    columns = [x if n is None else np.round(x, n) for x, n in zip(points.T, digits, strict=True)]
+    return np.stack(columns, axis=1)
+
+
 def _without_labels(part: Any) -> Any:
     """A table whose rows have no coordinates, without what belongs to all of them."""
     rows = rows_of(part)
     labels = [name for name, label in part.coords.items() if label.dims == (rows,)]
     known = [name for name in part.variables if "known" in part[name].dims or "boundary" in part[name].dims]
     return part.drop_vars([*labels, *known]).rename_dims({rows: _ROW})
-
-
-def _lowest(dataset: "xarray.Dataset") -> list[str]:
-    """The name of the lowest phase at every row, empty without several."""
-    lowest = ground_state(dataset)
-    return lowest["phase"].values.tolist() if "phase" in lowest.coords else [""] * dataset.sizes[rows_of(dataset)]
 
 
 def _add(dataset: Any, rows: str, name: str, value: np.ndarray, error: np.ndarray, text: str, units: str = "1") -> None:
