@@ -1,12 +1,14 @@
 """Evaluations of a family of two coordinates without a cell: observables of one's own, tables, files, phases."""
 
 import csv
+import dataclasses
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 from synthetic_evaluations import GRID, OMEGA, moire_phases, moire_table, trap_table
 
 from qernel.ansatz import SlaterDeterminant
@@ -23,6 +25,7 @@ from qernel.evaluation import (
     format_table,
     ground_state,
     in_order,
+    known_at_rows,
     known_values,
     of_phase,
     phases_of,
@@ -84,6 +87,14 @@ class Extent(AbstractObservable):
             "extent": Measured(scaled, measurement.units.length, "mean distance from the origin", "R"),
             "extent_squared": Measured(square),
         }
+
+
+class Moving(AbstractObservable):
+    """A number at places that are other ones for every member."""
+
+    def measure(self, measurement):
+        places = Grid(np.arange(3) * float(measurement.parameters["omega_x"]))
+        return {"moving": Measured(Estimate(np.zeros(3), np.zeros(3)), dimensions=("s",), grids={"s": places})}
 
 
 POWERS = Grid(np.arange(1, 5), text="power")
@@ -280,6 +291,7 @@ def test_no_observables_no_names(trap, compiled):
             ),
             "two grids are called 'n': give the dimension of 'b' another name",
         ),
+        ((Moving(),), "the grid of 'moving' is another one at member 2 than at member 0"),
     ],
 )
 def test_observables_that_do_not_fit_into_one_table(trap, compiled, observables, message):
@@ -453,6 +465,30 @@ def test_known_values_and_boundaries_travel_with_the_table(tmp_path):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(again.at(again.exact, np.array([[3.5], [2.5]])), [2.0, np.nan])
     assert known_values(table) is None
+    with pytest.raises(ValueError, match="the coordinates of the table, omega_y, got kappa"):
+        add_known_values(table, dataclasses.replace(known, names=("kappa",)))
+
+
+def test_known_values_in_another_order_of_coordinates():
+    table = trap_table([(2.0, 0.1), (0.5, 0.3), (0.7, 0.4)], phases=False)
+    table = table.drop_vars([name for name in table.variables if str(name).startswith("known_")])
+    nothing, line = np.full(1, np.nan), np.array([[0.1, 2.0], [0.2, 2.5]])
+    known = KnownValues(
+        ("kappa", "omega_y"), line[:1], np.array([5.0]), nothing, nothing, nothing, {}, boundaries=(line,)
+    )
+    again = known_values(add_known_values(table, known))
+    assert again.names == ("omega_y", "kappa")
+    np.testing.assert_array_equal(again.boundaries[0], line[:, ::-1])
+    np.testing.assert_array_equal(known_at_rows(add_known_values(table, known), "exact"), [5.0, np.nan, np.nan])
+
+
+def test_known_values_without_coordinates_are_those_of_the_members():
+    labels = {"rows": "member", "coordinate_names": [], "axes": []}
+    table = xarray.Dataset({"energy": ("member", [5.0, 7.0], {"units": "Ha*"})}, {"member": [0, 1]}, labels)
+    nothing = np.full(2, np.nan)
+    known = KnownValues((), np.zeros((2, 0)), np.array([5.0, 7.0]), nothing, nothing, nothing, {})
+    np.testing.assert_array_equal(known_at_rows(add_known_values(table, known), "exact"), [5.0, 7.0])
+    assert np.isnan(known_at_rows(add_known_values(table.isel(member=[0]), known), "exact")).all()
 
 
 def test_an_observable_of_ones_own_is_an_order_parameter(trap, tmp_path):

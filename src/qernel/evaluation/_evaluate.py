@@ -207,6 +207,15 @@ def _observed(chosen, samples, family, ansatz, units, key) -> tuple[dict[str, Me
                     f"observables measure the same quantities, of the same shapes, of every state of a family: got "
                     f"{shapes[-1]} of member 0 and {shapes[0]} of member {row}"
                 )
+            for name, one in quantities.items():
+                of_first = found[0][name].grids if found else one.grids
+                if of_first.keys() != one.grids.keys() or not all(
+                    np.array_equal(of_first[key].values, grid.values) for key, grid in one.grids.items()
+                ):
+                    raise ValueError(
+                        f"the grid of '{name}' is another one at member {row} than at member 0: of a table there is "
+                        "one for all states of a family"
+                    )
             found.append(quantities)
     return tuple(found)
 

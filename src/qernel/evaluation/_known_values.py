@@ -6,14 +6,12 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from ._axes import axes_of, coordinates_of, positions_on, rows_of
+from ._axes import axes_of, coordinates_of, positions_on, rows_of, same_points
 
 if TYPE_CHECKING:
     import xarray
 
 _COLUMNS = ("exact", "exact_error", "upper_bound", "mean_field")
-# Two points are one if they differ by less than this share of the range.
-_SAME = 1e-6
 
 
 class KnownValues(eqx.Module):
@@ -52,24 +50,36 @@ class KnownValues(eqx.Module):
 
     def at(self, values: Float[np.ndarray, " known"], points: Float[np.ndarray, "rows coordinates"]):
         """The entry of one column (`exact`, `mean_field` ...) at each of the given points, NaN where there is none."""
-        scale = np.maximum(np.abs(points).max(axis=0, initial=0.0), np.abs(self.points).max(axis=0, initial=0.0))
-        apart = np.abs(points[:, None] - self.points[None]) > _SAME * np.maximum(scale, 1e-300)
-        same = ~apart.any(axis=2) & np.isfinite(values)
+        if not self.names:
+            # Members without coordinates are told apart by their numbers.
+            return values if len(values) == len(points) else np.full(len(points), np.nan)
+        same = same_points(points, self.points) & np.isfinite(values)
         picked = values[np.argmax(same, axis=1)] if len(values) else np.zeros(len(points))
         return np.where(same.any(axis=1), picked, np.nan)
 
 
 def add_known_values(dataset: "xarray.Dataset", known: KnownValues | None) -> "xarray.Dataset":
-    """The table with reference values along the dimension `known`, from which figures and verdicts read them."""
+    """The table with reference values along the dimension `known`, from which figures and verdicts read them.
+
+    **Raises:** `ValueError` if they have other coordinates.
+    """
     if known is None:
         return dataset
     unit = {"units": str(dataset["energy"].attrs["units"])}
+    names = [axis.name for axis in coordinates_of(dataset)]
+    if sorted(names) != sorted(known.names):
+        raise ValueError(
+            f"known values need the coordinates of the table, {', '.join(names) or 'none'}, got "
+            f"{', '.join(known.names) or 'none'}"
+        )
     columns: dict[str, Any] = {f"known_{name}": ("known", getattr(known, name), unit) for name in _COLUMNS}
     columns |= {f"known_term_{name}": ("known", values, unit) for name, values in known.terms.items()}
     columns |= {f"known_at_{name}": ("known", values) for name, values in zip(known.names, known.points.T, strict=True)}
     if known.boundaries:
         gap = np.full((1, len(known.names)), np.nan)
         joined = np.concatenate([part for line in known.boundaries for part in (line, gap)])
+        # In the table's order of coordinates, in which they are read again.
+        joined = joined[:, [known.names.index(name) for name in names]]
         columns["known_boundary"] = (("boundary", "coordinate"), joined)
     dataset = dataset.assign(columns)
     dataset.attrs.update(

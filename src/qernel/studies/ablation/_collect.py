@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pandas
 
-from qernel.evaluation import indexed, known_at_rows, labelled_rows, read_netcdf, rows_of, write_netcdf
+from qernel.evaluation import indexed, known_at_rows, labelled_rows, read_netcdf, rows_of, same_points, write_netcdf
 from qernel.plotting import save_figure
 from qernel.presets import Config
 from qernel.run_directory import write_atomically
@@ -106,7 +106,7 @@ def collect(folder: Path, config: Config) -> "xarray.Dataset":
             "seconds": (pairs, cost, {"units": "s", "long_name": "cost of the training, compilation apart"}),
             "seconds_per_step": (pairs, per_step, {"units": "s"}),
             **{key: ("variant", values) for key, values in sizes.items()},
-            "trained": (rows, _among(points, trained).astype(np.int8)),
+            "trained": (rows, same_points(points, trained, _SAME).any(axis=1).astype(np.int8)),
             "reference": (rows, reference, unit),
             "reference_is_exact": (rows, is_exact.astype(np.int8)),
         },
@@ -114,12 +114,6 @@ def collect(folder: Path, config: Config) -> "xarray.Dataset":
         attributes | {"reference_method": str(some.attrs.get("known_method", "exact"))},
     )
     return indexed(dataset)
-
-
-def _among(points: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """Which points are among those that were trained."""
-    scale = np.maximum(np.abs(trained).max(axis=0), 1e-300)
-    return (np.abs(points[:, None] - trained[None]) <= _SAME * scale).all(axis=2).any(axis=1)
 
 
 def _rows(dataset: "xarray.Dataset") -> pandas.DataFrame:
