@@ -15,12 +15,12 @@ from qernel.presets import load
 from qernel.run_directory import RunDirectory
 from qernel.studies.scaling import (
     growth,
-    interaction_transition,
-    order_transition,
     scale,
     scaling_rows,
     scaling_table,
     scaling_verdict,
+    size_transition,
+    sized_quantities,
 )
 from qernel.systems import SizedSection
 from qernel.systems.trap import TrapSection
@@ -115,6 +115,10 @@ def with_order(dataset, values, errors):
     return dataset.assign(columns).assign_attrs(order_parameters=["structure_factor_K"])
 
 
+def of_order(dataset):
+    return size_transition(dataset, *sized_quantities([dataset])[0].of(dataset))
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_transition_that_sharpens_is_found_to():
     datasets = [in_cell(cells, n, 24.0 / n) for cells, n in ((3, 2), (9, 6), (12, 8))]
@@ -122,7 +126,7 @@ def test_a_transition_that_sharpens_is_found_to():
     assert [row["electrons"] for row in rows] == [2, 6, 8]
     for name in ("order", "interaction"):
         assert all(abs(row[f"{name}_position"] - 15.0) < 3 * row[f"{name}_position_error"] for row in rows)
-    p, error = growth([order_transition(dataset) for dataset in datasets])
+    p, error = growth([of_order(dataset) for dataset in datasets])
     assert p == pytest.approx(1.0, abs=max(0.3, 3 * error)) and p > 3 * error
     assert any(line.startswith("S(K)/N sharpens with N") for line in scaling_verdict(datasets))
 
@@ -140,12 +144,25 @@ def test_errors_of_the_stretch_cover_its_scatter():
     curve = 0.05 + 0.2 / (1 + np.exp(-(DEPTHS - 15.0) / 2.4))
     rng = np.random.default_rng(3)
     noisy = [6 * (curve + 0.01 * rng.standard_normal(len(curve))) for _ in range(20)]
-    found = [order_transition(with_order(base, values, base["structure_factor_K_error"].values)) for values in noisy]
+    found = [of_order(with_order(base, values, base["structure_factor_K_error"].values)) for values in noisy]
     for name, truth in (("position", 15.0), ("jump", None)):
         values = np.array([getattr(one, name) for one in found])
         claimed = float(np.mean([getattr(one, f"{name}_error") for one in found]))
         assert 0.3 * claimed < values.std() < 2 * claimed
         assert truth is None or abs(values.mean() - truth) < claimed
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_errors_that_are_not_known_stop_no_comparison():
+    """Of fewer than eight walkers there are none; of single rows some may be missing."""
+    base = in_cell(3, 2, 6.0, noise=0.01)
+    values, errors = (base[name].values for name in ("structure_factor_K", "structure_factor_K_error"))
+    whole, none = (of_order(with_order(base, values, e)) for e in (errors, np.full(len(errors), np.nan)))
+    assert none.jump == whole.jump and np.isnan([none.position_error, none.jump_error, none.slope_error]).all()
+    assert np.isnan(growth([none, none])).all() and scaling_verdict([with_order(base, values, np.full(31, np.nan))])
+    # A row in the middle of the jump whose error is not known is still a row.
+    one = of_order(with_order(base, values, np.where(np.arange(31) == 15, np.nan, errors)))
+    assert one.position_error == pytest.approx(whole.position_error, rel=0.5)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -155,7 +172,7 @@ def test_a_table_without_an_order_parameter_is_compared_by_its_interaction():
     heads = scaling_table(datasets).splitlines()[0]
     assert "  S(K)/N at" in heads and "  interaction at" in heads and heads.split()[:2] == ["N", "cells"]
     datasets[1] = with_order(datasets[1], np.full(len(DEPTHS), np.nan), np.full(len(DEPTHS), np.nan))
-    assert order_transition(datasets[1]) is None and interaction_transition(datasets[1]) is not None
+    assert [quantity.key for quantity in sized_quantities(datasets[1:])] == ["interaction"]
     assert not any(key.startswith("order") for row in scaling_rows(datasets) for key in row)
     text = "\n".join(scaling_verdict(datasets))
     assert "S(K)" not in text and "The interaction energy per electron changes fastest at N = 2: " in text
@@ -193,14 +210,19 @@ class SizedTrapSection(SizedSection):
         return least
 
 
+DEPTHS_OF_FOUR = tiny_config("system.depths_meV=[5,10,15,20]").system
+
+
 @pytest.mark.parametrize(
     ("section", "sizes", "message"),
     [
         (TrapSection(), (), "the system trap has no sizes"),
         (SizedTrapSection(), (), "along one coordinate, and omega_y, kappa vary in this configuration"),
-        (tiny_config().system, ("12", "4"), "zone corner K is no wave vector"),
-        (tiny_config().system, ("12", "[[2,-4],[2,2]]"), "two of the sizes .* are one size: cells-12"),
-        (tiny_config().system, ("12", "3"), "3 moiré cells hold no whole number of electrons"),
+        (DEPTHS_OF_FOUR, ("12", "4"), "zone corner K is no wave vector"),
+        (DEPTHS_OF_FOUR, ("12", "[[2,-4],[2,2]]"), "two of the sizes .* are one size: cells-12"),
+        (DEPTHS_OF_FOUR, ("12", "3"), "3 moiré cells hold no whole number of electrons"),
+        (tiny_config("system.depths_meV=[10.0]").system, ("12",), "along one coordinate, and none vary in this"),
+        (tiny_config("system.depths_meV=[5.0,10.0,15.0]").system, ("12",), "told from a slope at 3 points"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_anything_is_trained(section, sizes, message, tmp_path):

@@ -60,10 +60,12 @@ def size_transition(
     if stretch is None:
         return SizeTransition(electrons, None, *[float("nan")] * 9)
     rng = np.random.default_rng(seed)
-    drawn = [steepest_stretch(x, values + errors * rng.standard_normal(len(x)), errors) for _ in range(_RESAMPLES)]
+    # A row whose error is not known belongs to every draw as it is; if none is, neither is what follows from them.
+    noise = np.nan_to_num(errors)
+    drawn = [steepest_stretch(x, values + noise * rng.standard_normal(len(x)), errors) for _ in range(_RESAMPLES)]
     rows = np.array([_numbers(one) for one in drawn if one is not None])
     position, width, jump, slope = _numbers(stretch)
-    spread = rows.std(axis=0)
+    spread = rows.std(axis=0) if np.isfinite(errors).any() else np.full(4, np.nan)
     inside = np.unique(x[(x >= stretch.low) & (x <= stretch.high)])
     grid = float(np.diff(inside).max())
     # Uniform within a step of the grid at either end.
@@ -94,23 +96,6 @@ def line_of(dataset: "xarray.Dataset") -> Axis:
 def _numbers(stretch: Jump) -> tuple[float, float, float, float]:
     width = stretch.high - stretch.low
     return stretch.centre, width, stretch.jump, stretch.jump / width
-
-
-def order_transition(dataset: "xarray.Dataset") -> SizeTransition | None:
-    """Of the first order parameter over N; None if the table has none."""
-    return _transition("order", dataset)
-
-
-def interaction_transition(dataset: "xarray.Dataset") -> SizeTransition | None:
-    """Of the interaction energy per electron; None without an interaction."""
-    return _transition("interaction", dataset)
-
-
-def _transition(key: str, dataset: "xarray.Dataset") -> SizeTransition | None:
-    for quantity in sized_quantities([dataset]):
-        if quantity.key == key:
-            return size_transition(dataset, *quantity.of(dataset))
-    return None
 
 
 def scaling_rows(datasets: Sequence["xarray.Dataset"]) -> list[dict[str, float]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
+import numpy as np
 
 from qernel.evaluation import read_netcdf
 from qernel.plotting import save_figure
@@ -109,10 +110,13 @@ def _check_line(config: Config) -> None:
         system = config.system.system()
         check_memory(config, system)
         family = system.family
-        measured = family.at(config.evaluation.at) if config.evaluation.at else family
-        varying = [coordinate.name for coordinate in measured.varying]
+        points = (family.at(config.evaluation.at) if config.evaluation.at else family).points
+    names = [coordinate.name for coordinate in family.coordinates]
+    varying = [name for name, values in zip(names, points.T, strict=True) if np.ptp(values) > 0]
     if len(varying) != 1:
         raise ValueError(
             f"sizes are compared along one coordinate, and {', '.join(varying) or 'none'} vary in this configuration: "
-            "give all others a single value"
+            "give one of them several values, all others a single one"
         )
+    if (count := len(np.unique(points, axis=0))) < 4:
+        raise ValueError(f"a jump cannot be told from a slope at {count} points: evaluate each size at four or more")
