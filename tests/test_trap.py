@@ -37,6 +37,7 @@ from qernel.layers import OpenEmbedding, trainable
 from qernel.orbitals import HarmonicOrbitals, OpenPairJastrow, SpinBlocks, harmonic_levels
 from qernel.propagation import own_jet
 from qernel.sampling import Sampler, langevin
+from qernel.systems import trap as systems
 from qernel.training import Method, energy_unit, initial_state, train
 
 TABLE = json.loads((pathlib.Path(__file__).parent / "reference" / "harmonic_fermions.json").read_text())["values"]
@@ -253,6 +254,33 @@ def test_a_boundary_that_is_nowhere():
     # Ω_y = Ω_x / 2, unless N κ alone is stiffer than that.
     found = filling_boundary(LIQUID, ((0, 0), (0, 1), (0, 2)), (0.1, 1.0), np.array([0.0, 1.0, 2.0]))
     np.testing.assert_allclose(found, [0.05, np.nan, np.nan])
+
+
+STRENGTHS = np.linspace(0.0, 0.3, 7)
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "points", "frequencies", "kappa", "place"),
+    [
+        (("omega_y", "kappa"), {"omega_y": [2.2], "kappa": STRENGTHS}, (1.0, 1.0), 0.0, [2.2, 0.84 / 9]),
+        (("omega_y", "kappa"), {"omega_y": [1.5, 3.0], "kappa": [0.1]}, (1.0, 1.0), 0.0, [np.sqrt(4.9), 0.1]),
+        (("kappa",), {"kappa": STRENGTHS}, (1.0, 2.2), 0.0, [0.84 / 9]),
+        (("omega_y",), {"omega_y": [1.5, 3.0]}, (1.0, 1.0), 0.1, [np.sqrt(4.9)]),
+        (
+            ("omega_x", "omega_y", "kappa"),
+            [[0.8, 2.0, 0.1], [1.1, 2.0, 0.1]],
+            (1.0, 1.0),
+            0.1,
+            [np.sqrt(3.1) / 2, 2, 0.1],
+        ),
+    ],
+)
+def test_the_filling_changes_at_one_place_along_one_coordinate(coordinates, points, frequencies, kappa, place):
+    """4 (ω_x² + 3κ) = ω_y² + 3κ, whichever of them varies."""
+    named = dict(zip(("omega_x", "omega_y"), frequencies, strict=True))
+    family = systems.trap_family(3, named, kappa, coordinates, points)
+    (found,) = systems.boundaries_of_fillings((LIQUID, CHAIN), family)
+    np.testing.assert_allclose(found, [place], atol=1e-6)
 
 
 def test_slopes_are_derivatives_and_terms_sum_to_the_energy():

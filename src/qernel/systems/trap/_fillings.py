@@ -87,33 +87,57 @@ def walkers_of_fillings(
 def boundaries_of_fillings(
     fillings: Sequence[Filling], family: Family
 ) -> tuple[Float[np.ndarray, "_ coordinates"], ...]:
-    """Lines (places, with one coordinate) of the box around a family where the ground state changes its filling."""
-    names = [coordinate.name for coordinate in family.coordinates]
-    frequencies = [name for name in names if name in FREQUENCIES]
-    if not frequencies or len(names) > 2:
-        return ()
-    along = frequencies[-1]
+    """Lines in the box around a family where the ground state changes its filling, if two of its coordinates vary;
+    places, if one does."""
     points = family.points
     low, high = points.min(axis=0), points.max(axis=0)
-    column, axis = names.index(along), FREQUENCIES.index(along)
-    fine = 1 if len(names) == 1 else 201
-    line = np.repeat(low[None], fine, axis=0)
-    if len(names) == 2:
-        line[:, 1 - column] = np.linspace(low[1 - column], high[1 - column], fine)
-    with jax.enable_x64(True):
-        omega, kappa = point_values(family.at(line))
+    names = [coordinate.name for coordinate in family.coordinates]
+    varying = [column for column in range(len(names)) if high[column] > low[column]]
+    if len(varying) not in (1, 2):
+        return ()
+    # Along a frequency the change is a closed form; of two coordinates one is a frequency.
+    column = next((column for column in varying[::-1] if names[column] in FREQUENCIES), varying[0])
     found = []
     for first, second in itertools.combinations(fillings, 2):
-        places = filling_boundary(first, second, omega, kappa, axis=axis)
-        there = omega.copy()
-        there[:, axis] = np.where(np.isfinite(places), places, 1.0)
-        energies = np.stack([filling_energy(filling, there, kappa) for filling in fillings])
-        pair = filling_energy(first, there, kappa)
+        of_pair = _along_frequency if names[column] in FREQUENCIES else _along_strength
+        places = of_pair(first, second, family, low, high, varying, column)
+        inside = (places[:, column] >= low[column] - 1e-12) & (places[:, column] <= high[column] + 1e-12)
+        if not inside.any():
+            continue
+        places = places[inside]
+        with jax.enable_x64(True):
+            omega, kappa = point_values(family.at(places))
+        pair = filling_energy(first, omega, kappa)
         # Where a third filling lies lower, the two change places unseen.
-        seen = np.isfinite(places) & (pair <= energies.min(axis=0) + 1e-9)
-        seen &= (places >= low[column] - 1e-12) & (places <= high[column] + 1e-12)
+        rest = [filling_energy(filling, omega, kappa) for filling in fillings if filling not in (first, second)]
+        seen = np.all([pair <= energy + 1e-9 for energy in rest] or [pair == pair], axis=0)
         if seen.any():
-            on = line[seen]
-            on[:, column] = places[seen]
-            found.append(on)
+            found.append(places[seen])
     return tuple(found)
+
+
+def _along_frequency(first, second, family: Family, low, high, varying, column) -> Float[np.ndarray, "_ coordinates"]:
+    """Points where two fillings have one energy: a frequency for each value of the other coordinate that varies."""
+    line = np.repeat(low[None], 201 if len(varying) == 2 else 1, axis=0)
+    for other in varying:
+        if other != column:
+            line[:, other] = np.linspace(low[other], high[other], len(line))
+    axis = FREQUENCIES.index(family.coordinates[column].name)
+    with jax.enable_x64(True):
+        line[:, column] = filling_boundary(first, second, *point_values(family.at(line)), axis=axis)
+    return line[np.isfinite(line[:, column])]
+
+
+def _along_strength(first, second, family: Family, low, high, varying, column) -> Float[np.ndarray, "_ coordinates"]:
+    """Points where two fillings have one energy: strengths of the interaction at the given frequencies."""
+    from scipy.optimize import brentq
+
+    with jax.enable_x64(True):
+        omega, _ = point_values(family.at(low[None]))
+    gap = lambda kappa: float(filling_energy(first, omega[0], kappa) - filling_energy(second, omega[0], kappa))
+    fine = np.linspace(low[column], high[column], 201)
+    signs = np.sign([gap(kappa) for kappa in fine])
+    places = np.repeat(low[None], np.sum(signs[1:] != signs[:-1]), axis=0)
+    for place, i in zip(places, np.flatnonzero(signs[1:] != signs[:-1]), strict=True):
+        place[column] = brentq(gap, fine[i], fine[i + 1], xtol=1e-13)
+    return places
