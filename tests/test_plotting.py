@@ -183,7 +183,7 @@ def test_colours_and_names_follow_the_order_of_the_table(grid):
     assert {"total", "kinetic", "moiré potential", "interaction"} < set(texts(energy_figure(dataset)))
     assert {"trap", "interaction"} < set(texts(energy_figure(trap_table(LINE, coordinates=(OMEGA,)))))
     unnamed = dataset_of().drop_attrs(deep=False)
-    unnamed.attrs = dataset.attrs | {"phases_of_matter": [f"p{i}" for i in range(9)]}
+    unnamed.attrs = dataset.attrs | {"phases_of_matter": [f"p{i}" for i in range(9)], "order_parameters": []}
     assert len(phase_colours(unnamed)) == 9
 
 
@@ -446,15 +446,6 @@ def test_without_phases_the_signature_names_the_phase():
     dataset.attrs |= {"order_parameters": "order", "phases_of_matter": ["round", "long"]}
     figure = order_figure(dataset)
     assert {"round", "long"} <= set(texts(figure)) and len(figure.axes) == 3
-
-
-def test_the_susceptibility_is_drawn_where_it_is_there(grid):
-    with_it = grid.assign(fidelity_susceptibility=("member", np.geomspace(1, 1e4, 24)))
-    assert len(order_figure(with_it).axes) == len(order_figure(grid).axes) + 2
-    line = trap_table(LINE, coordinates=(OMEGA,))
-    assert order_figure(line) is None
-    line["fidelity_susceptibility"] = "omega_y", np.geomspace(1, 1e4, 6)
-    assert order_figure(line).axes[0].get_yscale() == "log"
 
 
 def test_more_than_two_coordinates_have_a_colour_for_each_point_of_the_others(space):

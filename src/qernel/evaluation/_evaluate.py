@@ -337,7 +337,6 @@ def _collect(measured, sums, start, positions, steps, family, bins, groups, vect
         wave_vectors=vectors,
         structure_factor=mean,
         structure_factor_error=error,
-        structure_factor_of_walkers=structure,
         positions=np.asarray(positions, np.float64),
         n_electrons=hamiltonian.n_electrons,
         real=real,

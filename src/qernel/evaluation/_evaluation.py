@@ -20,8 +20,8 @@ class Evaluation(eqx.Module):
     - `acceptance`: of each round; `step_size`: frozen; `stuck`: walkers that never moved while measuring.
     - `density`, `density_error`: electrons per unit volume on bins of equal size in the cell's fractional
       coordinates; None with open boundaries.
-    - `structure_factor`, $S(q) = \langle|\sum_i e^{iq\cdot r_i}|^2\rangle / N$, at `wave_vectors`;
-      `structure_factor_error`; and `structure_factor_of_walkers`, of each of them.
+    - `structure_factor`, $S(q) = \langle|\sum_i e^{iq\cdot r_i}|^2\rangle / N$, at `wave_vectors`,
+      and `structure_factor_error`.
     - `positions`: where the walkers ended.
     - `n_electrons`: number of electrons.
     - `real`: whether the wavefunction is real.
@@ -41,7 +41,6 @@ class Evaluation(eqx.Module):
     wave_vectors: Float[np.ndarray, "vectors dim"]
     structure_factor: Float[np.ndarray, "hamiltonians vectors"]
     structure_factor_error: Float[np.ndarray, "hamiltonians vectors"]
-    structure_factor_of_walkers: Float[np.ndarray, "hamiltonians walkers vectors"]
     positions: Float[np.ndarray, "hamiltonians walkers electrons dim"]
     n_electrons: int = eqx.field(static=True)
     real: bool = eqx.field(static=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 
 from ._axes import MEMBER, coordinates_of, in_order, indexed
-from ._phases import ground_state, phases_of
+from ._phases import ground_state, lowest_phases, phases_of
 
 if TYPE_CHECKING:
     import xarray
@@ -60,7 +60,7 @@ def table_rows(dataset: "xarray.Dataset") -> "tuple[list[str], list[list[float |
             listed.append(dataset[variable].sel(phase=phase).values.tolist())
     if phases_of(dataset):
         names.append("phase")
-        listed.append(lowest["phase"].values.tolist())
+        listed.append(lowest_phases(dataset))
     return names, [list(row) for row in zip(*listed, strict=True)]
 
 
@@ -113,7 +113,7 @@ def format_table(dataset: "xarray.Dataset") -> str:
     """The table for a terminal: energies with errors in the last digits, and the diagnostics that matter."""
     lowest, axes, orders = ground_state(dataset), coordinates_of(dataset), order_parameters_of(dataset)
     terms = ["energy", "kinetic", *potentials_of(dataset)]
-    phases = lowest["phase"].values.tolist() if phases_of(dataset) else None
+    phases = lowest_phases(dataset)
     symbols = [str(dataset[name].attrs.get("symbol", name)) for name in orders]
     lines = [[axis.name for axis in axes] + [*terms, *symbols, "V-score", "accept", "tau", "ESS", "R-hat"]]
     lines[0] += ["phase"] if phases else []

@@ -6,7 +6,6 @@ from ._density_grid import check_grid as check_grid
 from ._density_grid import default_grid as default_grid
 from ._density_grid import density_of_groups as density_of_groups
 from ._density_grid import histogram as histogram
-from ._density_grid import translation_average as translation_average
 from ._estimate import Estimate as Estimate
 from ._estimate import WalkerMeans as WalkerMeans
 from ._estimate import estimate as estimate
@@ -36,7 +35,6 @@ from ._pair_correlation import pair_correlation as pair_correlation
 from ._pair_correlation import pair_map as pair_map
 from ._slope import slope_along as slope_along
 from ._statistics import SeriesStatistics as SeriesStatistics
-from ._statistics import error_of_mean as error_of_mean
 from ._statistics import series_statistics as series_statistics
 from ._structure_factor import density_waves as density_waves
 from ._structure_factor import structure_factor as structure_factor

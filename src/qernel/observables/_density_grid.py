@@ -102,24 +102,3 @@ def density_of_groups(
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(spread * groups / (groups - 1))
     return mean, np.where(groups > 1, error, np.nan)
-
-
-def translation_average(
-    density: Float[np.ndarray, "hamiltonians ..."], cell: Supercell
-) -> Float[np.ndarray, "hamiltonians ..."]:
-    """The density averaged over all primitive translations of the supercell.
-
-    It lowers the noise where the state has the periodicity of the potential, and hides an order
-    that has not: an option, never the default.
-
-    **Raises:** `ValueError` if a primitive translation is not a whole number of bins.
-    """
-    grid = np.array(density.shape[1:])
-    shifts = cell.primitive_translations() @ np.linalg.inv(cell.lattice.matrix) * grid
-    if np.any(np.abs(shifts - np.round(shifts)) > 1e-6):
-        raise ValueError(
-            f"the grid {tuple(grid.tolist())} does not divide into primitive cells: use multiples of "
-            f"{_translation_denominators(cell)} bins"
-        )
-    axes = tuple(range(1, density.ndim))
-    return np.mean([np.roll(density, np.round(shift).astype(int), axis=axes) for shift in shifts], axis=0)

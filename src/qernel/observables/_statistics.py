@@ -115,11 +115,6 @@ def series_statistics(series: Float[np.ndarray, "walkers rounds"]) -> SeriesStat
     )
 
 
-def error_of_mean(series: Float[np.ndarray, "walkers rounds"]) -> float:
-    """Standard error of the mean of parallel chains, corrected for autocorrelation."""
-    return series_statistics(series).error
-
-
 def _autocorrelation(
     deviations: Float[np.ndarray, "walkers rounds"], finite: Bool[np.ndarray, "walkers rounds"]
 ) -> tuple[float, float]:

@@ -61,12 +61,22 @@ def pair_distances_figure(dataset: "xarray.Dataset", rows: list[int] | None = No
         return None
     dataset = ground_state(dataset)
     rows = chosen_rows(dataset) if rows is None else rows
+    figure = curves_figure(
+        dataset, "pair_distances", "distribution P(r)", dataset["r"].values, _distance(dataset), rows
+    )
+    figure.axes[0].set_xlim(0, None)
+    return figure
+
+
+def curves_figure(
+    dataset: "xarray.Dataset", variable: str, words: str, x: Float[np.ndarray, " points"], label: str, rows: list[int]
+) -> "Figure":
+    """A variable (`words`) at several rows against a position or a distance (`label`)."""
     figure = new_figure(6.0, 3.8)
     axes = figure.subplots()
-    curves(axes, dataset, "pair_distances", dataset["r"].values, rows)
-    axes.set_xlabel(_distance(dataset))
-    axes.set_ylabel(with_unit("distribution P(r)", str(dataset["pair_distances"].attrs.get("units", ""))))
-    axes.set_xlim(0, None)
+    curves(axes, dataset, variable, x, rows)
+    axes.set_xlabel(label)
+    axes.set_ylabel(with_unit(words, str(dataset[variable].attrs.get("units", ""))))
     axes.set_ylim(0, None)
     axes.legend()
     return figure

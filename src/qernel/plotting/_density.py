@@ -8,11 +8,11 @@ from jaxtyping import Float
 from qernel.evaluation import ground_state
 from qernel.lattice import Lattice
 
-from ._curves import curves
+from ._curves import curves_figure
 from ._legible import legible
 from ._open_density import open_density_maps, scale_bar
 from ._rows import chosen_rows, row_title
-from ._style import new_figure, with_unit
+from ._style import bare, new_figure, with_unit
 
 if TYPE_CHECKING:
     import xarray
@@ -71,18 +71,11 @@ def _periodic_maps(dataset, rows: list[int]) -> "Figure":
 
 
 def _density_curves(dataset, rows: list[int]) -> "Figure":
-    figure = new_figure(6.0, 3.8)
-    axes = figure.subplots()
     x, unit = np.asarray(dataset["x"].values, np.float64), str(dataset["x"].attrs.get("units", ""))
     if "supercell" in dataset:
         # Fractional coordinates of the cell.
         x, unit = x * abs(float(dataset["supercell"].values[0, 0])), str(dataset["supercell"].attrs.get("units", ""))
-    curves(axes, dataset, "density", x, rows)
-    axes.set_xlabel(with_unit("position x", unit))
-    axes.set_ylabel(with_unit("density", str(dataset["density"].attrs.get("units", ""))))
-    axes.set_ylim(0, None)
-    axes.legend()
-    return figure
+    return curves_figure(dataset, "density", "density", x, with_unit("position x", unit), rows)
 
 
 def _seen_along_third(dataset, name: str) -> Float[np.ndarray, "2 2"] | None:
@@ -134,12 +127,7 @@ def _map(axes: "Axes", density: Float[np.ndarray, "x y"], cell, window, colours)
             )
     axes.set_xlim(0, window[0])
     axes.set_ylim(0, window[1])
-    axes.set_aspect("equal")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    bare(axes)
 
 
 def _outline(axes: "Axes", lattice: Float[np.ndarray, "2 2"], window, **style) -> None:

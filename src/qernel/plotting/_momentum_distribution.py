@@ -12,7 +12,6 @@ from ._style import new_figure, with_unit
 
 if TYPE_CHECKING:
     import xarray
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -25,18 +24,16 @@ def momentum_distribution_figure(dataset: "xarray.Dataset", rows: list[int] | No
         return None
     dataset = ground_state(dataset)
     rows = chosen_rows(dataset) if rows is None else rows
+    return shells_figure(dataset, "momentum_distribution", "momentum distribution n(k)", "k_vector", "|k|", rows)
+
+
+def shells_figure(
+    dataset: "xarray.Dataset", variable: str, words: str, vectors: str, symbol: str, rows: list[int]
+) -> "Figure":
+    """Values at wave vectors against their length: means over shells of one length, single vectors behind."""
     figure = new_figure(6.0, 3.8)
     axes = figure.subplots()
     axes.axhline(0, color="grey", lw=0.8)
-    over_shells(axes, dataset, "momentum_distribution", "k_vector", rows)
-    axes.set_xlabel(with_unit("|k|", str(dataset["k_vector"].attrs.get("units", ""))))
-    axes.set_ylabel("momentum distribution n(k)")
-    axes.legend()
-    return figure
-
-
-def over_shells(axes: "Axes", dataset: "xarray.Dataset", variable: str, vectors: str, rows: list[int]) -> None:
-    """Values at wave vectors against their length: means over shells of one length, single vectors behind."""
     length = np.linalg.norm(dataset[vectors].values, axis=1)
     scale = max(float(length.max()), 1e-300)
     _, shell = np.unique(np.round(length / scale, 6), return_inverse=True)
@@ -52,3 +49,7 @@ def over_shells(axes: "Axes", dataset: "xarray.Dataset", variable: str, vectors:
             marker="o",
             label=row_title(dataset, row).replace("\n", ", "),
         )
+    axes.set_xlabel(with_unit(symbol, str(dataset[vectors].attrs.get("units", ""))))
+    axes.set_ylabel(words)
+    axes.legend()
+    return figure

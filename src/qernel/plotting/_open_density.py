@@ -8,7 +8,7 @@ from jaxtyping import Float
 from ._legible import legible
 from ._plane import cell_edges
 from ._rows import row_title
-from ._style import new_figure, unit_text, with_unit
+from ._style import bare, new_figure, unit_text, with_unit
 
 if TYPE_CHECKING:
     import xarray
@@ -41,12 +41,7 @@ def open_density_maps(dataset: "xarray.Dataset", rows: list[int]) -> "Figure":
     for axis, row, density in zip(axes, rows, values, strict=True):
         style = {"cmap": colours.cmap, "norm": colours.norm, "shading": "flat", "rasterized": True}
         axis.pcolormesh(x, y, density.T, **style)
-        axis.set_aspect("equal")
-        axis.grid(False)
-        axis.set_xticks([])
-        axis.set_yticks([])
-        for spine in axis.spines.values():
-            spine.set_visible(False)
+        bare(axis)
         axis.set_title(row_title(dataset, row))
     scale_bar(axes[0], span, float(span[0] / 4), length, origin=(float(x[0]), float(y[0])))
     figure.colorbar(colours, ax=list(axes), label=label.replace(" (", "\n("), fraction=0.05, pad=0.015)

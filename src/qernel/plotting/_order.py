@@ -4,26 +4,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qernel.evaluation import axes_of, ground_state, in_order, order_parameters_of, phases_of, separate_phases
+from qernel.evaluation import (
+    axes_of,
+    ground_state,
+    in_order,
+    lowest_phases,
+    order_parameters_of,
+    phases_of,
+    separate_phases,
+)
 
 from ._multiples import multiples
 from ._palette import phase_colours
 from ._plane import Lines, category_map, measured_boundary
 from ._quantity import is_measured, measured
 from ._rows import axis_text, places, shade_transition
-from ._style import BLACK, BLUE, PURPLE, RED, new_figure
+from ._style import BLACK, BLUE, RED, new_figure
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SUSCEPTIBILITY = "fidelity_susceptibility"
-
 
 def order_figure(dataset: "xarray.Dataset", boundary: Lines | None = None) -> "Figure | None":
-    """Order parameters with error bars, and the fidelity susceptibility if there is one; in a plane of two coordinates
-    the phase of the ground state too. None where none of these is known.
+    """Order parameters with error bars; in a plane of two coordinates the phase of the ground state too. None where
+    neither is known.
 
     Along one coordinate separate phases are shown as well, where they were measured, and rings mark the rows that show
     an order parameter's other signature.
@@ -33,44 +39,37 @@ def order_figure(dataset: "xarray.Dataset", boundary: Lines | None = None) -> "F
     """
     rows = ground_state(dataset)
     names = [name for name in order_parameters_of(rows) if is_measured(rows, name)]
-    susceptibility = [_SUSCEPTIBILITY] if is_measured(rows, _SUSCEPTIBILITY) else []
     if len(axes_of(dataset)) > 1:
-        phase = phase_of_rows(dataset) if len(axes_of(dataset)) == 2 else None
+        phase = phase_of_rows(dataset) if len(axes_of(dataset)) == 2 else []
         colours = phase_colours(dataset)
-        draw = lambda panel: category_map(panel, rows, phase or [], colours, "phase of the ground state")
-        quantities = [measured(rows, name) for name in names]
-        quantities += [measured(rows, name, scale="log", colour=PURPLE) for name in susceptibility]
-        first = [] if phase is None else [draw]
-        if not quantities and not first:
+        first = [lambda panel: category_map(panel, rows, phase, colours, "phase of the ground state")] * bool(phase)
+        if not names and not first:
             return None
+        quantities = [measured(rows, name) for name in names]
         return multiples(rows, quantities, boundary=measured_boundary(dataset, boundary), first=first)
-    if not names and not susceptibility:
+    if not names:
         return None
-    count = len(names) + len(susceptibility)
-    figure = new_figure(6.4 if count == 1 else 4.4 * min(count, 3), 3.4)
-    for panel, name in zip(figure.subplots(1, count, squeeze=False)[0], [*names, *susceptibility], strict=True):
+    figure = new_figure(6.4 if len(names) == 1 else 4.4 * min(len(names), 3), 3.4)
+    for panel, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         shade_transition(panel, rows, label=True)
-        if name in names:
-            _curve(panel, dataset, name)
-        else:
-            _susceptibility(panel, rows, name)
+        _curve(panel, dataset, name)
         panel.set_xlabel(axis_text(rows))
         panel.legend(loc="best")
     return figure
 
 
-def phase_of_rows(dataset: "xarray.Dataset") -> list[str] | None:
+def phase_of_rows(dataset: "xarray.Dataset") -> list[str]:
     """The phase of matter of every row: the lowest of separate phases, or what the signature of the first order
-    parameter says; None if nothing says it."""
+    parameter says; empty if nothing says it."""
     if phases_of(dataset):
-        return ground_state(dataset)["phase"].values.tolist()
+        return lowest_phases(dataset)
     for name in order_parameters_of(dataset)[:1]:
         attrs = dataset[name].attrs
         signature = str(attrs.get("signature", ""))
         if signature in dataset:
             high = dataset[signature].values > 0.5
             return [str(attrs["high"] if found else attrs["low"]) for found in high]
-    return None
+    return []
 
 
 def _curve(panel: "Axes", dataset, name: str) -> None:
@@ -98,14 +97,3 @@ def _curve(panel: "Axes", dataset, name: str) -> None:
     panel.set_title(quantity.title)
     if np.nanmin(quantity.values) >= 0:
         panel.set_ylim(0, 1.1 * float(max(np.nanmax(quantity.values), 1e-12)))
-
-
-def _susceptibility(panel: "Axes", rows, name: str) -> None:
-    order, quantity = in_order(rows), measured(rows, name)
-    value = quantity.values[order]
-    # An error bar must not reach zero on a logarithmic axis.
-    error = None if quantity.errors is None else np.minimum(quantity.errors[order], 0.9 * np.abs(value))
-    panel.errorbar(places(rows)[order], value, error, color=PURPLE, marker="o", label="this wavefunction")
-    if np.nanmin(value) > 0:
-        panel.set_yscale("log")
-    panel.set_ylabel(quantity.label)

@@ -37,7 +37,7 @@ class Quantity:
         return float(np.nanmax(self.errors))
 
 
-def measured(dataset: "xarray.Dataset", name: str, *, scale: Scale = "linear", colour: str = BLUE) -> Quantity:
+def measured(dataset: "xarray.Dataset", name: str) -> Quantity:
     """A variable of a table and its error, labelled with its symbol and unit and titled with what it is."""
     attrs = dataset[name].attrs
     plain = name.replace("_", " ")
@@ -45,7 +45,7 @@ def measured(dataset: "xarray.Dataset", name: str, *, scale: Scale = "linear", c
     error = f"{name}_error"
     label, title = with_unit(symbol, str(attrs.get("units", "1"))), str(attrs.get("long_name", plain))
     errors = np.asarray(dataset[error].values, np.float64) if error in dataset else None
-    return Quantity(np.asarray(dataset[name].values, np.float64), errors, label, title, colour, scale)
+    return Quantity(np.asarray(dataset[name].values, np.float64), errors, label, title)
 
 
 def is_measured(dataset: "xarray.Dataset", name: str) -> bool:

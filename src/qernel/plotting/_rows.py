@@ -10,10 +10,9 @@ from qernel.evaluation import (
     KnownValues,
     axes_of,
     coordinates_of,
-    ground_state,
     in_order,
     known_values,
-    phases_of,
+    lowest_phases,
     points_of,
     positions_on,
     rows_of,
@@ -50,8 +49,8 @@ def row_title(dataset: "xarray.Dataset", row: int) -> str:
     title = ", ".join(
         f"${axis.latex}$ = {positions_on(dataset, axis)[row]:.4g}{unit_text(axis.suffix)}" for axis in axes_of(dataset)
     )
-    phase = _lowest(dataset)
-    return (title or f"Hamiltonian {row}") + ("" if phase is None else f"\n{phase[row].replace('_', ' ')}")
+    phase = lowest_phases(dataset)
+    return (title or f"Hamiltonian {row}") + (f"\n{phase[row].replace('_', ' ')}" if phase else "")
 
 
 def shade_transition(axes: "Axes", dataset: "xarray.Dataset", label: bool = False) -> None:
@@ -111,9 +110,9 @@ def _sides(dataset, x, order) -> list[int]:
     found = order_jump(dataset)
     if found is not None:
         return [int(np.searchsorted(x, found.low)), int(np.searchsorted(x, found.high))]
-    phase = _lowest(dataset)
-    changes = [] if phase is None else [i for i in range(len(x) - 1) if phase[order[i]] != phase[order[i + 1]]]
-    return [] if not changes else [changes[0], changes[0] + 1]
+    phase = lowest_phases(dataset)
+    changes = [i for i in range(len(x) - 1) if phase and phase[order[i]] != phase[order[i + 1]]]
+    return [changes[0], changes[0] + 1] if changes else []
 
 
 def _corners_and_centre(dataset) -> list[int]:
@@ -128,10 +127,3 @@ def _corners_and_centre(dataset) -> list[int]:
     rows = [int(np.argmin(np.linalg.norm(unit - target, axis=1))) for target in targets]
     order = in_order(dataset).tolist()
     return sorted(dict.fromkeys(rows), key=order.index)
-
-
-def _lowest(dataset) -> list[str] | None:
-    """Name of the phase of lowest energy at each row, None if no phases were measured separately."""
-    if phases_of(dataset):
-        dataset = ground_state(dataset)
-    return dataset["phase"].values.tolist() if "phase" in dataset.coords else None

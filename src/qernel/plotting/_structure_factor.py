@@ -9,9 +9,9 @@ from qernel.lattice import Lattice
 from qernel.observables import zone_corners
 
 from ._density import wigner_seitz
-from ._momentum_distribution import over_shells
+from ._momentum_distribution import shells_figure
 from ._rows import chosen_rows, row_title
-from ._style import new_figure, unit_text, with_unit
+from ._style import new_figure, unit_text
 
 if TYPE_CHECKING:
     import xarray
@@ -26,16 +26,8 @@ def structure_factor_figure(dataset: "xarray.Dataset", rows: list[int] | None = 
         return None
     dataset = ground_state(dataset)
     rows = chosen_rows(dataset) if rows is None else rows
-    unit = str(dataset["wave_vector"].attrs.get("units", ""))
     if dataset["wave_vector"].shape[1] != 2:
-        figure = new_figure(6.0, 3.8)
-        panel = figure.subplots()
-        over_shells(panel, dataset, "structure_factor", "wave_vector", rows)
-        panel.set_xlabel(with_unit("|q|", unit))
-        panel.set_ylabel("structure factor S(q)")
-        panel.set_ylim(0, None)
-        panel.legend()
-        return figure
+        return shells_figure(dataset, "structure_factor", "structure factor S(q)", "wave_vector", "|q|", rows)
     width = max(6.4, 2.45 * len(rows) + 0.9)
     figure = new_figure(width, width / max(len(rows), 2.5) + 0.55)
     axes = figure.subplots(1, len(rows), sharex=True, sharey=True, squeeze=False)[0]

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, distinct to colour-blind readers and in grey.
@@ -51,6 +52,16 @@ def new_figure(width: float, height: float, layout: Literal["constrained", "comp
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout=layout)
+
+
+def bare(axes: "Axes") -> None:
+    """Leave of a map nothing but the picture."""
+    axes.set_aspect("equal")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
 
 
 def in_math(symbol: str) -> str:

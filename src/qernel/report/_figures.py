@@ -90,11 +90,6 @@ def _texts(name: str, record: Record) -> tuple[str, str]:
             "length. Error bars are the mean of the members' standard errors, an upper bound to that of their mean.",
             f"Momentum distribution against wave number {maps}.",
         ),
-        "ablation": (
-            "Error of the energy of each variant of the wavefunction against the cost of its training, and at every "
-            "point. Error bars: over seeds.",
-            "Error of the energy against the cost of the training for several variants of the wavefunction.",
-        ),
     }
     plain = name.replace("_", " ").capitalize()
     return fixed.get(name, (f"{plain}.", f"Figure {plain.lower()}."))
@@ -199,8 +194,6 @@ def _order(record: Record) -> tuple[str, str]:
     parts = [
         f"{dataset[n].attrs.get('symbol', n)}: {dataset[n].attrs.get('long_name', n.replace('_', ' '))}" for n in names
     ]
-    if "fidelity_susceptibility" in dataset:
-        parts.append("fidelity susceptibility")
     if len(record.axes) == 2 and (record.phases or names):
         parts.insert(0, "phase of the ground state")
     caption = f"Order {_against(record)}. {'; '.join(parts)}.".replace(". p", ". P", 1)
