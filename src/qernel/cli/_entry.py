@@ -3,9 +3,14 @@
 import sys
 from collections.abc import Sequence
 
+from ._signals import end_on_signals
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command `qernel`; ends with `SystemExit`."""
+    """The command `qernel`, or with `arguments` what it does, without its handlers of signals; ends with
+    `SystemExit`."""
+    if arguments is None:
+        end_on_signals()
     try:
         from ._main import main as of_commands
     except ValueError as error:

@@ -13,7 +13,6 @@ from ._arguments import check_page, is_name, is_point, is_size, points_of, sourc
 from ._errors import print_anything, sentences
 from ._joined import joined
 from ._output import Outlived
-from ._signals import end_on_signals
 from ._threads import widen_pool
 
 app = typer.Typer(
@@ -249,12 +248,9 @@ def doctor(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command `qernel`, or with `arguments` what it does, without its handlers of signals; ends with
-    `SystemExit`."""
+    """Parse and carry out; ends with `SystemExit`."""
     print_anything()
     widen_pool()
-    if arguments is None:
-        end_on_signals()
     given = list(sys.argv[1:] if arguments is None else arguments)
     for option, belongs in (("--at", is_point), ("--only", is_name), ("--sizes", is_size)):
         given = spread_values(given, option, belongs)

@@ -37,7 +37,9 @@ def configuration_text(path: str | os.PathLike) -> str:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigurationError(f"{one_line(os.fspath(path), _PATH)} cannot be read: {reason.lower()}") from None
     if len(data) > _MOST:
-        raise ConfigurationError(f"{one_line(os.fspath(path), _PATH)} is longer than {_MOST // 2**10} kB: it is no configuration")
+        raise ConfigurationError(
+            f"{one_line(os.fspath(path), _PATH)} is longer than {_MOST // 2**10} kB: it is no configuration"
+        )
     return decoded(data, path)
 
 
