@@ -114,9 +114,8 @@ def split_source(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     overrides = [a for a in arguments if "=" in a and (os.path.isdir(a) or not os.path.exists(a))]
     sources = [a for a in arguments if a not in overrides]
     if len(sources) > 1:
-        raise ConfigurationError(
-            f"one preset or file at a time, got {' and '.join(sources[:3])}: overrides have the form key=value"
-        )
+        given = " and ".join(map(show, sources[:3]))
+        raise ConfigurationError(f"one preset or file at a time, got {given}: overrides have the form key=value")
     return (sources[0] if sources else None), overrides
 
 
