@@ -43,6 +43,7 @@ optimise: compilation
 observables: lattice units compilation hamiltonian ansatz
 check: compilation hamiltonian ansatz laplacian gradient sampling observables
 training: lattice compilation hosts chunks hamiltonian layers ansatz laplacian gradient sampling optimise
+training: observables
 evaluation: units compilation hosts chunks hamiltonian ansatz laplacian gradient sampling observables
 systems: lattice units hamiltonian layers orbitals mean_field exact sampling observables evaluation
 judgement: observables training evaluation

@@ -24,7 +24,8 @@ class TrainingProgress:
 
     Of several phases, one after the other at each point, the lowest is shown.
 
-    The error is that of the running mean, from the spread of its steps: a sign of life, not a result.
+    The error is that of the running mean, from the spread of its steps: a sign of life, not a result. Steps without a
+    finite energy are left out of it; walkers that were left out, put elsewhere, and refused steps are counted.
     """
 
     def __init__(self, console: Console, problem: Problem, first: int, last: int):
@@ -42,7 +43,7 @@ class TrainingProgress:
         self.acceptance = np.zeros(family.size)
         self.rows: Any = slice(None)
         self.times: collections.deque[float] = collections.deque(maxlen=50)
-        self.bad = 0
+        self.bad, self.redrawn, self.refused = 0, 0, 0
         self.printed = 0.0
         self.live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
@@ -61,10 +62,11 @@ class TrainingProgress:
     def update(self, step: Step) -> None:
         """Show one step more."""
         self.step, self.bad = step.number, self.bad + step.bad
+        self.redrawn, self.refused = self.redrawn + step.redrawn, self.refused + step.refused
         self.energies.append(step.energies)
         size = len(self.labels)
-        means = np.stack(self.energies).mean(axis=0).reshape(size, -1)
-        lowest = np.nanargmin(np.where(np.isnan(means), np.inf, means), axis=1)
+        means = _mean(np.stack(self.energies)).reshape(size, -1)
+        lowest = np.argmin(np.where(np.isnan(means), np.inf, means), axis=1)
         self.rows = np.arange(size) * means.shape[1] + lowest
         self.acceptance = step.acceptance[self.rows]
         self.times.append(time.monotonic())
@@ -83,8 +85,9 @@ class TrainingProgress:
 
     def _means(self) -> tuple[np.ndarray, np.ndarray]:
         values = np.stack(self.energies)[:, self.rows]
-        error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.zeros(len(self.labels))
-        return values.mean(axis=0), error
+        mean, count = _mean(values), np.isfinite(values).sum(axis=0)
+        spread = np.where(np.isfinite(values), values - mean, 0.0)
+        return mean, np.sqrt((spread**2).sum(axis=0) / np.maximum(count - 1, 1) / np.maximum(count, 1))
 
     def _left(self) -> str:
         if len(self.times) < 3:
@@ -100,7 +103,8 @@ class TrainingProgress:
     def _line(self) -> str:
         mean, error = self._means()
         energies = "  ".join(f"{self.labels[i]}: {self._cell(float(mean[i]), float(error[i]))}" for i in self.shown)
-        bad = f"  bad walkers {self.bad}" if self.bad else ""
+        counts = {"bad walkers": self.bad, "re-drawn": self.redrawn, "refused steps": self.refused}
+        bad = "".join(f"  {name} {count}" for name, count in counts.items() if count)
         return (
             f"step {self.step:>{len(str(self.last))}}/{self.last}  {self.head} {energies} {self.unit}  "
             f"acceptance {self.acceptance.mean():.2f}{bad}  {self._left()} left"
@@ -118,7 +122,18 @@ class TrainingProgress:
         parts: list[RenderableType] = [bar, table]
         if self.bad:
             parts.append(Text(f"{self.bad} walkers had a non-finite energy so far and were left out", "yellow"))
+        if self.redrawn:
+            parts.append(Text(f"{self.redrawn} of them were lost and put where others are", "yellow"))
+        if self.refused:
+            parts.append(Text(f"{self.refused} steps were refused so far: their updates were not finite", "yellow"))
         return Group(*parts)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the steps that measured something; NaN without one."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 @contextlib.contextmanager

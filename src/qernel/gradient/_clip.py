@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 
 
 class EnergyStatistics(eqx.Module):
-    """Unclipped statistics of the local energy of each Hamiltonian, over its finite walkers.
+    """Unclipped statistics of the local energy of each Hamiltonian, over its finite walkers; NaN where there is none.
 
     **Fields:**
 
@@ -72,10 +72,13 @@ def clipped_residuals(
         imaginary = jnp.clip(jnp.where(finite, energies.imag, 0), -spread, spread)
         imaginary = jnp.where(finite, imaginary - _masked_mean(imaginary, finite, count), 0)
         residual = jax.lax.complex(residual, imaginary)
+    # Nothing was measured where no walker is finite: a mean of nothing is not zero.
+    measured = jnp.any(finite, axis=1)
+    of_measured = lambda x: jnp.where(measured, x[:, 0], jnp.nan)
     statistics = EnergyStatistics(
-        energy=mean[:, 0],
-        error=jnp.sqrt(variance / count)[:, 0],
-        variance=variance[:, 0],
+        energy=of_measured(mean),
+        error=of_measured(jnp.sqrt(variance / count)),
+        variance=of_measured(variance),
         bad=jnp.sum(~finite, axis=1),
         clipped=jnp.sum(outside, axis=1),
     )

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 
 from qernel.evaluation import (
     axes_of,
+    axis_named,
     doubts_of,
     ground_state,
     known_at_rows,
@@ -18,7 +19,7 @@ from qernel.evaluation import (
     with_error,
 )
 from qernel.observables import LIMITS
-from qernel.training import TrainingRecord
+from qernel.training import TrainingRecord, complaints
 
 from ._hellmann_feynman import slope_lines
 from ._order import phase_sentences
@@ -170,7 +171,7 @@ def _quality(dataset: "xarray.Dataset") -> list[Finding]:
 def _end_of_training(dataset: "xarray.Dataset", training: TrainingRecord | None) -> list[Finding]:
     if training is None:
         return []
-    found = []
+    found = [*_counts(training), *_health(dataset, training)]
     bad = np.nansum(training.bad_walkers)
     if bad:
         share = bad / np.sum(np.isfinite(training.bad_walkers))
@@ -192,6 +193,46 @@ def _end_of_training(dataset: "xarray.Dataset", training: TrainingRecord | None)
         )
         return [*found, Finding("training", text, True, "train for more steps: some energies are still falling")]
     return [*found, Finding("training", "The energies were level over the last fifth of the training.")]
+
+
+def _counts(training: TrainingRecord) -> list[Finding]:
+    """What happened in all of the training that a good one does not have."""
+    found = []
+    steps, refused = len(training.step), int(np.nansum(training.refused))
+    if refused:
+        text = f"The optimiser refused {_count(refused, 'step')} of {steps}: their updates were not finite."
+        advice = "train again with a smaller learning rate or more damping: steps were refused"
+        found.append(Finding("training", text, True, advice))
+    redrawn = int(np.nansum(training.redrawn_walkers))
+    if redrawn:
+        text = (
+            f"During the training {_count(redrawn, 'walker')} came where the wavefunction is not finite, and went on "
+            "from where others are."
+        )
+        found.append(Finding("training", text, True))
+    empty = int((~np.isfinite(training.energy) & np.isfinite(training.bad_walkers)).any(axis=1).sum())
+    if empty:
+        text = f"In {_count(empty, 'step')} of {steps} a Hamiltonian had no finite local energy at all."
+        found.append(Finding("training", text, True))
+    return found
+
+
+def _health(dataset: "xarray.Dataset", training: TrainingRecord) -> list[Finding]:
+    """What was off when the training ended."""
+    axes = [axis_named(dataset, name) if name in dataset.coords else None for name in training.names]
+    varying = [i for i in range(len(axes)) if np.ptp(training.points[:, i]) > 0]
+    value = lambda axis, name, x: f"{name} = {x:g}" if axis is None else f"{axis.symbol} = {axis.value(x)}"
+    places = [
+        ", ".join(value(axes[i], training.names[i], point[i]) for i in varying) or "the one point"
+        for point in training.points
+    ]
+    # Counted over the whole training already.
+    counted = ("refused", "bad", "redrawn")
+    return [
+        Finding("training", f"At the end of the training {complaint.text}.", True)
+        for complaint in complaints(training, places)
+        if complaint.kind not in counted
+    ]
 
 
 def _slopes(dataset: "xarray.Dataset") -> list[Finding]:

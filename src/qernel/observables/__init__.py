@@ -19,6 +19,7 @@ from ._localisation import Localisation as Localisation
 from ._localisation import localisation_length as localisation_length
 from ._momentum_distribution import MomentumDistribution as MomentumDistribution
 from ._momentum_distribution import momentum_distribution as momentum_distribution
+from ._node_tails import node_factor as node_factor
 from ._node_tails import smooth_node_tails as smooth_node_tails
 from ._observable import AbstractObservable as AbstractObservable
 from ._observable import Grid as Grid

@@ -1,5 +1,7 @@
 """The kinetic energy from the gradient, with a variance that is finite at the nodes."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -12,6 +14,17 @@ _FEWEST = 60
 # surfaces).
 _REAL = (9.0, -15.0, 7.0)
 _COMPLEX = (24.0, -90.0, 112.0, -45.0)
+
+
+def node_factor(inverse: Any, real: bool) -> Any:
+    r"""Factor $f(x/\varepsilon)$ of energies within ε of a node.
+
+    [`smooth_node_tails`][qernel.observables.smooth_node_tails] says what for.
+
+    **Arguments:** `inverse`, an array of NumPy or JAX: $(x/\varepsilon)^2$, the bound of the energies over each energy.
+    """
+    x2 = inverse.clip(0, 1)
+    return sum(c * x2 ** (k + 1) for k, c in enumerate(_REAL if real else _COMPLEX))
 
 
 def smooth_node_tails(energies: Float[np.ndarray, "walkers rounds"], real: bool) -> Float[np.ndarray, "walkers rounds"]:
@@ -37,7 +50,7 @@ def smooth_node_tails(energies: Float[np.ndarray, "walkers rounds"], real: bool)
     if not largest > 0 or values.max() < 4 * largest:
         return energies
     x2 = np.minimum(1.0, largest / np.maximum(values, largest))
-    factor = sum(c * x2 ** (k + 1) for k, c in enumerate(_REAL if real else _COMPLEX))
+    factor = node_factor(x2, real)
     smooth = energies.copy()
     smooth[finite] = values * np.where(x2 < 1, factor, 1.0)
     return smooth

@@ -88,9 +88,19 @@ def _update(axes, record: TrainingRecord, width: int) -> None:
         axes.set_yscale("log")
     axes.set_ylabel("update")
     axes.legend()
-    bad = np.nansum(record.bad_walkers, axis=1)
-    if bad.any():
-        axes.set_title(f"{bad.sum():.0f} local energies were not finite", color=RED)
+    refused = np.nan_to_num(record.refused) > 0
+    if refused.any():
+        axes.plot(
+            record.step[refused], np.full(refused.sum(), 0.02), "|", color=RED, transform=axes.get_xaxis_transform()
+        )
+    counts = {
+        "local energies were not finite": np.nansum(record.bad_walkers),
+        "walkers were put elsewhere": np.nansum(record.redrawn_walkers),
+        "steps were refused (marks)": refused.sum(),
+    }
+    words = "; ".join(f"{count:.0f} {text}" for text, count in counts.items() if count)
+    if words:
+        axes.set_title(words, color=RED, fontsize="small")
 
 
 def _columns(count: int, most: int = 6) -> list[int]:

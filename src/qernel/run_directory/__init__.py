@@ -9,6 +9,7 @@ from ._checkpoint import set_damaged_aside as set_damaged_aside
 from ._checkpoint import set_later_aside as set_later_aside
 from ._files import set_aside as set_aside
 from ._files import write_atomically as write_atomically
+from ._health import Health as Health
 from ._interruption import Interrupted as Interrupted
 from ._interruption import Interruption as Interruption
 from ._laplacian_check import PendingCheck as PendingCheck
@@ -29,8 +30,8 @@ from ._problem import trained_parameters as trained_parameters
 from ._provenance import provenance as provenance
 from ._provenance import versions as versions
 from ._run_directory import RunDirectory as RunDirectory
+from ._step import Step as Step
 from ._training import Say as Say
-from ._training import Step as Step
 from ._training import nothing_said as nothing_said
 from ._training import restore as restore
 from ._training import start as start

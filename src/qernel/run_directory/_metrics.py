@@ -1,8 +1,9 @@
 """The table of a training's steps: written while it runs, read as arrays afterwards."""
 
-import csv
-import io
 import os
+import shutil
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,24 +14,51 @@ import pandas
 from jaxtyping import Float
 
 from qernel import hosts
-from qernel.training import StepReport, TrainingRecord
+from qernel.training import StepReport, TrainingRecord, effective_share
 
 from ._files import write_atomically
 
+# Of each member. The first ones every table has; those that came later are missing in older tables.
 _MEASURED = ("energy", "error", "variance", "acceptance", "bad_walkers")
+_HEALTH = ("stuck_walkers", "redrawn_walkers", "clipped", "kinetic_difference", "kinetic_difference_error")
+# Of the step: the same in the rows of all members.
 _OF_STEP = ("step_norm", "distance")
+_OF_STEP_LATER = ("shrink", "refused")
+# What no repetition of a run gives again.
+_OF_MACHINE = ("effective_per_second", "seconds", "sampling_seconds", "memory_MB")
 
 
 class MetricsWriter:
     """Appends the rows of each step to `metrics.csv` and flushes them; use as a context manager.
 
-    A row is a step and a member: the coordinates of the member, energy and error per electron in the system's unit,
-    `variance` of the local energy per electron in its square, acceptance, walkers with an energy that was not finite,
-    norm of the step, distance that the wavefunction moved, and the phase of the member, if there are several.
+    A row is a step and a member. Energies are per electron in the system's unit.
+
+    | column | meaning |
+    |---|---|
+    | `step` | its number, from 1; what it measured belongs to the parameters before its update |
+    | coordinates | those of the member, each under its own name |
+    | `energy`, `error` | mean local energy and its naive error; `nan` if no walker had a finite one |
+    | `variance` | of the local energy, in the unit squared |
+    | `acceptance` | accepted share of the moves |
+    | `bad_walkers` | walkers whose local energy was not finite |
+    | `step_norm`, `distance` | norm of the update; change of log ψ by it; `nan` if the update was not finite |
+    | `phase` | of the member, if there are several |
+    | `stuck_walkers` | walkers that accepted no move |
+    | `redrawn_walkers` | walkers lost where nothing is finite, put where others of the member are |
+    | `clipped` | share of the walkers whose local energy the gradient saw clipped |
+    | `kinetic_difference`, `..._error` | of the two kinetic estimators, tails at nodes smoothed: zero within its error |
+    | `shrink` | factor of the trust region: it bound the step where this is less than 1 |
+    | `refused` | 1 if the update was not finite and therefore not made |
+    | `effective_per_second` | independent samples, see [`effective_share`][qernel.training.effective_share] |
+    | `seconds`, `sampling_seconds` | of the step, and of its moves; the first one's include compiling |
+    | `memory_MB` | resident memory of this process |
+
+    Local energies and update are one compiled program, whose parts cannot be timed apart without slowing it down.
 
     **Arguments:**
 
-    - `path`: of the table. Rows after `after_step` are dropped first: a resumed run repeats those steps.
+    - `path`: of the table. Rows after `after_step` are dropped first: a resumed run repeats those steps. A table with
+      lines that cannot be read is kept as `metrics.damaged.csv`, with a warning.
     - `names`, `points`: the coordinates, and their values at each member.
     - `scale`: from effective Hartree, in total, to the table's unit, per electron.
     """
@@ -45,15 +73,36 @@ class MetricsWriter:
         after_step: int = 0,
     ):
         self.path = Path(path)
-        self.columns = ("step", *names, *_MEASURED, *_OF_STEP, "phase")
+        # The later ones behind the phase: who reads columns by number finds the earlier ones where they were.
+        later = (*_HEALTH, *_OF_STEP_LATER, *_OF_MACHINE)
+        self.columns = ("step", *names, *_MEASURED, *_OF_STEP, "phase", *later)
         self.names, self.points, self.scale = tuple(names), points, scale
+        self._residuals: np.ndarray | None = None
         self._file: TextIO | None = None
         if not hosts.first():
             return
-        rows = [row for row in read_metrics(self.path) if int(row["step"]) <= after_step]
-        lines = [",".join(self.columns)] + [",".join(row.get(name, "") for name in self.columns) for row in rows]
+        rows = list(read_metrics(self.path))
+        self._keep_damaged(len(rows))
+        kept = [row for row in rows if int(row["step"]) <= after_step]
+        lines = [",".join(self.columns), *(",".join(map(row.get, self.columns, self._missing())) for row in kept)]
         write_atomically(self.path, "\n".join(lines) + "\n")
         self._file = self.path.open("a", encoding="utf-8", newline="")
+
+    def _missing(self) -> list[str]:
+        """What stands where a table written by an earlier version has no column."""
+        return ["" if name == "phase" else "nan" for name in self.columns]
+
+    def _keep_damaged(self, rows: int) -> None:
+        # Less the head, and what is behind the last end of a line.
+        lines = max(_whole_lines(self.path).count("\n") - 1, 0)
+        if lines > rows:
+            aside = self.path.with_name("metrics.damaged.csv")
+            shutil.copyfile(self.path, aside)
+            warnings.warn(
+                f"{self.path} has {lines - rows} lines that cannot be read: they are left out, and the file "
+                f"as it was is kept as {aside.name}",
+                stacklevel=3,
+            )
 
     def __enter__(self) -> "MetricsWriter":
         return self
@@ -67,33 +116,91 @@ class MetricsWriter:
         if self._file is None:
             return
         report = jax.device_get(report)
+        for row in self._rows(step, report, phases):
+            self._file.write(",".join(str(row[name]) for name in self.columns) + "\n")
+        self._file.flush()
+
+    def _rows(self, step: int, report: StepReport, phases: Sequence[str]) -> Iterator[dict[str, Any]]:
         statistics, scale = report.statistics, self.scale
+        walkers = report.residuals.shape[1]
+        before, self._residuals = self._residuals, np.asarray(report.residuals)
+        independent = np.nan if before is None else walkers * effective_share(before, self._residuals)
+        rate = np.broadcast_to(independent / report.seconds, len(phases))
+        of_step = {
+            "step": step,
+            "step_norm": f"{np.asarray(report.step_norm):.6g}",
+            "distance": f"{np.asarray(report.distance):.6g}",
+            "shrink": f"{np.asarray(report.shrink):.6g}",
+            "refused": int(report.refused),
+            "seconds": f"{report.seconds:.5g}",
+            "sampling_seconds": f"{report.sampling_seconds:.5g}",
+            "memory_MB": f"{resident_memory() / 1e6:.0f}",
+        }
         for i, (point, phase) in enumerate(zip(self.points, phases, strict=True)):
-            row: dict[str, Any] = {
-                "step": step,
+            yield of_step | {
                 **{name: f"{value:.12g}" for name, value in zip(self.names, point, strict=True)},
                 "energy": f"{statistics.energy[i] * scale:.9g}",
                 "error": f"{statistics.error[i] * scale:.6g}",
                 "variance": f"{statistics.variance[i] * scale**2:.6g}",
                 "acceptance": f"{report.acceptance[i]:.4f}",
                 "bad_walkers": int(statistics.bad[i]),
-                "step_norm": f"{np.asarray(report.step_norm):.6g}",
-                "distance": f"{np.asarray(report.distance):.6g}",
                 "phase": phase,
+                "stuck_walkers": int(report.stuck[i]),
+                "redrawn_walkers": int(report.redrawn[i]),
+                "clipped": f"{statistics.clipped[i] / walkers:.4g}",
+                "kinetic_difference": f"{report.kinetic_difference[i] * scale:.6g}",
+                "kinetic_difference_error": f"{report.kinetic_difference_error[i] * scale:.6g}",
+                "effective_per_second": f"{rate[i]:.5g}",
             }
-            self._file.write(",".join(str(row[name]) for name in self.columns) + "\n")
-        self._file.flush()
+
+    def sync(self) -> None:
+        """Wait until the rows are on the disk, and not in the memory of a host that may fail."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+
+def resident_memory() -> int:
+    """Memory of this process, in bytes: what is resident now, on other systems than Linux the most that it was."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        import resource
+    except ImportError:
+        # Windows.
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes but on a Mac.
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def read_metrics(path: str | Path) -> Iterator[dict[str, str]]:
-    """The whole rows of a table of metrics; a last line cut off by a kill is left out."""
-    for row in csv.DictReader(io.StringIO(_whole_lines(Path(path)))):
-        if all(row.get(name) for name in row if name != "phase"):
+    """The whole rows of a table of metrics: a last line cut off by a kill is left out, and lines that are none."""
+    # Not by a reader of CSV: one stray quotation mark would take all lines behind it for one field.
+    head, *lines = _whole_lines(Path(path)).split("\n")
+    names = head.split(",")
+    for line in lines:
+        fields = line.split(",")
+        row = dict(zip(names, fields, strict=False))
+        if len(fields) != len(names) or not row.get("step", "").isdecimal():
+            continue
+        if all(_is_number(row[name]) for name in row if name != "phase"):
             yield row
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _whole_lines(path: Path) -> str:
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    # Bytes that are no text make lines that are no rows.
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     return text[: text.rfind("\n") + 1]
 
 
@@ -107,26 +214,37 @@ def read_training(path: str | os.PathLike) -> TrainingRecord:
     """
     if not Path(path).is_file():
         raise ValueError(f"there is no record of the training at {path}")
-    text = _whole_lines(Path(path))
-    # A column of empty names would be read as numbers.
-    table = pandas.read_csv(io.StringIO(text), dtype={"phase": str}) if text else pandas.DataFrame()
-    missing = [name for name in ("step", *_MEASURED, *_OF_STEP, "phase") if name not in table]
-    if missing and text:
+    head, rows = _head(Path(path)), list(read_metrics(path))
+    missing = [name for name in ("step", *_MEASURED, *_OF_STEP, "phase") if name not in head]
+    if missing and head:
         raise ValueError(f"{path} has no column {', '.join(missing)}")
-    if table.empty:
+    if not rows:
         raise ValueError(f"{path} has no rows yet")
+    table = pandas.DataFrame(rows, columns=head)
+    numbers = [name for name in head if name != "phase"]
+    table[numbers] = table[numbers].astype(np.float64)
+    for name in (*_HEALTH, *_OF_STEP_LATER, *_OF_MACHINE):
+        if name not in table:
+            # Written by an earlier version.
+            table[name] = np.nan
     names = [str(name) for name in table.columns[1 : table.columns.get_loc("energy")]]
     table["phase"] = table["phase"].fillna("")
     with_phases = bool((table["phase"] != "").any())
     if not with_phases:
         table = table.drop_duplicates(["step", *names], keep="last")
     rows = table.groupby(["phase", "step", *names], sort=True)
-    means: Any = rows[list(_MEASURED)].mean()
-    means["bad_walkers"] = rows["bad_walkers"].sum()
+    means: Any = rows[[*_MEASURED, *_HEALTH, "effective_per_second"]].mean()
+    for name in ("bad_walkers", "stuck_walkers", "redrawn_walkers"):
+        means[name] = rows[name].sum(min_count=1)
     of_phases = {
         name: means.loc[name].unstack(list(range(1, 1 + len(names)))) for name in dict.fromkeys(table["phase"])
     }
     return _record(table, names, of_phases, with_phases)
+
+
+def _head(path: Path) -> list[str]:
+    text = _whole_lines(path)
+    return text.split("\n", 1)[0].split(",") if text else []
 
 
 def _record(table, names: list[str], of_phases: dict[str, Any], with_phases: bool) -> TrainingRecord:
@@ -146,9 +264,14 @@ def _record(table, names: list[str], of_phases: dict[str, Any], with_phases: boo
     total = np.sum(np.where(known, late, 0.0), axis=1) / np.maximum(known.sum(axis=1), 1)
     lowest = np.argmin(np.where(known.any(axis=1), total, np.inf), axis=0)
     pick = lambda values: values[lowest, :, np.arange(len(points))].T
-    bad = array("bad_walkers")
-    bad = np.where(np.isfinite(bad).any(axis=0), np.nansum(bad, axis=0), np.nan)
-    per_step = table.groupby("step")[list(_OF_STEP)].first().reindex(step)
+
+    def of_all_phases(quantity: str) -> Float[np.ndarray, "steps points"]:
+        values = array(quantity)
+        return np.where(np.isfinite(values).any(axis=0), np.nansum(values, axis=0), np.nan)
+
+    of_step = ("seconds", "sampling_seconds", "memory_MB")
+    per_step = table.groupby("step")[[*_OF_STEP, *_OF_STEP_LATER, *of_step]].first().reindex(step)
+    single = lambda name: per_step[name].values.astype(np.float64)
     phases = list(of_phases)
     return TrainingRecord(
         step=step.astype(np.int64),
@@ -158,8 +281,19 @@ def _record(table, names: list[str], of_phases: dict[str, Any], with_phases: boo
         error=pick(array("error")),
         variance=pick(array("variance")),
         acceptance=pick(array("acceptance")),
-        bad_walkers=bad,
-        step_norm=per_step["step_norm"].values.astype(np.float64),
-        distance=per_step["distance"].values.astype(np.float64),
+        bad_walkers=of_all_phases("bad_walkers"),
+        step_norm=single("step_norm"),
+        distance=single("distance"),
         phase=tuple(phases[index] for index in lowest) if with_phases else (),
+        stuck_walkers=of_all_phases("stuck_walkers"),
+        redrawn_walkers=of_all_phases("redrawn_walkers"),
+        clipped=pick(array("clipped")),
+        kinetic_difference=pick(array("kinetic_difference")),
+        kinetic_difference_error=pick(array("kinetic_difference_error")),
+        shrink=single("shrink"),
+        refused=single("refused"),
+        effective_per_second=pick(array("effective_per_second")),
+        seconds=single("seconds"),
+        sampling_seconds=single("sampling_seconds"),
+        memory=single("memory_MB"),
     )

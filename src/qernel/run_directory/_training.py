@@ -2,12 +2,12 @@
 
 import dataclasses
 import shutil
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 import jax
-import numpy as np
 from jaxtyping import Array, Float
 
 from qernel import hosts
@@ -17,51 +17,25 @@ from qernel.training import (
     TrainingState,
     burn_in,
     compile_step,
+    diagnose,
     largest_mesh,
     retire_phases,
     step_failed,
+    step_measured,
     trace_moves,
     train,
 )
 
 from ._checkpoint import CheckpointWriter, checkpoint_steps, load_checkpoint, set_damaged_aside
+from ._health import Health
 from ._interruption import Interrupted, Interruption
 from ._laplacian_check import PendingCheck
 from ._metrics import MetricsWriter
 from ._problem import Problem
 from ._run_directory import RunDirectory
+from ._step import Step
 
 Say = Callable[[str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """One step of a training, as its progress shows it.
-
-    - `number`: of the step; `state`: after it; `report`: what it measured, in effective Hartree.
-    - `energies`, `acceptance`: of every member, per electron in the system's unit; `phases`: of these.
-    - `bad`: walkers whose energy was not finite.
-    """
-
-    number: int
-    state: TrainingState
-    report: StepReport
-    energies: Float[np.ndarray, " members"]
-    acceptance: Float[np.ndarray, " members"]
-    phases: list[str]
-    bad: int
-
-    @staticmethod
-    def of(problem: Problem, state: TrainingState, report: StepReport, phases: list[str] | None = None) -> "Step":
-        """The step of a problem that [`train`][qernel.training.train] yielded as `(state, report)`.
-
-        `phases` are those that it measured, where the state after it has others.
-        """
-        report = jax.device_get(report)
-        energies = np.asarray(report.statistics.energy, np.float64) * problem.scale
-        bad = int(report.statistics.bad.sum())
-        phases = problem.phases(state) if phases is None else phases
-        return Step(int(state.step), state, report, energies, np.asarray(report.acceptance), phases, bad)
 
 
 def nothing_said(text: str) -> None:
@@ -151,29 +125,36 @@ def train_in(
 ) -> Generator[Step, None, None]:
     """Train up to the step `last` in a run directory, and yield every step.
 
-    No step is saved before the `check` has been passed, but the last good one before a fault. If the caller stops
-    asking for steps, the last one is saved.
+    A step measures the parameters that the one before it left: so a state is known to be good when the next step has
+    gone well, and its checkpoint is written then, one step later. At the end, after Ctrl-C, and if the caller stops
+    asking for steps, the state after the last step is saved as well, although nothing has measured it; one that was
+    good stays beside it. No step is saved before the `check` has been passed, but the last good one before a fault.
 
-    **Raises:** `Interrupted` after Ctrl-C, `RuntimeError` for a fault; the last good state is saved first.
+    What is off is said as a `UserWarning`, see [`Health`][qernel.run_directory.Health].
+
+    **Raises:** `Interrupted` after Ctrl-C; `RuntimeError` for a fault, when the last good state has been saved. A
+    training whose last step measured nothing finite has ended with a fault.
     """
     settings = problem.settings
     with _Keeper(directory, problem, state) as keeper, Interruption() as interruption:
         if int(state.step) >= last and check is not None:
             check.settle(wait=True)
-        keeper.save(state)
+        keeper.begin()
         try:
             for new, report, phases in _steps(problem, state, last):
                 step = keeper.record(new, report, phases)
-                wanted = step.number % settings.checkpoint_every == 0 or step.number == last
                 stop = interruption.asked()
+                ends = bool(stop) or step.number == last
                 if check is not None:
-                    check.settle(wait=bool(wanted or stop))
-                if wanted or stop:
-                    keeper.save_good(step)
+                    check.settle(wait=ends or keeper.is_due)
+                keeper.save_due()
+                if ends:
+                    keeper.save_last()
                 # Shown before it is the last: the caller holds the state that is on disk.
                 yield step
                 if stop:
                     raise Interrupted(keeper.interrupted(stop))
+            keeper.check_end()
         except GeneratorExit:
             # The caller asks for no more steps: what was reached is not lost.
             if check is not None:
@@ -181,7 +162,7 @@ def train_in(
             keeper.save_last()
             raise
         except TrainingFault as fault:
-            raise RuntimeError(keeper.fault(fault)) from None
+            raise RuntimeError(keeper.fault(str(fault), fault.replay, fault.measured)) from None
 
 
 class _Keeper:
@@ -191,11 +172,21 @@ class _Keeper:
         self._directory, self._problem = directory, problem
         settings, members = problem.settings, problem.members
         names = [coordinate.name for coordinate in members.coordinates]
-        self._checkpoints = CheckpointWriter(directory.checkpoints, keep=settings.keep, identity=problem.identity)
+        # The newest may be one that nothing has measured yet: another one beside it.
+        self._checkpoints = CheckpointWriter(
+            directory.checkpoints, keep=max(2, settings.keep), identity=problem.identity
+        )
         self._metrics = MetricsWriter(
             directory.metrics, names, members.points, scale=problem.scale, after_step=int(state.step)
         )
-        self._unsaved: Step | None = None
+        self._health = Health(problem)
+        # The newest state, the newest from which a step went well, and the one before the first of the last failures.
+        self._begun = int(state.step)
+        self._newest = state
+        self._good: TrainingState | None = None
+        self._failing: TrainingState | None = None
+        self._measured, self._ever_measured = True, False
+        self._due: TrainingState | None = None
 
     def __enter__(self) -> "_Keeper":
         return self
@@ -206,26 +197,50 @@ class _Keeper:
         self._metrics.__exit__(kind, error, trace)
         self._checkpoints.close()
 
+    def begin(self) -> None:
+        """Save the state before the first step, unless it was read."""
+        self._checkpoints.save(self._begun, self._newest)
+
     def record(self, state: TrainingState, report: StepReport, phases: list[str]) -> Step:
-        """Write the metrics of a step."""
-        self._unsaved = step = Step.of(self._problem, state, report, phases)
+        """Write the metrics of a step, say what is off, and take note of what it says of the state before it."""
+        step = Step.of(self._problem, state, report, phases)
         self._metrics.write(step.number, step.report, step.phases)
+        sentences = self._health.look(step)
+        for sentence in sentences if hosts.first() else ():
+            warnings.warn(sentence, stacklevel=3)
+        walkers = self._problem.settings.walkers
+        before, self._newest = self._newest, state
+        self._measured = step_measured(step.report, walkers)
+        self._ever_measured |= self._measured
+        if step_failed(step.report, walkers):
+            self._failing = before if self._failing is None else self._failing
+        else:
+            self._good, self._failing = before, None
+            if step.number - 1 > self._begun and (step.number - 1) % self._problem.settings.checkpoint_every == 0:
+                self._due = before
         return step
 
-    def save(self, state: TrainingState) -> None:
-        """Save a state."""
-        self._checkpoints.save(int(state.step), state)
+    @property
+    def is_due(self) -> bool:
+        """Whether there is a state to be saved, known to be good."""
+        return self._due is not None
 
-    def save_good(self, step: Step) -> None:
-        """Save the state after a step, unless the step failed: it must not push a good one out of the last few."""
-        if not step_failed(step.report, self._problem.settings.walkers):
-            self.save(step.state)
-            self._unsaved = None
+    def save_due(self) -> None:
+        """Save the state that is due: an earlier one than the newest."""
+        if self._due is not None:
+            self._save(self._due)
+            self._due = None
 
     def save_last(self) -> None:
-        """Save the state after the last step, unless it is saved or the step failed."""
-        if self._unsaved is not None:
-            self.save_good(self._unsaved)
+        """Save the newest state; if the last step measured nothing finite, the newest good one in its place."""
+        state = self._newest if self._measured else self._good
+        if state is not None:
+            self._save(state)
+
+    def _save(self, state: TrainingState) -> None:
+        # A checkpoint says that the table is whole up to its step.
+        self._metrics.sync()
+        self._checkpoints.save(int(state.step), state)
 
     def interrupted(self, signal: str) -> str:
         """The message after Ctrl-C, when the last state is on disk."""
@@ -234,19 +249,46 @@ class _Keeper:
         saved = f"saved step {steps[-1]}" if steps else "nothing was saved yet"
         return f"stopped by {signal}: {saved}; continue with: {self._problem.go_on.format(path=path)}"
 
-    def fault(self, fault: TrainingFault) -> str:
+    def check_end(self) -> None:
+        """Raises `RuntimeError` if the last step measured nothing finite: what it left is no wavefunction."""
+        if self._measured or self._failing is None:
+            return
+        number, problem = int(self._newest.step), self._problem
+        count = number - int(self._failing.step)
+        reason = diagnose(self._failing, problem.members, problem.method)
+        steps = "the last step" if count == 1 else f"the last {count} steps"
+        message = f"training ended at step {number}, and {steps} failed ({reason})"
+        raise RuntimeError(self.fault(message, self._failing, False))
+
+    def fault(self, message: str, replay: TrainingState, measured: bool) -> str:
         """Save the last good state and the one before the first failing step; the message for the user."""
-        if fault.last_good is not None:
-            self.save(fault.last_good)
+        directory = self._directory
+        if self._good is not None:
+            self._save(self._good)
         self._checkpoints.wait()
-        shutil.rmtree(self._directory.fault, ignore_errors=True)
-        with CheckpointWriter(self._directory.fault, keep=1, identity=self._problem.identity) as writer:
-            writer.save(int(fault.replay.step), fault.replay)
-        saved = checkpoint_steps(self._directory.checkpoints)
-        return (
-            f"{fault}; the last good state is the checkpoint of step {saved[-1]}, and "
-            f"'qernel doctor {self._directory.path}' replays the fault"
-        )
+        if hosts.first():
+            shutil.rmtree(directory.fault, ignore_errors=True)
+        hosts.wait("fault")
+        with CheckpointWriter(directory.fault, keep=1, identity=self._problem.identity) as writer:
+            writer.save(int(replay.step), replay)
+        saved = checkpoint_steps(directory.checkpoints)
+        broken = not (measured or self._ever_measured)
+        aside = ""
+        if broken and len(saved) > 1 and saved[-1] == self._begun:
+            # An earlier training left it without another step that would have shown it.
+            self._checkpoints.close()
+            if hosts.first():
+                set_damaged_aside(directory.checkpoints, saved[-1])
+            hosts.wait("aside")
+            aside = f"the checkpoint of step {saved[-1]}, from which nothing finite is measured, was set aside; "
+            broken, saved = False, saved[:-1]
+        if broken:
+            good = f"nothing finite is measured from the only checkpoint, that of step {saved[-1]}"
+        else:
+            earlier = f" (earlier ones: {', '.join(map(str, saved[:-1]))})" if len(saved) > 1 else ""
+            go_on = self._problem.go_on.format(path=directory.path)
+            good = f"the last good state is the checkpoint of step {saved[-1]}{earlier}; go on from it with: {go_on}"
+        return f"{message}; {aside}{good}; 'qernel doctor {directory.path}' replays the fault"
 
 
 def _steps(problem: Problem, state: TrainingState, last: int) -> Iterator[tuple[TrainingState, StepReport, list[str]]]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from qernel.chunks import chunk_that_fits, map_walkers, memory_budget
 from qernel.compilation import compiled
@@ -19,7 +19,8 @@ from ._metropolis import Metropolis
 class Walkers(eqx.Module):
     """What a round of sampling leaves: `positions`, `log_density` there, and per Hamiltonian `step_size`, `acceptance`.
 
-    `stuck` counts walkers that accepted no move during the round.
+    `stuck` counts walkers that accepted no move during the round. `lost` are those at a position, or with a density,
+    that is not finite: no comparison with it accepts a move, so that they stay where they are for ever.
     """
 
     positions: Float[Array, "hamiltonians walkers electrons dim"]
@@ -27,6 +28,7 @@ class Walkers(eqx.Module):
     step_size: Float[Array, " hamiltonians"]
     acceptance: Float[Array, " hamiltonians"]
     stuck: Int[Array, " hamiltonians"]
+    lost: Bool[Array, "hamiltonians walkers"]
 
 
 class Sampler(eqx.Module):
@@ -125,6 +127,7 @@ class Sampler(eqx.Module):
             step_size=step_size * factor,
             acceptance=acceptance,
             stuck=jnp.sum(~moved, axis=1),
+            lost=~(jnp.isfinite(states.logdensity) & jnp.all(jnp.isfinite(final), axis=(2, 3))),
         )
 
     def with_largest_chunk(

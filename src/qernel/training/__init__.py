@@ -1,12 +1,17 @@
 """Training: state, compiled step, loop, mesh, checkpoints, the folder of a run."""
 
 from ._chunks import with_largest_chunks as with_largest_chunks
+from ._diagnose import diagnose as diagnose
+from ._effective_share import effective_share as effective_share
 from ._energy_unit import energy_unit as energy_unit
+from ._health import Complaint as Complaint
+from ._health import complaints as complaints
+from ._health import listed as listed
 from ._loop import TrainingFault as TrainingFault
 from ._loop import burn_in as burn_in
 from ._loop import compile_step as compile_step
-from ._loop import diagnose as diagnose
 from ._loop import step_failed as step_failed
+from ._loop import step_measured as step_measured
 from ._loop import trace_moves as trace_moves
 from ._loop import train as train
 from ._mesh import largest_mesh as largest_mesh

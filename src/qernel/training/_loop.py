@@ -1,8 +1,8 @@
 """The loop around the step: one generator, for scripts and for the command line."""
 
 import dataclasses
+import time
 from collections.abc import Iterator
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,28 +12,29 @@ from jax.sharding import Mesh
 
 from qernel import hosts
 from qernel.chunks import sharing_devices
-from qernel.compilation import compiled
-from qernel.gradient import local_energies
 from qernel.hamiltonian import Family
 
 from ._chunks import sampler_with_largest_chunk, with_largest_chunks
+from ._diagnose import diagnose
 from ._mesh import shard_family, shard_state, shard_walkers
 from ._state import Method, StepReport, TrainingState
-from ._step import measure_and_update, move_walkers, sample_round, trace_round, train_step
+from ._step import measure_and_update, move_walkers, sample_round, step_from, trace_round
 
 
 class TrainingFault(RuntimeError):
     """A run that went on failing for longer than its patience.
 
-    `last_good` is the last state that a step left whole (None if the first step failed), and `replay` the state
-    that makes `train_step` fail again.
+    `last_good` is the last state from which a step went well (None if the first one failed): what a step leaves is
+    known to be good only when the next one has measured it. `replay` is the state that makes `train_step` fail again,
+    and `measured` says whether the last of the failing steps still had finite energies of every Hamiltonian.
     """
 
-    def __init__(self, message: str, last_good: TrainingState | None, replay: TrainingState):
+    def __init__(self, message: str, last_good: TrainingState | None, replay: TrainingState, *, measured: bool = False):
         # RuntimeError's own initialiser, called plainly: the message is all it keeps.
         RuntimeError.__init__(self, message)
         self.last_good = last_good
         self.replay = replay
+        self.measured = measured
 
 
 def burn_in(
@@ -108,11 +109,10 @@ def train(
         with jax.enable_x64(True):
             # A step returns its arrays where the compiler likes them; in place already, this costs nothing.
             before = state if mesh is None else shard_state(state, mesh)
-            state, report = train_step(before, family, method)
-            report = hosts.local(report)
+            state, report = _timed_step(before, family, method)
             failed = step_failed(report, state.positions.shape[1])
         if not failed:
-            faults, last_good = 0, state
+            faults, last_good = 0, before
         else:
             replay = before if faults == 0 else replay
             faults += 1
@@ -122,8 +122,25 @@ def train(
                 f"({diagnose(replay, family, method)})",
                 last_good,
                 replay,
+                measured=step_measured(report, state.positions.shape[1]),
             )
         yield state, report
+
+
+def _timed_step(state, family, method):
+    """A step whose report is there, on this host, with the seconds that its two programs took."""
+    begun = time.perf_counter()
+    walkers = sample_round(state, family, method)
+    # A CPU does what is small at once, and all else later.
+    moved = time.perf_counter() if walkers.acceptance.is_ready() else None
+    state, report = step_from(walkers, state, family, method)
+    if moved is None:
+        # Both programs are on their way: to wait for the first one before the second costs nothing.
+        jax.block_until_ready(walkers.acceptance)
+        moved = time.perf_counter()
+    report = jax.block_until_ready(hosts.local(report))
+    times = {"seconds": time.perf_counter() - begun, "sampling_seconds": moved - begun}
+    return state, dataclasses.replace(report, **times)
 
 
 def compile_step(state: TrainingState, family: Family, method: Method, *, mesh: Mesh | None = None) -> Method:
@@ -137,7 +154,10 @@ def compile_step(state: TrainingState, family: Family, method: Method, *, mesh: 
     with jax.enable_x64(True):
         chunked = with_largest_chunks(method, state, family)
         family, method = _prepared(state, family, chunked, mesh)
-        measure_and_update.lower(state if mesh is None else shard_state(state, mesh), family, method).compile()
+        lost = jnp.zeros(state.positions.shape[:2], bool)
+        if mesh is not None:
+            state, lost = shard_state(state, mesh), shard_walkers(lost, mesh)
+        measure_and_update.lower(state, lost, family, method).compile()
     return chunked
 
 
@@ -153,35 +173,9 @@ def _prepared(state, family, method, mesh):
 
 def step_failed(report: StepReport, walkers: int) -> bool:
     """Whether a step was refused, or lost all `walkers` of one Hamiltonian to non-finite local energies."""
-    return bool(report.refused) or bool(np.any(np.asarray(report.statistics.bad) >= walkers))
+    return bool(report.refused) or not step_measured(report, walkers)
 
 
-def diagnose(state: TrainingState, family: Family, method: Method) -> str:
-    """What is not finite in the next step of a state, in words: parameters, walkers or terms of the energy."""
-    with jax.enable_x64(True):
-        for name, tree in (("parameters", state.ansatz), ("optimiser state", state.optimiser_state)):
-            if not _finite(tree):
-                return f"the {name} are not finite" if name == "parameters" else f"the {name} is not finite"
-        if not _finite(state.positions):
-            return "the walkers' positions are not finite"
-        method = with_largest_chunks(method, state, family)
-        positions = sample_round(state, family, method).positions
-        parameters = state.in_phase(family).parameters
-        energies = _measure(
-            state.ansatz, family.hamiltonian, positions, parameters, method.laplacian, method.energy_chunk
-        )
-        bad = {
-            name: int(jnp.sum(~jnp.isfinite(values)))
-            for name, values in {"kinetic": energies.kinetic, **energies.potentials}.items()
-        }
-    named = [f"{name} in {count}" for name, count in bad.items() if count]
-    if named:
-        return f"not finite, in numbers of walkers: {', '.join(named)}"
-    return "local energies are finite, the update is not"
-
-
-_measure = compiled(local_energies)
-
-
-def _finite(tree: Any) -> bool:
-    return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf))
+def step_measured(report: StepReport, walkers: int) -> bool:
+    """Whether some of the `walkers` of each Hamiltonian had a finite local energy."""
+    return bool(np.all(np.asarray(report.statistics.bad) < walkers))

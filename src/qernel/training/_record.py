@@ -10,7 +10,8 @@ class TrainingRecord(eqx.Module):
 
     Energies per electron, in the unit of the results, variance in its square. `points` tells the Hamiltonians apart:
     the value of each coordinate of `names`. `step_norm` and `distance`, of the update and of the wavefunction, are
-    those of the step. `phase` names the phase of each column, if there are several: the one that ends lowest.
+    those of the step. `phase` names the phase of each column, if there are several: the one that ends lowest. All else
+    is explained at [`MetricsWriter`][qernel.run_directory.MetricsWriter]; NaN in a table that an earlier version wrote.
     """
 
     step: Int[np.ndarray, " steps"]
@@ -23,6 +24,17 @@ class TrainingRecord(eqx.Module):
     bad_walkers: Float[np.ndarray, "steps hamiltonians"]
     step_norm: Float[np.ndarray, " steps"]
     distance: Float[np.ndarray, " steps"]
+    stuck_walkers: Float[np.ndarray, "steps hamiltonians"]
+    redrawn_walkers: Float[np.ndarray, "steps hamiltonians"]
+    clipped: Float[np.ndarray, "steps hamiltonians"]
+    kinetic_difference: Float[np.ndarray, "steps hamiltonians"]
+    kinetic_difference_error: Float[np.ndarray, "steps hamiltonians"]
+    effective_per_second: Float[np.ndarray, "steps hamiltonians"]
+    shrink: Float[np.ndarray, " steps"]
+    refused: Float[np.ndarray, " steps"]
+    seconds: Float[np.ndarray, " steps"]
+    sampling_seconds: Float[np.ndarray, " steps"]
+    memory: Float[np.ndarray, " steps"]
     phase: tuple[str, ...] = eqx.field(static=True, default=())
 
     @property

@@ -106,17 +106,34 @@ class StepReport(eqx.Module):
     """What one step measured, before its update: unclipped energies per Hamiltonian and facts about the step.
 
     Energies in effective Hartree, totals (not per electron).
+
+    **Fields:**
+
+    - `statistics`; `terms`, means of each; `bad_terms`, walkers in which each is not finite.
+    - `residuals`: clipped local energies less their mean, real part; zero where they are not finite.
+    - `kinetic_difference`, `kinetic_difference_error`: of the two kinetic estimators.
+    - `acceptance`; `stuck`, walkers that accepted no move; `redrawn`, walkers that were lost and put where others are.
+    - `step_norm`, `distance`, `shrink`, `fallback`: of the update, see [`Update`][qernel.optimise.Update].
+    - `refused`: whether the update was not finite, and parameters and optimiser stayed as they were.
+    - `seconds`: of the step; `sampling_seconds`, of its moves. NaN but in [`train`][qernel.training.train].
     """
 
     statistics: EnergyStatistics
     terms: dict[str, Float[Array, " hamiltonians"]]
+    bad_terms: dict[str, Int[Array, " hamiltonians"]]
+    residuals: Float[Array, "hamiltonians walkers"]
+    kinetic_difference: Float[Array, " hamiltonians"]
+    kinetic_difference_error: Float[Array, " hamiltonians"]
     acceptance: Float[Array, " hamiltonians"]
     stuck: Int[Array, " hamiltonians"]
+    redrawn: Int[Array, " hamiltonians"]
     step_norm: Float[Array, ""]
     distance: Float[Array, ""]
     shrink: Float[Array, ""]
     fallback: Array
     refused: Array
+    seconds: float = float("nan")
+    sampling_seconds: float = float("nan")
 
 
 def initial_state(

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from qernel import hosts
 from qernel.ansatz import log_density
@@ -17,6 +17,8 @@ from qernel.layers import trainable
 from qernel.sampling import Walkers, sampling_round
 
 from ._energy_unit import energy_unit
+from ._kinetic_difference import kinetic_difference
+from ._lost_walkers import redraw
 from ._state import Method, StepReport, TrainingState
 
 
@@ -25,12 +27,20 @@ def train_step(state: TrainingState, family: Family, method: Method) -> tuple[Tr
 
     Samples with the current parameters, measures local energies term by term, clips and centres them per
     Hamiltonian, and updates. An update that is not finite is refused: parameters and optimiser state stay as
-    they were and `faults` counts up.
+    they were and `faults` counts up. A walker that is lost, where nothing is finite, goes where another one of the same
+    Hamiltonian is, once it has been counted.
 
     Two compiled programs: the moves are those of the burn-in, too.
     """
-    walkers = sample_round(state, family, method)
-    new, facts = measure_and_update(_with_walkers(state, walkers), family, method)
+    return step_from(sample_round(state, family, method), state, family, method)
+
+
+def step_from(
+    walkers: Walkers, state: TrainingState, family: Family, method: Method
+) -> tuple[TrainingState, StepReport]:
+    """The part of a step after its moves."""
+    lost = _placed_as(state.positions, walkers.lost)
+    new, facts = measure_and_update(_with_walkers(state, walkers), lost, family, method)
     return new, StepReport(**facts, acceptance=walkers.acceptance, stuck=walkers.stuck)
 
 
@@ -73,13 +83,16 @@ def _placed_as(model, array):
 
 
 @compiled
-def measure_and_update(state: TrainingState, family: Family, method: Method) -> tuple[TrainingState, dict[str, Any]]:
+def measure_and_update(
+    state: TrainingState, lost: Bool[Array, "hamiltonians walkers"], family: Family, method: Method
+) -> tuple[TrainingState, dict[str, Any]]:
     """Measure the moved walkers and update the wavefunction: the new state, and facts for the report."""
     family = state.in_phase(family)
     energies = local_energies(
         state.ansatz, family.hamiltonian, state.positions, family.parameters, method.laplacian, method.energy_chunk
     )
     residuals, finite, statistics = clipped_residuals(energies.total, method.clip)
+    unscaled = residuals.real
     if method.energy_unit is None:
         residuals = residuals / energy_unit(energies.kinetic.real, finite, family).astype(residuals.dtype)
     elif method.energy_unit != 1:
@@ -101,10 +114,13 @@ def measure_and_update(state: TrainingState, family: Family, method: Method) -> 
         (update.trained, update.state),
         (trained, state.optimiser_state),
     )
+    # After they were measured: what is lost is counted, and no position counts twice.
+    moved, redrawn = redraw(state.positions, lost, finite & ~lost, state.step)
+    difference, error = kinetic_difference(energies, finite)
     new = TrainingState(
         ansatz=eqx.combine(kept, static),
         optimiser_state=optimiser_state,
-        positions=state.positions,
+        positions=moved,
         step_size=state.step_size,
         key=state.key,
         step=state.step + 1,
@@ -112,10 +128,15 @@ def measure_and_update(state: TrainingState, family: Family, method: Method) -> 
         phase=state.phase,
         mean_energy=None if state.mean_energy is None else _averaged(state.mean_energy, statistics.energy, state.step),
     )
-    means = {"kinetic": energies.kinetic.real, **energies.potentials}
+    terms = {"kinetic": energies.kinetic, **energies.potentials}
     facts = {
         "statistics": statistics,
-        "terms": {name: _finite_mean(value, finite) for name, value in means.items()},
+        "terms": {name: _finite_mean(value.real, finite) for name, value in terms.items()},
+        "bad_terms": {name: jnp.sum(~jnp.isfinite(value), axis=1) for name, value in terms.items()},
+        "residuals": unscaled,
+        "kinetic_difference": difference,
+        "kinetic_difference_error": error,
+        "redrawn": redrawn,
         "step_norm": update.step_norm,
         "distance": update.distance,
         "shrink": update.shrink,
@@ -146,5 +167,6 @@ def _all_finite(tree: Any) -> Array:
 
 
 def _finite_mean(values, finite):
-    count = jnp.maximum(jnp.sum(finite, axis=1), 1).astype(values.dtype)
+    # NaN without a finite walker.
+    count = jnp.sum(finite, axis=1).astype(values.dtype)
     return jnp.sum(jnp.where(finite, values, 0), axis=1) / count
