@@ -46,7 +46,7 @@ class MetricsWriter:
     | `stuck_walkers` | walkers that accepted no move |
     | `redrawn_walkers` | walkers lost where nothing is finite, put where others of the member are |
     | `clipped` | share of the walkers whose local energy the gradient saw clipped |
-    | `kinetic_difference`, `..._error` | of the two kinetic estimators, tails at nodes smoothed: zero within its error |
+    | `kinetic_difference`, `..._error` | of the two kinetic estimators: zero within its error |
     | `shrink` | factor of the trust region: it bound the step where this is less than 1 |
     | `refused` | 1 if the update was not finite and therefore not made |
     | `effective_per_second` | independent samples, see [`effective_share`][qernel.training.effective_share] |

@@ -1,5 +1,6 @@
 """Train inside a run directory: start, restore, step after step with checkpoints, metrics, interruption and faults."""
 
+import contextlib
 import dataclasses
 import shutil
 import warnings
@@ -26,7 +27,7 @@ from qernel.training import (
     train,
 )
 
-from ._checkpoint import CheckpointWriter, checkpoint_steps, load_checkpoint, set_damaged_aside
+from ._checkpoint import CheckpointError, CheckpointWriter, checkpoint_steps, load_checkpoint, set_damaged_aside
 from ._health import Health
 from ._interruption import Interrupted, Interruption
 from ._laplacian_check import PendingCheck
@@ -135,7 +136,6 @@ def train_in(
     **Raises:** `Interrupted` after Ctrl-C; `RuntimeError` for a fault, when the last good state has been saved. A
     training whose last step measured nothing finite has ended with a fault.
     """
-    settings = problem.settings
     with _Keeper(directory, problem, state) as keeper, Interruption() as interruption:
         if int(state.step) >= last and check is not None:
             check.settle(wait=True)
@@ -143,6 +143,8 @@ def train_in(
         try:
             for new, report, phases in _steps(problem, state, last):
                 step = keeper.record(new, report, phases)
+                for sentence in keeper.sentences if hosts.first() else ():
+                    warnings.warn(sentence, stacklevel=2)
                 stop = interruption.asked()
                 ends = bool(stop) or step.number == last
                 if check is not None:
@@ -180,8 +182,9 @@ class _Keeper:
             directory.metrics, names, members.points, scale=problem.scale, after_step=int(state.step)
         )
         self._health = Health(problem)
+        self.sentences: list[str] = []
         # The newest state, the newest from which a step went well, and the one before the first of the last failures.
-        self._begun = int(state.step)
+        self._begun = self._saved = int(state.step)
         self._newest = state
         self._good: TrainingState | None = None
         self._failing: TrainingState | None = None
@@ -202,12 +205,10 @@ class _Keeper:
         self._checkpoints.save(self._begun, self._newest)
 
     def record(self, state: TrainingState, report: StepReport, phases: list[str]) -> Step:
-        """Write the metrics of a step, say what is off, and take note of what it says of the state before it."""
+        """Write the metrics of a step, look for what is off, and note what the step says of the state before it."""
         step = Step.of(self._problem, state, report, phases)
         self._metrics.write(step.number, step.report, step.phases)
-        sentences = self._health.look(step)
-        for sentence in sentences if hosts.first() else ():
-            warnings.warn(sentence, stacklevel=3)
+        self.sentences = self._health.look(step)
         walkers = self._problem.settings.walkers
         before, self._newest = self._newest, state
         self._measured = step_measured(step.report, walkers)
@@ -238,9 +239,13 @@ class _Keeper:
             self._save(state)
 
     def _save(self, state: TrainingState) -> None:
+        # A save that is still under way is not on the disk yet.
+        if int(state.step) == self._saved:
+            return
         # A checkpoint says that the table is whole up to its step.
         self._metrics.sync()
-        self._checkpoints.save(int(state.step), state)
+        self._saved = int(state.step)
+        self._checkpoints.save(self._saved, state)
 
     def interrupted(self, signal: str) -> str:
         """The message after Ctrl-C, when the last state is on disk."""
@@ -272,23 +277,52 @@ class _Keeper:
         with CheckpointWriter(directory.fault, keep=1, identity=self._problem.identity) as writer:
             writer.save(int(replay.step), replay)
         saved = checkpoint_steps(directory.checkpoints)
-        broken = not (measured or self._ever_measured)
         aside = ""
-        if broken and len(saved) > 1 and saved[-1] == self._begun:
-            # An earlier training left it without another step that would have shown it.
-            self._checkpoints.close()
-            if hosts.first():
-                set_damaged_aside(directory.checkpoints, saved[-1])
-            hosts.wait("aside")
-            aside = f"the checkpoint of step {saved[-1]}, from which nothing finite is measured, was set aside; "
-            broken, saved = False, saved[:-1]
-        if broken:
-            good = f"nothing finite is measured from the only checkpoint, that of step {saved[-1]}"
-        else:
-            earlier = f" (earlier ones: {', '.join(map(str, saved[:-1]))})" if len(saved) > 1 else ""
-            go_on = self._problem.go_on.format(path=directory.path)
-            good = f"the last good state is the checkpoint of step {saved[-1]}{earlier}; go on from it with: {go_on}"
-        return f"{message}; {aside}{good}; 'qernel doctor {directory.path}' replays the fault"
+        if not (measured or self._ever_measured) and saved[-1] == self._begun:
+            # An earlier training left it without another step, which would have shown it.
+            good = self._newest_that_measures(saved[:-1])
+            if good is None:
+                numbers = ", ".join(map(str, saved))
+                return (
+                    f"{message}; nothing finite is measured from any checkpoint ({numbers}), so that it is not they "
+                    f"that are broken; 'qernel doctor {directory.path}' replays the fault"
+                )
+            aside = self._set_aside([step for step in saved if step > good])
+            saved = checkpoint_steps(directory.checkpoints)
+        earlier = f" (earlier ones: {', '.join(map(str, saved[:-1]))})" if len(saved) > 1 else ""
+        go_on = self._problem.go_on.format(path=directory.path)
+        return (
+            f"{message}; {aside}the last good state is the checkpoint of step {saved[-1]}{earlier}; go on from it "
+            f"with: {go_on}; 'qernel doctor {directory.path}' replays the fault"
+        )
+
+    def _newest_that_measures(self, steps: tuple[int, ...]) -> int | None:
+        """The newest of the checkpoints from which a step measures something finite."""
+        problem, folder = self._problem, self._directory.checkpoints
+        like = problem.state(solved=False)
+        for number in reversed(steps):
+            with contextlib.suppress(CheckpointError):
+                state = load_checkpoint(folder, like, step=number, on_damage=lambda *_: None)
+                if _measures(problem, state):
+                    return number
+        return None
+
+    def _set_aside(self, steps: list[int]) -> str:
+        """Rename checkpoints, and say so."""
+        self._checkpoints.close()
+        for number in steps if hosts.first() else ():
+            set_damaged_aside(self._directory.checkpoints, number)
+        hosts.wait("aside")
+        return f"the checkpoint of step {steps[-1]}, from which nothing finite is measured, was set aside; "
+
+
+def _measures(problem: Problem, state: TrainingState) -> bool:
+    """Whether a step from a state has finite energies of every member; by the program of the training."""
+    walkers = problem.settings.walkers
+    mesh = largest_mesh(problem.members.size, walkers)
+    with jax.enable_x64(True):
+        *_, (_, report) = train(state, problem.members, problem.method, 1, mesh=mesh, patience=2)
+    return step_measured(report, walkers)
 
 
 def _steps(problem: Problem, state: TrainingState, last: int) -> Iterator[tuple[TrainingState, StepReport, list[str]]]:

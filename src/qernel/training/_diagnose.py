@@ -4,8 +4,9 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Bool
 
 from qernel import hosts
 from qernel.compilation import compiled
@@ -68,7 +69,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _places(which: Bool[np.ndarray, "members walkers"], family: Family) -> str:
-    """The walkers of a mask: `all at depth = 5; 0, 3 at depth = 20`."""
+    """The walkers of a mask: `all of member 0, omega = 1; 0, 3 of member 1, omega = 2`."""
     names = [coordinate.name for coordinate in family.varying]
     columns = [family.coordinates.index(coordinate) for coordinate in family.varying]
     found = []
@@ -81,11 +82,11 @@ def _places(which: Bool[np.ndarray, "members walkers"], family: Family) -> str:
     return "; ".join(found[:_SHOWN]) + more
 
 
-def _layer(state, family, method, positions: Array, which: Bool[np.ndarray, "members walkers"]) -> str:
+def _layer(state, family, method, positions, which) -> str:
     """The layer in which the wavefunction of the first of these walkers, or else its kinetic energy, goes wrong."""
     member, walker = np.argwhere(which)[0]
     parameters = jax.tree.map(lambda leaf: leaf[member], state.in_phase(family).parameters)
-    r = jax.numpy.asarray(positions[member, walker])
+    r = jnp.asarray(positions[member, walker])
     where = first_not_finite(lambda r: state.ansatz(r, parameters).log_magnitude, r)
     if where:
         return f"; first in the wavefunction: {where}"

@@ -65,12 +65,12 @@ def listed(places: Sequence[str], which: Bool[np.ndarray, " hamiltonians"]) -> s
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def _trailing(holds: Bool[np.ndarray, "steps *rest"]) -> np.ndarray:
+def _trailing(holds: Bool[np.ndarray, "..."]) -> np.ndarray:
     """For how many steps something has held, at the end."""
     return np.cumprod(holds[::-1], axis=0).sum(axis=0)
 
 
-def _mean(values: Float[np.ndarray, "steps *rest"]) -> np.ndarray:
+def _mean(values: Float[np.ndarray, "..."]) -> np.ndarray:
     """Mean over the steps that have a value; NaN without one."""
     known = np.isfinite(values)
     total = np.where(known, values, 0.0).sum(axis=0)
