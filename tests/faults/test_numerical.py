@@ -18,6 +18,7 @@ from qernel.ansatz import LogPsi
 from qernel.hamiltonian import AbstractPotential, Family, Hamiltonian, Harmonic, Kinetic
 from qernel.optimise import AbstractOptimiser, StochasticReconfiguration, Update
 from qernel.run_directory import (
+    CheckpointWriter,
     Health,
     Problem,
     RunDirectory,
@@ -146,15 +147,25 @@ def redrawn_of(steps):
 
 def test_electrons_in_one_place_part():
     one = problem()
-    steps = steps_of(one, in_place_of(one.state(), 3, 0.4))
-    assert bad_of(steps)[-1] == [0, 0] and not any(report.refused for _, report in steps)
-    assert finite(steps[-1][0])
+    for together in (1, 4, WALKERS):
+        steps = steps_of(one, in_place_of(one.state(), slice(together), 0.4), 2)
+        assert bad_of(steps)[-1] == [0, 0] and not any(report.refused for _, report in steps)
+        assert finite(steps[-1][0])
 
 
-@pytest.mark.parametrize("position", [np.nan, np.inf])
-def test_a_lost_walker_is_counted_once_and_goes_on_from_another(position):
+def test_any_lost_walker_is_counted_once_and_goes_on_from_another():
     one = problem()
-    steps = steps_of(one, in_place_of(one.state(), 3, position))
+    state = one.state()
+    for walker in range(WALKERS):
+        for value in (np.nan, np.inf, -np.inf):
+            ((new, report),) = steps_of(one, in_place_of(state, walker, value), 1)
+            assert np.asarray(report.statistics.bad).tolist() == report.redrawn.tolist() == [1, 0]
+            assert finite(new) and not report.refused
+
+
+def test_a_walker_that_was_lost_goes_its_own_way():
+    one = problem()
+    steps = steps_of(one, in_place_of(one.state(), 3, np.nan))
     assert bad_of(steps) == [[1, 0], [0, 0], [0, 0], [0, 0]]
     assert redrawn_of(steps) == [[1, 0], [0, 0], [0, 0], [0, 0]]
     assert int(steps[0][1].bad_terms["kinetic"][0]) == 1
@@ -253,10 +264,18 @@ def test_what_cannot_be_survived_ends_within_the_patience_and_replays(name, tmp_
 # ------------------------------------------------------------------------------- which state is good
 
 
-def test_a_checkpoint_is_written_when_the_next_step_has_measured_it(tmp_path):
+def test_a_checkpoint_is_written_when_the_next_step_has_measured_it(tmp_path, monkeypatch):
     one, directory = problem(), RunDirectory(tmp_path)
-    seen = [checkpoint_steps(directory.checkpoints)[-1:] for _ in train_in(directory, one, one.state(), 6)]
-    assert seen[:5] == [(0,), (0,), (2,), (2,), (4,)] or seen[:5] == [(0,), (0,), (0,), (2,), (2,)]
+    saved, save = [], CheckpointWriter.save
+
+    def noted(self, step, state):
+        saved.append((step, len(list(read_metrics(directory.metrics))) // 2))
+        save(self, step, state)
+
+    monkeypatch.setattr(CheckpointWriter, "save", noted)
+    for _ in train_in(directory, one, one.state(), 6):
+        pass
+    assert saved == [(0, 0), (2, 3), (4, 5), (6, 6)]
     assert checkpoint_steps(directory.checkpoints) == (2, 4, 6)
 
 
@@ -275,6 +294,28 @@ def test_after_an_exploding_update_the_last_good_state_is_one_that_goes_on(tmp_p
                 pass
         assert "go on from it with: qernel resume" in str(stopped.value)
     assert [step.refused or step.bad for step in train_in(directory, gentle, restore(gentle, directory), 8)] == [0] * 3
+
+
+def test_whatever_the_rate_the_last_good_state_goes_on(tmp_path):
+    """From rates that a training survives to those that leave nothing finite."""
+    gentle = problem(method=descent(1e-3))
+    faults = 0
+    for exponent in range(1, 21):
+        directory = RunDirectory(tmp_path / str(exponent))
+        directory.create("")
+        wild = dataclasses.replace(gentle, method=descent(float(10 ** (exponent * exponent / 4))))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for _ in train_in(directory, wild, gentle.state(), 12):
+                    pass
+        except RuntimeError as stopped:
+            faults += 1
+            state = restore(gentle, directory)
+            assert f"the last good state is the checkpoint of step {int(state.step)}" in str(stopped)
+            ((_, report),) = steps_of(gentle, state, 1)
+            assert np.all(report.statistics.bad < WALKERS) and not report.refused
+    assert faults >= 10
 
 
 @pytest.mark.parametrize("keep", [1, 3])
@@ -341,10 +382,7 @@ def test_interrupted_anywhere_a_run_is_the_same(tmp_path):
     expected = load_checkpoint(whole.checkpoints, one.state())
     for a, b in zip(*(jax.tree.leaves(eqx.filter(s, eqx.is_inexact_array)) for s in (state, expected)), strict=True):
         np.testing.assert_array_equal(a, b)
-    machine = ("effective_per_second", "seconds", "sampling_seconds", "memory_MB")
-    rows = [
-        [{k: v for k, v in row.items() if k not in machine} for row in read_metrics(d.metrics)] for d in (whole, parts)
-    ]
+    rows = [list(read_metrics(directory.metrics, repeatable=True)) for directory in (whole, parts)]
     assert rows[0] == rows[1] and len(rows[0]) == 14
 
 

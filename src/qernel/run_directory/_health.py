@@ -1,5 +1,7 @@
 """A training's own look at itself: sentences while it runs, each once."""
 
+import time
+
 import numpy as np
 
 from qernel import hosts
@@ -25,6 +27,7 @@ class Health:
         self._rows: list[dict[str, np.ndarray]] = []
         self._bad_terms: dict[str, int] = {}
         self._said: set[str] = set()
+        self._looked, self._cost = time.perf_counter(), 0.0
         self._before: tuple[int, np.ndarray] | None = None
         self._places = [self._place(point) for point in problem.members.points]
 
@@ -38,13 +41,23 @@ class Health:
         """Take note of a step; the sentences that are new. Every process must call it."""
         self._note(step)
         found = self._stuck(step)
-        if step.number % self._every == 0 or len(self._rows) < self._every:
+        if self._is_due(step):
+            begun = time.perf_counter()
             found |= {complaint.kind: complaint.text for complaint in complaints(self._record(step), self._named(step))}
+            self._looked = time.perf_counter()
+            self._cost = self._looked - begun
         if "bad" in found:
             found["bad"] += f" (not finite: {', '.join(self._bad_terms)})"
         new = {kind: text for kind, text in found.items() if kind not in self._said}
         self._said |= set(new)
         return [f"{text} (step {step.number})" for text in new.values()]
+
+    def _is_due(self, step: Step) -> bool:
+        if len(self._rows) < self._every:
+            # A training may be short.
+            return True
+        # Steps may be as short as a look: looks take a hundredth of the time at most.
+        return step.number % self._every == 0 and time.perf_counter() - self._looked > 100 * self._cost
 
     def _named(self, step: Step) -> list[str]:
         pairs = zip(self._places, step.phases, strict=True)

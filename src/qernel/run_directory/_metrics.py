@@ -176,8 +176,11 @@ def resident_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def read_metrics(path: str | Path) -> Iterator[dict[str, str]]:
-    """The whole rows of a table of metrics: a last line cut off by a kill is left out, and lines that are none."""
+def read_metrics(path: str | Path, *, repeatable: bool = False) -> Iterator[dict[str, str]]:
+    """The whole rows of a table of metrics: a last line cut off by a kill is left out, and lines that are none.
+
+    With `repeatable`, without the columns of clocks and memory, which no repetition of a run gives again.
+    """
     # Not by a reader of CSV: one stray quotation mark would take all lines behind it for one field.
     head, *lines = _whole_lines(Path(path)).split("\n")
     names = head.split(",")
@@ -187,7 +190,7 @@ def read_metrics(path: str | Path) -> Iterator[dict[str, str]]:
         if len(fields) != len(names) or not row.get("step", "").isdecimal():
             continue
         if all(_is_number(row[name]) for name in row if name != "phase"):
-            yield row
+            yield {name: text for name, text in row.items() if name not in _OF_MACHINE} if repeatable else row
 
 
 def _is_number(text: str) -> bool:
@@ -214,7 +217,7 @@ def read_training(path: str | os.PathLike) -> TrainingRecord:
     """
     if not Path(path).is_file():
         raise ValueError(f"there is no record of the training at {path}")
-    head, rows = _head(Path(path)), list(read_metrics(path))
+    head, rows = _head(Path(path)), list(read_metrics(Path(path)))
     missing = [name for name in ("step", *_MEASURED, *_OF_STEP, "phase") if name not in head]
     if missing and head:
         raise ValueError(f"{path} has no column {', '.join(missing)}")

@@ -284,15 +284,17 @@ class _Keeper:
             if good is None:
                 numbers = ", ".join(map(str, saved))
                 return (
-                    f"{message}; nothing finite is measured from any checkpoint ({numbers}), so that it is not they "
-                    f"that are broken; 'qernel doctor {directory.path}' replays the fault"
+                    f"{message}; nothing finite is measured from any checkpoint ({numbers}): the wavefunction, the "
+                    f"potential or the machine is to blame, not a step of the training; 'qernel doctor "
+                    f"{directory.path}' replays the fault"
                 )
             aside = self._set_aside([step for step in saved if step > good])
             saved = checkpoint_steps(directory.checkpoints)
-        earlier = f" (earlier ones: {', '.join(map(str, saved[:-1]))})" if len(saved) > 1 else ""
+        *before, newest = saved
+        earlier = f" (earlier ones: {', '.join(map(str, before))})" if before else ""
         go_on = self._problem.go_on.format(path=directory.path)
         return (
-            f"{message}; {aside}the last good state is the checkpoint of step {saved[-1]}{earlier}; go on from it "
+            f"{message}; {aside}the last good state is the checkpoint of step {newest}{earlier}; go on from it "
             f"with: {go_on}; 'qernel doctor {directory.path}' replays the fault"
         )
 

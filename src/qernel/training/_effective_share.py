@@ -20,7 +20,7 @@ def effective_share(
     **Returns:** between 0 and 1; NaN for fewer than three walkers that count in both.
     """
     shares = np.full(len(after), np.nan)
-    for i, (x, y) in enumerate(zip(np.float64(before), np.float64(after), strict=True)):
+    for i, (x, y) in enumerate(zip(before.astype(np.float64), after.astype(np.float64), strict=True)):
         both = (x != 0) & (y != 0)
         if both.sum() < 3:
             continue

@@ -132,7 +132,8 @@ def _timed_step(state, family, method):
     begun = time.perf_counter()
     walkers = sample_round(state, family, method)
     # A CPU does what is small at once, and all else later.
-    moved = time.perf_counter() if walkers.acceptance.is_ready() else None
+    at_once = walkers.acceptance.is_ready()  # pyright: ignore[reportAttributeAccessIssue]
+    moved = time.perf_counter() if at_once else None
     state, report = step_from(walkers, state, family, method)
     if moved is None:
         # Both programs are on their way: to wait for the first one before the second costs nothing.
