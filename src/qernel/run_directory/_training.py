@@ -27,10 +27,18 @@ from qernel.training import (
     train,
 )
 
-from ._checkpoint import CheckpointError, CheckpointWriter, checkpoint_steps, load_checkpoint, set_damaged_aside
+from ._checkpoint import (
+    CheckpointError,
+    CheckpointWriter,
+    SaveError,
+    checkpoint_steps,
+    load_checkpoint,
+    set_damaged_aside,
+)
 from ._health import Health
 from ._interruption import Interrupted, Interruption
 from ._laplacian_check import PendingCheck
+from ._lock import Lock
 from ._metrics import MetricsWriter
 from ._problem import Problem
 from ._run_directory import RunDirectory
@@ -136,7 +144,12 @@ def train_in(
     **Raises:** `Interrupted` after Ctrl-C; `RuntimeError` for a fault, when the last good state has been saved. A
     training whose last step measured nothing finite has ended with a fault.
     """
-    with _Keeper(directory, problem, state) as keeper, Interruption() as interruption:
+    with (
+        directory.claim() as claim,
+        Interruption() as interruption,
+        _telling(directory, problem),
+        _Keeper(directory, problem, state, claim) as keeper,
+    ):
         if int(state.step) >= last and check is not None:
             check.settle(wait=True)
         keeper.begin()
@@ -157,21 +170,35 @@ def train_in(
                 if stop:
                     raise Interrupted(keeper.interrupted(stop))
             keeper.check_end()
-        except GeneratorExit:
-            # The caller asks for no more steps: what was reached is not lost.
+        except Interrupted:
+            raise
+        except (GeneratorExit, KeyboardInterrupt) as end:
+            # The caller asks for no more steps, or a second signal came: what was reached is not lost.
             if check is not None:
                 check.settle(wait=True)
             keeper.save_last()
-            raise
+            if isinstance(end, GeneratorExit):
+                raise
+            raise Interrupted(keeper.interrupted(interruption.asked() or "SIGINT")) from None
         except TrainingFault as fault:
             raise RuntimeError(keeper.fault(str(fault), fault.replay, fault.measured)) from None
+
+
+@contextlib.contextmanager
+def _telling(directory: RunDirectory, problem: Problem) -> Iterator[None]:
+    """Say how to go on where something could not be written: the disk is full, say."""
+    try:
+        yield
+    except (SaveError, OSError) as error:
+        what = f"cannot write in {directory.path}: {error.strerror or error}" if isinstance(error, OSError) else error
+        raise RuntimeError(f"{what}; continue with: {problem.go_on.format(path=directory.path)}") from None
 
 
 class _Keeper:
     """What a training leaves in its directory: checkpoints, metrics, the state that replays a fault."""
 
-    def __init__(self, directory: RunDirectory, problem: Problem, state: TrainingState):
-        self._directory, self._problem = directory, problem
+    def __init__(self, directory: RunDirectory, problem: Problem, state: TrainingState, claim: Lock | None):
+        self._directory, self._problem, self._claim = directory, problem, claim
         settings, members = problem.settings, problem.members
         names = [coordinate.name for coordinate in members.coordinates]
         # The newest may be one that nothing has measured yet: another one beside it.
@@ -197,8 +224,10 @@ class _Keeper:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._metrics.__exit__(kind, error, trace)
-        self._checkpoints.close()
+        try:
+            self._metrics.__exit__(kind, error, trace)
+        finally:
+            self._checkpoints.close()
 
     def begin(self) -> None:
         """Save the state before the first step, unless it was read."""
@@ -242,6 +271,8 @@ class _Keeper:
         # A save that is still under way is not on the disk yet.
         if int(state.step) == self._saved:
             return
+        if self._claim is not None:
+            self._claim.check()
         # A checkpoint says that the table is whole up to its step.
         self._metrics.sync()
         self._saved = int(state.step)
