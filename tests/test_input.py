@@ -154,7 +154,7 @@ def test_levels_of_many_electrons_are_counted_and_not_searched():
         (2, 0),
         (3, 0),
     ]
-    assert len(harmonic_levels((1.0, 1.3, 1.7), 500)) == 500
+    assert len(harmonic_levels((1.0, 1.31415926, 1.71828183), 500)) == 500
 
 
 # ------------------------------------------------------------------------------- memory
@@ -326,7 +326,8 @@ def test_potentials_that_are_no_numbers(function, says):
 def test_potentials_that_are_numbers():
     System("pinned", pinned(lambda r, p: p["depth"] * jnp.cos(2 * jnp.pi * r[0] / 5)))
     # A wall, behind which walkers never come.
-    System("pinned", pinned(lambda r, p: jnp.where(r[0] > 3, jnp.inf, 0.0), dim=2), walkers=1.0)
+    for width in (1.0, [1.0, 2.0], np.array([1.0, 2.0])):
+        System("pinned", pinned(lambda r, p: jnp.where(r[0] > 3, jnp.inf, 0.0), dim=2), walkers=width)
     with pytest.raises(ValueError, match="where walkers start"):
         System("pinned", pinned(lambda r, p: jnp.sqrt(r[0]), dim=2), walkers=1.0)
 

@@ -236,7 +236,7 @@ odd = st.sampled_from(
     ]
 )
 
-# A traceback that is asked for, and what outlives the command in this process: hypothesis tries words of the source.
+# A traceback that is asked for, and what outlives the command: hypothesis tries words of the source, too.
 ASKED_FOR = ("--traceback", "--distributed", "--compilation-cache")
 
 

@@ -38,7 +38,7 @@ def check_terms(family: Family, width: float | Sequence[float] | None) -> None:
         own = {name: v for name, v in hamiltonian.potentials.items() if _of_the_user(v)}
         if not own or (hamiltonian.cell is None and width is None):
             return
-        spread = None if width is None else np.asarray(width, np.float64)
+        spread = np.asarray(width, np.float64) if isinstance(width, Sequence) else width
         places = initial_positions(hamiltonian, 1, _CONFIGURATIONS, key=jax.random.key(0), width=spread, dtype=float)[0]
         for name, potential in own.items():
             _check_values(name, potential, chosen, np.asarray(places))
