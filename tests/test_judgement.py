@@ -10,6 +10,7 @@ from synthetic_evaluations import FILLINGS, GRID, KAPPA, OMEGA, TILT, moire_phas
 from qernel.evaluation import ground_state, indexed, known_at_rows, labelled_rows, read_netcdf, write_netcdf
 from qernel.exact import filling_boundary, filling_energy, filling_slopes
 from qernel.judgement import (
+    Jump,
     branch_crossing,
     order_jump,
     phase_boundaries,
@@ -17,11 +18,11 @@ from qernel.judgement import (
     slope_lines,
     steepest_stretch,
     tangent_check,
-    tangents_meet,
     verdict,
 )
 from qernel.observables import jackknife
 from qernel.studies.transition import find_transition
+from qernel.studies.transition._sides import sides_of
 
 DEPTHS = np.linspace(0.0, 30.0, 13)
 ERROR = 0.02
@@ -121,12 +122,22 @@ def test_tangents_need_a_hamiltonian_that_is_linear_in_the_coordinate():
     assert tangent_check(dataset) is None
 
 
-def test_tangents_meet_where_the_energies_cross():
-    x = np.array([16.0, 17.0, 25.0, 30.0])
-    place, error = tangents_meet(dataset_of(x, *lower(x), error=1e-6), 0, 1)
-    # Both tangents bend: the curves themselves cross half a meV from either point.
-    assert place == pytest.approx(CROSSING, abs=0.05) and 0 < error < 1e-3
-    assert np.isnan(tangents_meet(dataset_of(x, *liquid(x)), 2, 2)[0])
+def jump_between(low, high):
+    return Jump(low, high, 1, 1.0, 0.1, 1.0, 3.0, 0.1)
+
+
+def test_the_sides_of_a_jump_cross_where_the_energies_do():
+    """Their curvature beside the jump is taken along: the tangents alone would meet 0.02 meV from there."""
+    x = np.array([14.0, 16.0, 17.0, 18.5])
+    energy, slope, order = lower(x)
+    exact = sides_of(dataset_of(x, energy, slope, order, error=1e-9), jump_between(16.0, 17.0))
+    assert exact.place == pytest.approx(CROSSING, abs=1e-6) and exact.fall == pytest.approx(-KINK, abs=1e-6)
+    np.testing.assert_allclose(exact.gaps, [-KINK * 0.4, -KINK * 0.6], atol=1e-6)
+    found = [sides_of(dataset_of(x, energy, slope, order, seed=s), jump_between(16.0, 17.0)) for s in range(200)]
+    pull = np.array([(f.fall + KINK) / f.fall_error for f in found])
+    assert pull.std() == pytest.approx(1.0, abs=0.25)
+    distance = np.array([(f.gaps - exact.gaps) / f.gap_errors for f in found])
+    assert distance.std() == pytest.approx(1.0, abs=0.25)
 
 
 def test_crossing_of_branches_and_its_error():

@@ -22,4 +22,3 @@ from ._phase_crossing import crossing_sentence as crossing_sentence
 from ._phase_crossing import phase_crossings as phase_crossings
 from ._tangents import TangentCheck as TangentCheck
 from ._tangents import tangent_check as tangent_check
-from ._tangents import tangents_meet as tangents_meet

@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from qernel.evaluation import axes_of, points_of, single_axis, slope_of
+from qernel.evaluation import axes_of, points_of, slope_of
 
 if TYPE_CHECKING:
     import xarray
@@ -66,25 +66,3 @@ def tangent_check(dataset: "xarray.Dataset") -> TangentCheck | None:
     witness = np.argmax(excess / np.maximum(np.nan_to_num(error), 1e-300), axis=1)
     rows = np.arange(len(energy))
     return TangentCheck(excess[rows, witness], error[rows, witness], witness)
-
-
-def tangents_meet(dataset: "xarray.Dataset", first: int, second: int) -> tuple[float, float]:
-    r"""Where the tangents of two rows meet, and its error: the crossing of their two states' energies.
-
-    NaN where the slopes are the same within two errors: one state.
-    """
-    x, energy, energy_error, slope, slope_error = (values[[first, second]] for values in _curve(dataset))
-    kink = slope[0] - slope[1]
-    if abs(kink) < 2 * np.hypot(*slope_error):
-        return float("nan"), float("nan")
-    place = (energy[1] - slope[1] * x[1] - energy[0] + slope[0] * x[0]) / kink
-    error = np.sqrt(np.sum(energy_error**2) + np.sum(((place - x) * slope_error) ** 2)) / abs(kink)
-    return float(place), float(error)
-
-
-def _curve(dataset: "xarray.Dataset"):
-    axis = single_axis(dataset)
-    assert axis is not None
-    slope = slope_of(dataset, axis)
-    names = (axis.name, "energy", "energy_error", slope, f"{slope}_error")
-    return [np.asarray(dataset[name].values, np.float64) for name in names]

@@ -11,11 +11,12 @@ from qernel.evaluation import axes_of, positions_on, single_axis, write_netcdf
 from qernel.judgement import branch_crossing, competitors, order_jump
 from qernel.presets import Config
 from qernel.run_directory import Problem, RunDirectory, Say, Step, nothing_said, write_atomically
+from qernel.studies._callbacks import Progress, unmeasured
 from qernel.training import TrainingState
 
 from ._branches import branch_of
 from ._finding import TransitionFinding, find_transition
-from ._scan import Progress, Scan, rounded
+from ._scan import Scan, rounded
 
 if TYPE_CHECKING:
     import xarray
@@ -37,7 +38,7 @@ def find(
     branches: bool = True,
     command: str = "",
     say: Say = nothing_said,
-    progress: Progress | None = None,
+    progress: Progress = unmeasured,
     each: Callable[[Step], None] = lambda step: None,
 ) -> TransitionFinding:
     """Scan, train the branches on, combine; write `transition.json` and `transition.nc` into a directory.

@@ -32,8 +32,9 @@ from qernel.judgement import (
     steepest_stretch,
     stretch_of,
     tangent_check,
-    tangents_meet,
 )
+
+from ._sides import sides_of
 
 if TYPE_CHECKING:
     import xarray
@@ -224,21 +225,19 @@ def _of_branches(crossing: BranchCrossing, names, words: _Words) -> tuple[bool, 
 def _of_sides(scan, jump: Jump, words: _Words) -> tuple[Kind, float, float, str]:
     """Whether the energies of the two sides of a jump cross there with different slopes: the place and its error, or
     what is known against it, in words."""
-    rows = [int(np.argmin(np.abs(words.x - edge))) for edge in (jump.low, jump.high)]
     name = slope_of(scan, words.axis)
     if name is None or not np.isfinite(scan[name].values).all():
         text = "the slope of the energy was not measured: whether the energies of its two sides cross cannot be told"
         return "undecided", np.nan, np.nan, text
-    (meet, error), width = tangents_meet(scan, *rows), jump.high - jump.low
-    fall, fall_error, gaps, gap_errors = _sides(scan, *rows)
-    if jump.low - width <= meet <= jump.high + width and fall > _SIGMA * fall_error:
-        return "first order", meet, float(np.hypot(error, width / 2)), ""
-    absent = fall + _SIGMA * fall_error < _SHARE * np.ptp(scan[name].values)
-    if absent or np.any(gaps + _SIGMA * gap_errors < 0):
+    sides, width = sides_of(scan, jump), jump.high - jump.low
+    if jump.low - width <= sides.place <= jump.high + width and sides.fall > _SIGMA * sides.fall_error:
+        return "first order", sides.place, float(np.hypot(sides.place_error, width / 2)), ""
+    absent = sides.fall + _SIGMA * sides.fall_error < _SHARE * np.ptp(scan[name].values)
+    if absent or np.any(sides.gaps + _SIGMA * sides.gap_errors < 0):
         return "artefact", np.nan, np.nan, "the energies of its two sides do not cross there"
     text = (
         "whether the energies of its two sides cross there cannot be told: their slope falls by "
-        f"{with_error(fall, fall_error)} more than its changes beside explain"
+        f"{with_error(sides.fall, sides.fall_error)} more than its changes beside explain"
     )
     return "undecided", np.nan, np.nan, text
 
@@ -323,28 +322,6 @@ def _sharpest_step(
         steeper=float(steeper[step]),
         extent=float(width[step] / (x[-1] - x[0])),
     )
-
-
-def _sides(scan, first: int, last: int) -> tuple[float, float, Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:
-    """By how much the slope of the energy falls between two rows beyond what its curvature on either side explains, as
-    it does where the lower of two energies changes; how far the state of either side, continued to the other row with
-    that curvature, lies above the one there; and the errors of both."""
-    axis = single_axis(scan)
-    assert axis is not None
-    x, name = positions_on(scan, axis), slope_of(scan, axis)
-    slope, error = scan[name].values, scan[f"{name}_error"].values
-    energy, energy_error = scan["energy"].values, scan["energy_error"].values
-    sides = [(a, b) for a, b in ((first - 1, first), (last, last + 1)) if a >= 0 and b < len(x)]
-    width = x[last] - x[first]
-    smooth = np.mean([width * (slope[b] - slope[a]) / (x[b] - x[a]) for a, b in sides])
-    # Every slope enters with its own weight; those of the inner rows twice.
-    inner = sum(np.hypot(error[a], error[b]) * width / (x[b] - x[a]) for a, b in sides) / len(sides)
-    fall_error = np.hypot(np.hypot(error[first], error[last]), inner)
-    means = np.array([slope[first] + smooth / 2, slope[last] - smooth / 2])
-    gaps = np.array([1, -1]) * (energy[first] - energy[last] + width * means)
-    variance = energy_error[first] ** 2 + energy_error[last] ** 2 + (width * inner / 2) ** 2
-    gap_errors = np.sqrt(variance + (width * error[[first, last]]) ** 2)
-    return float(slope[first] + smooth - slope[last]), float(fall_error), gaps, gap_errors
 
 
 def _smooth(scan, crossing: BranchCrossing | None, names, words: _Words) -> str:

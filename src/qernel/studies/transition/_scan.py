@@ -1,5 +1,6 @@
 """Scan a trained wavefunction over its coordinates, closer where it changes."""
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from qernel.hamiltonian import Family
 from qernel.judgement import interaction_of, order_parameter, phase_boundaries, stretch_of
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
 from qernel.run_directory import Problem, in_phase, measure_samples
+from qernel.studies._callbacks import Progress, unmeasured
 from qernel.training import TrainingState
 
 if TYPE_CHECKING:
@@ -41,15 +43,14 @@ _REFINEMENTS = 4
 _ROW = "scanned"
 
 Points = Float[np.ndarray, "points coordinates"]
-Progress = Callable[[str, int, int], None]
 
 
 class Scan:
     """Measurements of one trained wavefunction at growing numbers of points."""
 
-    def __init__(self, problem: Problem, state: TrainingState, progress: Progress | None = None):
+    def __init__(self, problem: Problem, state: TrainingState, progress: Progress = unmeasured):
         self._problem, self._state = problem, state
-        self._progress = progress or (lambda text, done, total: None)
+        self._progress = progress
         self._parts: list[Any] = []
         self._batches: list[Points] = []
         # A batch may vary fewer of them.
@@ -140,22 +141,17 @@ class Scan:
         """Add the columns that only a conditioned wavefunction gives."""
         ansatz, rows = self._state.ansatz, rows_of(dataset)
         for axis in self._varying:
-            with warnings.catch_warnings():
-                # Errors of fewer than eight walkers are NaN, which says it in the table.
-                warnings.filterwarnings("ignore", "an error bar needs")
+            with _said_in_the_table():
                 chi = fidelity_susceptibility(ansatz, family, samples, axis)
             name = "fidelity_susceptibility" + ("" if len(self._varying) == 1 else f"_{axis.name}")
             unit = "1" if axis.unit == "1" else f"1/{axis.unit}^2"
             _add(dataset, rows, name, chi.value, chi.error, f"Var(d log psi / d {axis.symbol})", unit)
         if isinstance(ansatz, Qernel | CompetingPhases):
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "an error bar needs")
+            with _said_in_the_table():
                 usage = expert_usage(ansatz, family, samples)
             _add(dataset, rows, "expert_usage", usage.value, usage.error, "mean gate of each expert")
         for name, trial in self._trials.items():
-            with warnings.catch_warnings():
-                # Said by the effective samples beside.
-                warnings.simplefilter("ignore", UserWarning)
+            with _said_in_the_table():
                 found = trial_overlaps(ansatz, family, samples, trial)
             text = f"overlap |<phi|psi>|^2 with one determinant of {name} orbitals"
             _add(dataset, rows, f"fidelity_{name}", found.value, found.error, text)
@@ -209,9 +205,7 @@ class Scan:
         points = self.points
         samples = np.stack([self._samples[tuple(point)] for point in points.tolist()])
         self._progress("overlaps between all points", 0, 1)
-        with jax.enable_x64(True), warnings.catch_warnings():
-            # Said by the effective samples beside.
-            warnings.simplefilter("ignore", UserWarning)
+        with jax.enable_x64(True), _said_in_the_table():
             family = in_phase(self._problem, self._problem.family_at(points), self._phases(rows))
             found = family_overlaps(self._state.ansatz, family, samples)
         dimension = rows_of(rows)
@@ -222,6 +216,14 @@ class Scan:
         rows["fidelity_error"] = (axes, found.error, {"units": "1"})
         rows["fidelity_effective_samples"] = (axes, found.effective_samples, {"units": "1"})
         return rows
+
+
+@contextlib.contextmanager
+def _said_in_the_table() -> Iterator[None]:
+    """No warnings of errors that are NaN, of fewer than eight walkers, nor of effective samples, which stand beside."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*(an error bar needs|effective samples)")
+        yield
 
 
 def rounded(points: Points, span: Float[np.ndarray, " coordinates"]) -> Points:
