@@ -326,7 +326,7 @@ def test_potentials_that_are_no_numbers(function, says):
 def test_potentials_that_are_numbers():
     System("pinned", pinned(lambda r, p: p["depth"] * jnp.cos(2 * jnp.pi * r[0] / 5)))
     # A wall, behind which walkers never come.
-    for width in (1.0, [1.0, 2.0], np.array([1.0, 2.0])):
+    for width in (1.0, [1.0, 2.0]):
         System("pinned", pinned(lambda r, p: jnp.where(r[0] > 3, jnp.inf, 0.0), dim=2), walkers=width)
     with pytest.raises(ValueError, match="where walkers start"):
         System("pinned", pinned(lambda r, p: jnp.sqrt(r[0]), dim=2), walkers=1.0)
