@@ -300,14 +300,14 @@ def test_whatever_the_rate_the_last_good_state_goes_on(tmp_path):
     """From rates that a training survives to those that leave nothing finite."""
     gentle = problem(method=descent(1e-3))
     faults = 0
-    for exponent in range(1, 21):
+    for exponent in (1, 50, 100, 140, 160, 180, 200, 230, 260, 300):
         directory = RunDirectory(tmp_path / str(exponent))
         directory.create("")
-        wild = dataclasses.replace(gentle, method=descent(float(10 ** (exponent * exponent / 4))))
+        wild = dataclasses.replace(gentle, method=descent(10.0**exponent))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                for _ in train_in(directory, wild, gentle.state(), 12):
+                for _ in train_in(directory, wild, gentle.state(), 6):
                     pass
         except RuntimeError as stopped:
             faults += 1
@@ -315,7 +315,7 @@ def test_whatever_the_rate_the_last_good_state_goes_on(tmp_path):
             assert f"the last good state is the checkpoint of step {int(state.step)}" in str(stopped)
             ((_, report),) = steps_of(gentle, state, 1)
             assert np.all(report.statistics.bad < WALKERS) and not report.refused
-    assert faults >= 10
+    assert faults >= 5
 
 
 @pytest.mark.parametrize("keep", [1, 3])

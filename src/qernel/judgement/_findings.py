@@ -196,7 +196,7 @@ def _end_of_training(dataset: "xarray.Dataset", training: TrainingRecord | None)
 
 
 def _counts(training: TrainingRecord) -> list[Finding]:
-    """What happened in all of the training that a good one does not have."""
+    """Sentences about what a good training does not go through, counted over all of it."""
     found = []
     steps, refused = len(training.step), int(np.nansum(training.refused))
     if refused:
@@ -218,7 +218,7 @@ def _counts(training: TrainingRecord) -> list[Finding]:
 
 
 def _health(dataset: "xarray.Dataset", training: TrainingRecord) -> list[Finding]:
-    """What was off when the training ended."""
+    """Sentences about what was off when the training ended."""
     axes = [axis_named(dataset, name) if name in dataset.coords else None for name in training.names]
     varying = [i for i in range(len(axes)) if np.ptp(training.points[:, i]) > 0]
     value = lambda axis, name, x: f"{name} = {x:g}" if axis is None else f"{axis.symbol} = {axis.value(x)}"

@@ -114,7 +114,8 @@ class StepReport(eqx.Module):
     - `kinetic_difference`, `kinetic_difference_error`: of the two kinetic estimators.
     - `acceptance`; `stuck`, walkers that accepted no move; `redrawn`, walkers that were lost and put where others are.
     - `step_norm`, `distance`, `shrink`, `fallback`: of the update, see [`Update`][qernel.optimise.Update].
-    - `refused`: whether the update was not finite, and parameters and optimiser stayed as they were.
+    - `refused`: whether the update was not finite, or nothing was measured at all, and parameters and optimiser stayed
+      as they were.
     - `seconds`: of the step; `sampling_seconds`, of its moves. NaN but in [`train`][qernel.training.train].
     """
 

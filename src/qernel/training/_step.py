@@ -26,9 +26,9 @@ def train_step(state: TrainingState, family: Family, method: Method) -> tuple[Tr
     """One step of the training of one wavefunction for all Hamiltonians of a family.
 
     Samples with the current parameters, measures local energies term by term, clips and centres them per
-    Hamiltonian, and updates. An update that is not finite is refused: parameters and optimiser state stay as
-    they were and `faults` counts up. A walker that is lost, where nothing is finite, goes where another one of the same
-    Hamiltonian is, once it has been counted.
+    Hamiltonian, and updates. An update that is not finite, or for which no walker had a finite energy, is refused:
+    parameters and optimiser state stay as they were and `faults` counts up. A walker that is lost, where nothing is
+    finite, goes where another one of the same Hamiltonian is, once it has been counted.
 
     Two compiled programs: the moves are those of the burn-in, too.
     """
@@ -104,7 +104,8 @@ def measure_and_update(
     positions = jnp.where(done, state.positions, jnp.nan)
     derivatives = LogDerivatives(trained, static, positions, family.parameters, method.gradient_chunk)
     update = method.optimiser.update(derivatives, residuals, finite, state.optimiser_state)
-    good = _all_finite((update.trained, update.state))
+    # Where nothing was measured there is nothing to learn: no drift on the momentum of earlier steps.
+    good = _all_finite((update.trained, update.state)) & jnp.any(finite)
 
     # Not a `where`: XLA would repeat the chain of tests, one for each array, in the kernel of every array.
     kept, optimiser_state = jax.lax.cond(
