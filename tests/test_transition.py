@@ -235,7 +235,9 @@ def test_the_command_scans_trains_branches_and_continues(run, capsys):
     assert scan["fidelity"].shape == (len(scan["depth_meV"]),) * 2
     np.testing.assert_allclose(scan["expert_usage"].sum("expert"), 1, atol=1e-5)
     found = json.loads((run / "transition.json").read_text())
-    assert found["kind"] in ("first order", "smooth", "artefact") and found["sentences"]
+    # Eight walkers of four rounds know S(K) to a few tenths, which is what two phases differ by.
+    assert found["kind"] == "undecided" and not found["trustworthy"]
+    assert "is not known well enough to tell them apart" in found["sentences"][0]
     assert len(found["branches"]["depth_meV"]) == 7
     assert (run / "figures" / "transition.png").stat().st_size > 20_000
     # The branches are runs of their own; the second call reads them.
