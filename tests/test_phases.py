@@ -356,7 +356,7 @@ def finished(tmp_path_factory):
 
 
 def metrics(directory):
-    return list(csv.DictReader((directory / "metrics.csv").open()))
+    return list(read_metrics(directory / "metrics.csv", repeatable=True))
 
 
 def test_a_run_of_separate_phases(finished):

@@ -4,7 +4,6 @@
 each point and with several phases; without it there are few, with several phases.
 """
 
-import csv
 import os
 import random
 import shutil
@@ -19,7 +18,7 @@ from test_checkpoint import assert_same
 from tiny_problem import TINY
 
 from qernel.presets import build, load
-from qernel.run_directory import checkpoint_steps, load_checkpoint
+from qernel.run_directory import checkpoint_steps, load_checkpoint, read_metrics
 
 TRIALS = int(os.environ.get("QERNEL_FAULT_TRIALS", 0))
 STEPS = 30
@@ -64,9 +63,7 @@ def uninterrupted(request, tmp_path_factory):
 
 def rows(out):
     """What the table of metrics says of the training, without what depends on the clock."""
-    kept = ("step", "depth_meV", "energy", "error", "variance", "acceptance", "bad_walkers", "phase")
-    with open(out / "metrics.csv") as file:
-        return [tuple(row[name] for name in kept) for row in csv.DictReader(file)]
+    return [tuple(row.values()) for row in read_metrics(out / "metrics.csv", repeatable=True)]
 
 
 def state(out):
