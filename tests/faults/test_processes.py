@@ -24,7 +24,12 @@ TRIALS = int(os.environ.get("QERNEL_FAULT_TRIALS", 0))
 STEPS = 30
 PROBLEMS = {
     "together": (),
-    "separate": ("ansatz.phases=separate", "ansatz.references=['plane_waves','crystal']", "training.competition=0.5"),
+    "separate": (
+        "ansatz.phases=separate",
+        "ansatz.references=['plane_waves','gaussians']",
+        "ansatz.start=both",
+        "training.competition=0.5",
+    ),
 }
 only_when_asked = pytest.mark.skipif(not TRIALS, reason="one of the trials of QERNEL_FAULT_TRIALS")
 
