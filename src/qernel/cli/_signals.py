@@ -17,11 +17,12 @@ def end_on_signals() -> None:
 
     At once, and not by an exception: one that is raised while Python collects garbage is swallowed. There is nothing to
     save; files are replaced in one stroke, and a lock falls with its process. A training puts its own handlers in their
-    place, which save first. What is ignored from the start, as SIGHUP under `nohup`, stays so.
+    place, which save first. SIGHUP stays ignored where it is from the start, as under `nohup`.
     """
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+        # Of a job in the background of a script SIGINT is ignored as well, and yet it should end when it is told to.
+        if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
             signal.signal(number, _end)
 
 

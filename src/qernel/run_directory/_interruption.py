@@ -22,11 +22,8 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)
-                # What is ignored from the start, as SIGHUP under `nohup`, stays so.
-                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._receive)
+            for number in signals_that_end():
+                self._before[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(
@@ -45,3 +42,12 @@ class Interruption:
         if self.requested is not None:
             raise KeyboardInterrupt
         self.requested = signal.Signals(number)
+
+
+def signals_that_end() -> list[signal.Signals]:
+    """The signals that ask a program to end; SIGHUP is none where it is ignored from the start, as under `nohup`."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    lost = getattr(signal, "SIGHUP", None)
+    if lost is not None and signal.getsignal(lost) is not signal.SIG_IGN:
+        found.append(lost)
+    return found

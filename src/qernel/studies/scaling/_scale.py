@@ -108,7 +108,6 @@ def _check_line(config: Config) -> None:
     for its electrons, and a size that the memory here cannot hold."""
     with jax.enable_x64(True):
         system = config.system.system()
-        check_memory(config, system)
         family = system.family
         points = (family.at(config.evaluation.at) if config.evaluation.at else family).points
     names = [coordinate.name for coordinate in family.coordinates]
@@ -120,3 +119,4 @@ def _check_line(config: Config) -> None:
         )
     if (count := len(np.unique(points, axis=0))) < 4:
         raise ValueError(f"a jump cannot be told from a slope at {count} points: evaluate each size at four or more")
+    check_memory(config, system)
