@@ -143,7 +143,8 @@ def test_a_second_signal_saves_as_well(uninterrupted, tmp_path):
         time.sleep(0.02)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and "continue with: qernel resume" in said and "Traceback" not in said
-    assert checkpoint_steps(out / "checkpoints")[-1] == int(rows(out)[-1][0])
+    # The table may be a step ahead, which is repeated: the second signal came between its row and its state.
+    assert int(rows(out)[-1][0]) - checkpoint_steps(out / "checkpoints")[-1] in (0, 1)
     resume(out)
     assert_nothing_is_lost(out, whole)
 

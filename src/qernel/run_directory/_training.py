@@ -230,8 +230,10 @@ class _Keeper:
             self._checkpoints.close()
 
     def begin(self) -> None:
-        """Save the state before the first step, unless it was read."""
+        """Save the state before the first step, unless it was read, and wait for it: a run that has taken a step can be
+        gone on with, whenever it is killed."""
         self._checkpoints.save(self._begun, self._newest)
+        self._checkpoints.wait()
 
     def record(self, state: TrainingState, report: StepReport, phases: list[str]) -> Step:
         """Write the metrics of a step, look for what is off, and note what the step says of the state before it."""
