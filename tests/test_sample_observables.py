@@ -217,7 +217,8 @@ def drawn(ansatz, hamiltonian, walkers=64, records=60):
     log_density = lambda r, parameters: 2 * ansatz(r, parameters).log_magnitude
     step = eqx.filter_jit(lambda x, key: sampler(log_density, NOTHING, x.positions, x.step_size, key))
     start = jnp.asarray(uniform(hamiltonian, walkers, 1, seed=3)[None, :, 0])
-    state = Walkers(start, jnp.zeros(start.shape[:2]), jnp.full(1, 0.5), jnp.zeros(1), jnp.zeros(1, int))
+    lost = jnp.zeros(start.shape[:2], bool)
+    state = Walkers(start, jnp.zeros(start.shape[:2]), jnp.full(1, 0.5), jnp.zeros(1), jnp.zeros(1, int), lost)
     states = []
     for key in jax.random.split(jax.random.key(4), records + 20):
         states.append(state := step(state, key))

@@ -393,13 +393,15 @@ def test_metrics_are_appended_and_cut_to_the_checkpoint(tmp_path):
 
 def test_a_run_directory_is_not_overwritten(tmp_path):
     directory = RunDirectory(tmp_path / "run")
-    directory.create("a = 1\n")
+    one, two = ('[provenance]\ncommand = "one"\n', '[provenance]\ncommand = "two"\n')
+    directory.create(one)
     # It stopped before its first checkpoint: nothing is lost.
-    directory.create("a = 2\n")
-    assert directory.config.read_text() == "a = 2\n"
+    directory.create(two)
+    assert directory.config.read_text() == two
+    assert (directory.path / "config.previous-1.toml").read_text() == one
     (directory.checkpoints / "0").mkdir(parents=True)
     with pytest.raises(ValueError, match="already holds a run"):
-        directory.create("a = 3\n")
+        directory.create(one)
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot write in"):
         RunDirectory(tmp_path / "file").create("")

@@ -94,7 +94,7 @@ class RunDirectory:
     def check_free(self, go_on: str = "qernel resume {path}") -> None:
         """Raises `ValueError` if a run lives here already, which says by `go_on` how to go on with it, or if files lie
         here that a run would replace and that no run has made, or another process is about to train here."""
-        if self.begun and (self.record or not self.exists):
+        if checkpoint_steps(self.checkpoints) or (self.begun and self.record):
             how = go_on.format(path=self.path)
             raise ValueError(f"{self.path} already holds a run: choose another directory, or go on with it: {how}")
         self.check_own(_WRITTEN)
