@@ -25,8 +25,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 # Files that take minutes, longest first: were they last, one of two processes would wait for the other.
-LONGEST = """ansatz phases hosts gradient transition cli scaling no_deadlock precision exact chunks hartree_fock
-transfer ablation sampling examples sample_observables sharding kfac report layers training observables""".split()
+LONGEST = """ansatz phases hosts processes gradient transition cli examples scaling no_deadlock precision exact chunks
+hartree_fock numerical runs transfer ablation sampling directories checkpoint_files sample_observables sharding kfac
+report layers training health structure input observables configurations trap""".split()
 
 
 def pytest_collection_modifyitems(items):

@@ -196,9 +196,12 @@ def test_a_layer_that_is_nan_in_half_of_space_loses_walkers_to_the_other_half():
 
 
 def test_a_potential_that_is_nan_in_a_region_is_counted_and_named():
-    one = problem(potential=1)
-    steps = steps_of(one, count=3)
-    for _, report in steps:
+    """A `System` refuses one that is NaN where walkers start; this one is met on the way."""
+    with pytest.raises(ValueError, match="the potential 'mine' is nan for .* of all random configurations"):
+        problem(potential=1)
+    one = problem()
+    members = dataclasses.replace(one.members, hamiltonian=family(1).hamiltonian)
+    for _, report in train(one.state(), members, one.method, 3, patience=3):
         bad = np.asarray(report.statistics.bad)
         assert 0 < bad.sum() < WALKERS
         assert (np.asarray(report.bad_terms["mine"]) == bad).all() and not np.any(report.bad_terms["kinetic"])

@@ -133,6 +133,7 @@ def test_a_signal_while_it_trains_saves_the_step_that_runs(uninterrupted, tmp_pa
     assert_nothing_is_lost(out, whole)
 
 
+@only_when_asked
 def test_a_second_signal_saves_as_well(uninterrupted, tmp_path):
     kind, whole, _ = uninterrupted
     out = tmp_path / "run"
@@ -211,6 +212,7 @@ def test_a_lost_terminal(uninterrupted, tmp_path):
     assert_nothing_is_lost(out, whole)
 
 
+@only_when_asked
 def test_two_processes_on_one_directory(uninterrupted, tmp_path):
     """The second is told, at whatever moment it comes, and the first is not disturbed."""
     kind, whole, seconds = uninterrupted
