@@ -256,13 +256,12 @@ def test_a_full_disk_while_it_trains(uninterrupted, tmp_path):
         process = begin(out, kind)
         wait_for_step(out, process, 1)
         filler = disk / "filler"
-        with open(filler, "wb") as file:
-            try:
-                while True:
-                    file.write(b"0" * 4096)
-                    file.flush()
-            except OSError:
-                pass
+        file = os.open(filler, os.O_WRONLY | os.O_CREAT)
+        try:
+            while True:
+                os.write(file, b"0" * 4096)
+        except OSError:
+            os.close(file)
         _, said = process.communicate(timeout=300)
         assert process.returncode == 1 and "Traceback" not in said, said
         errors = [line for line in said.splitlines() if "error" in line]

@@ -8,11 +8,13 @@ import traceback as tracebacks
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+from ._output import Outlived
 
 # Exit codes: 2 for input that cannot be used, 1 for a run that failed, 130 for Ctrl-C.
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -20,7 +22,7 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 def error_console() -> Console:
     """Standard error, in colour where it is a terminal."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(file=cast(TextIO, Outlived(sys.stderr)), highlight=False, soft_wrap=True)
 
 
 def print_anything() -> None:

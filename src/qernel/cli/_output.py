@@ -36,10 +36,12 @@ class Outlived(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Write, or swallow; a character that the encoding lacks becomes a question mark."""
+        """Write, or swallow; characters that the encoding lacks are written as their numbers."""
         if not self._gone:
             try:
-                self._stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                self._stream.write(text.encode("ascii", "backslashreplace").decode())
             except (OSError, ValueError):
                 self._lose()
         return len(text)
