@@ -103,14 +103,22 @@ class CheckpointWriter:
         self.wait()
         self._step = step
         with self._failing(f"save step {step} in"):
-            # First the system's own words: where no folder can be made, threads of Orbax would wait for it for minutes.
-            tempfile.TemporaryDirectory(dir=self.directory).cleanup()
+            self._check_room(changing)
             if self._constants is None:
                 self._constants = self._save_constants(constant)
             metadata = {"identity": self.identity, "leaves": fingerprints(changing), "constants": self._constants}
             self._pending = self._checkpointer.save_async(
                 step, changing, force=True, custom_metadata=metadata | {"digest": digest(metadata)}
             )
+
+    def _check_room(self, arrays: dict[str, Any]) -> None:
+        """Raises the system's own `OSError` if the folder takes no file of that size: Orbax would say it in a thousand
+        lines, and its threads would wait for a folder that cannot be made for minutes."""
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in arrays.values())
+        with tempfile.TemporaryFile(dir=self.directory) as probe:
+            if hasattr(os, "posix_fallocate"):
+                # Twice: it writes everything, and then merges it into another file.
+                os.posix_fallocate(probe.fileno(), 0, 2 * size + 2**20)
 
     def _save_constants(self, constant: dict[str, Any]) -> str:
         prints = fingerprints(constant)
