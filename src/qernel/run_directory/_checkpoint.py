@@ -155,6 +155,10 @@ class CheckpointWriter:
     def _failing(self, doing: str) -> Iterator[None]:
         try:
             yield
+        except jax.errors.JaxRuntimeError:
+            # Not the disk: another process of this run has ended, for one.
+            self._failed = True
+            raise
         except Exception as error:
             self._failed = True
             raise SaveError(
