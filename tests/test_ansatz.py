@@ -396,6 +396,23 @@ def test_integer_parameters_are_conditioned_on_like_floats(mixed, key):
     assert np.allclose(found[:, 8], [-1.0, 0.0, 1.0])
 
 
+def test_scales_are_conditioned_on_by_their_logarithms(key):
+    """Positive and over a factor of two: ±1 at the ends, 0 at the geometric mean; in any unit, and finite at zero."""
+    values = jnp.asarray([0.5, 1.0, 2.0])
+    for unit in (1.0, 27.2):
+        conditioner = Conditioner({"omega": unit * values, "shift": 10 + values, "kappa": values - 0.5}, 8, key=key)
+        standard = lambda omega, of=conditioner, unit=unit: np.asarray(
+            of({"omega": unit * jnp.asarray(omega), "shift": jnp.asarray(11.25), "kappa": jnp.asarray(0.75)})[8:]
+        )
+        # In the order of the names: kappa, omega, shift; the others, from zero and over a fifth, as they are.
+        assert conditioner.logarithmic == (False, True, False)
+        for omega, expected in ((0.5, -1.0), (1.0, 0.0), (2.0, 1.0), (4.0, 2.0)):
+            np.testing.assert_allclose(standard(omega), [0.0, expected, 0.0], atol=1e-6)
+        # Below the range the tangent, of slope 1 / (0.5 log 2) at the lowest value.
+        for omega in (0.25, 0.0, -1.0):
+            np.testing.assert_allclose(standard(omega)[1], -1 + (omega / 0.5 - 1) / np.log(2), rtol=1e-6)
+
+
 def test_complex_parameters_are_refused(key):
     with pytest.raises(ValueError, match="must be real: give real and imaginary parts"):
         Conditioner({"depth": jnp.asarray([1j, 2.0])}, 8, key=key)

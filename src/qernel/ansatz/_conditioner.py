@@ -65,9 +65,11 @@ class Conditioner(eqx.Module):
         if self.varying:
             # Subtract at the parameters' own precision, then cast.
             values = _flatten(parameters)[np.array(self.varying)]
-            scales = np.array(self.logarithmic)
-            values = jnp.where(scales, jnp.log(jnp.where(scales, values, 1)), values)
             centre, half_width = (jnp.asarray(x, values.dtype) for x in (self.centre, self.half_width))
+            scales = np.array(self.logarithmic)
+            lowest = jnp.where(scales, centre - half_width, 0)
+            ratio = jnp.where(scales, values, 1) * jnp.exp(-lowest)
+            values = jnp.where(scales, lowest + jnp.where(ratio < 1, ratio - 1, jnp.log(jnp.maximum(ratio, 1))), values)
             standard = ((values - centre) / half_width).astype(dtype)
         else:
             standard = jnp.zeros((1,), dtype)

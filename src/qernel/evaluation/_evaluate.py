@@ -111,9 +111,7 @@ def evaluate(
     """
     hamiltonian = family.hamiltonian
     _check(family, positions, burn_in, rounds, chunk, record_every)
-    steps = jnp.broadcast_to(jnp.asarray(step_size, positions.dtype), positions.shape[:1])
-    if steps.is_fully_addressable and not np.all(np.isfinite(steps) & (np.asarray(steps) > 0)):
-        raise ValueError(f"the width of the moves must be positive, got step_size={np.asarray(steps).tolist()}")
+    steps = _widths(step_size, positions)
     sampler = sampler.with_largest_chunk(log_density, ansatz, family.parameters, positions, steps)
     if isinstance(chunk, str):
         chunk = largest_chunk(ansatz, hamiltonian, positions, family.parameters, laplacian)
@@ -166,6 +164,14 @@ def evaluate(
     # A stream of its own: what is drawn for one observable does not depend on the others.
     observed = _observed(chosen, samples, family, ansatz, units, jax.random.fold_in(key, _OBSERVABLES))
     return dataclasses.replace(evaluation, observed=observed)
+
+
+def _widths(step_size: Float[Array, " hamiltonians"] | float, positions: Array) -> Float[Array, " hamiltonians"]:
+    """The width of the moves of every Hamiltonian, checked."""
+    steps = jnp.broadcast_to(jnp.asarray(step_size, positions.dtype), positions.shape[:1])
+    if steps.is_fully_addressable and not np.all(np.isfinite(steps) & (np.asarray(steps) > 0)):
+        raise ValueError(f"the width of the moves must be positive, got step_size={np.asarray(steps).tolist()}")
+    return steps
 
 
 def _measured_rounds(chain, measure, place, positions, steps, sums, vectors, rounds, record_every, report):
