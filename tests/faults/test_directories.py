@@ -103,6 +103,8 @@ def test_the_number_of_a_dead_process_may_be_taken(tmp_path):
     path.write_text(json.dumps(left | {"started": "1", "token": "before"}))
     with Lock(path) as lock:
         lock.check()
+        taken = json.loads(path.read_text())
+    assert taken["started"] == left["started"] and taken["token"] not in ("before", left["token"])
 
 
 def test_one_process_may_take_its_own_lock_again(tmp_path):

@@ -53,7 +53,8 @@ def branch_of(
     branch_config = _configuration(config, reference, points, steps if own else 2 * steps)
     directory = RunDirectory(path)
     check = None
-    same = directory.exists and load(directory.config).model_copy(update={"provenance": {}}) == branch_config
+    # One that stopped before its first checkpoint begins anew.
+    same = directory.begun and load(directory.config).model_copy(update={"provenance": {}}) == branch_config
     if same and directory.results.is_file():
         return read_netcdf(directory.results)
     if not same:
