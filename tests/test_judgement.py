@@ -126,6 +126,13 @@ def jump_between(low, high):
     return Jump(low, high, 1, 1.0, 0.1, 1.0, 3.0, 0.1)
 
 
+def test_the_sides_of_a_jump_over_the_whole_table_tell_nothing():
+    """No row lies beside them, so that nothing says how a slope changes by itself."""
+    x = np.array([14.0, 16.0, 17.0, 18.5])
+    table = dataset_of(x, *lower(x), error=1e-9)
+    assert np.isnan(np.hstack(sides_of(table, jump_between(x[0], x[-1])))).all()
+
+
 def test_the_sides_of_a_jump_cross_where_the_energies_do():
     """Their curvature beside the jump is taken along: the tangents alone would meet 0.02 meV from there."""
     x = np.array([14.0, 16.0, 17.0, 18.5])

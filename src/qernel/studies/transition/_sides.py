@@ -38,13 +38,18 @@ class Sides(NamedTuple):
 
 
 def sides_of(scan: "xarray.Dataset", jump: Jump) -> Sides:
-    """The sides of a jump of a table whose rows lie along one coordinate, in order, with the slopes at all of them."""
+    """The sides of a jump of a table whose rows lie along one coordinate, in order, with the slopes at all of them.
+
+    All is NaN if no row lies beside them.
+    """
     axis = axes_of(scan)[0]
     x, name = positions_on(scan, axis), slope_of(scan, axis)
     energy, energy_error, slope, error = (scan[n].values for n in ("energy", "energy_error", name, f"{name}_error"))
     a, b = (int(np.argmin(np.abs(x - edge))) for edge in (jump.low, jump.high))
     width = x[b] - x[a]
     beside = [(i, i + 1) for i in (a - 1, b) if i >= 0 and i + 1 < len(x)]
+    if not beside:
+        return Sides(np.nan, np.nan, np.full(2, np.nan), np.full(2, np.nan), np.nan, np.nan)
     change = np.mean([width * (slope[j] - slope[i]) / (x[j] - x[i]) for i, j in beside])
     # Every slope enters with its own weight; those of the two rows once more than as rows beside.
     change_error = sum(np.hypot(error[i], error[j]) * width / (x[j] - x[i]) for i, j in beside) / len(beside)
@@ -60,8 +65,7 @@ def sides_of(scan: "xarray.Dataset", jump: Jump) -> Sides:
     fall = float(slope[a] + change - slope[b])
     with np.errstate(divide="ignore", invalid="ignore"):
         share = gaps[0] / gaps.sum()
-        place_error = np.sqrt(variance + np.sum((np.array([share, 1 - share]) * width * error[[a, b]]) ** 2)) / abs(
-            fall
-        )
+        of_slopes = np.sum((np.array([share, 1 - share]) * width * error[[a, b]]) ** 2)
+        place_error = np.sqrt(variance + of_slopes) / abs(fall)
     fall_error = np.sqrt(error[a] ** 2 + error[b] ** 2 + change_error**2)
     return Sides(fall, float(fall_error), gaps, gap_errors, float(x[a] + width * share), float(place_error))
