@@ -23,7 +23,7 @@ from qernel.evaluation import (
 )
 from qernel.judgement import Finding, findings
 from qernel.presets import Config, ConfigurationError, configuration_text, parse
-from qernel.run_directory import RunDirectory, check_same_model, read_metrics, read_training
+from qernel.run_directory import RunDirectory, check_results, read_metrics, read_training
 from qernel.training import TrainingRecord
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def read_record(run_dir: str | os.PathLike) -> Record:
         raise ValueError(f"{path} has no results.nc to report on: run 'qernel evaluate {path}' first")
     text = configuration_text(directory.config) if directory.exists else ""
     dataset = read_netcdf(directory.results)
-    check_same_model(dataset, directory)
+    check_results(dataset, directory)
     training = read_training(directory.metrics) if next(read_metrics(directory.metrics), None) else None
     config, sections = _read(text)
     return Record(

@@ -14,7 +14,7 @@ from ._interruption import Interrupted as Interrupted
 from ._interruption import Interruption as Interruption
 from ._laplacian_check import PendingCheck as PendingCheck
 from ._lock import Lock as Lock
-from ._measurement import check_same_model as check_same_model
+from ._measurement import check_results as check_results
 from ._measurement import check_target as check_target
 from ._measurement import in_phase as in_phase
 from ._measurement import measure as measure

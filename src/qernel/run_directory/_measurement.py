@@ -194,7 +194,7 @@ def outside_of_range(problem: Problem, points: Points) -> str:
     return "; ".join(found)
 
 
-def check_same_model(dataset: "xarray.Dataset", directory: RunDirectory) -> None:
+def check_results(dataset: "xarray.Dataset", directory: RunDirectory) -> None:
     """Raises `ValueError` if results are not those of the run that lives in a directory."""
     ours, theirs = directory.record.get("model"), dataset.attrs.get("model")
     if ours is not None and theirs is not None and ours != theirs:

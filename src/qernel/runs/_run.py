@@ -21,8 +21,7 @@ from qernel.hamiltonian import Family, Points
 from qernel.judgement import verdict
 from qernel.observables import AbstractObservable, Observable
 from qernel.plotting import draw, save_figure
-from qernel.presets import Config, build, load, to_toml
-from qernel.presets import check_same_model as check_same_configuration
+from qernel.presets import Config, build, check_same_model, load, to_toml
 from qernel.report import write_report
 from qernel.run_directory import (
     PendingCheck,
@@ -31,7 +30,7 @@ from qernel.run_directory import (
     Say,
     Settings,
     Step,
-    check_same_model,
+    check_results,
     check_target,
     checkpoint_steps,
     load_checkpoint,
@@ -192,7 +191,7 @@ class Run:
                 directory, _own_problem(system, ansatz, method, settings or before, 0, points), step=step, say=say
             )
         config = load(directory.config, overrides)
-        check_same_configuration(load(directory.config), config)
+        check_same_model(load(directory.config), config)
         return Run._restored(directory, build(config, solve=False), config, step, say)
 
     @staticmethod
@@ -358,7 +357,7 @@ class Run:
     def results(self) -> "xarray.Dataset":
         """The labelled table of the last evaluation. Raises `ValueError` if there is none, or it is another model's."""
         table = read_netcdf(self.directory.results)
-        check_same_model(table, self.directory)
+        check_results(table, self.directory)
         return table
 
     def verdict(self, table: "xarray.Dataset | None" = None) -> list[str]:
