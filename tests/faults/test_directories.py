@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
+from test_checkpoint_files import HOW, spoil
 from tiny_problem import TINY
 
 from qernel.cli import main
 from qernel.evaluation import read_netcdf, write_netcdf
-from qernel.run_directory import Lock, RunDirectory
+from qernel.run_directory import Lock, RunDirectory, read_metrics
 
 HOLDER = """
 import sys, time
@@ -66,6 +68,12 @@ def test_a_second_training_is_refused_and_told_by_whom(other, tmp_path, capsys):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.fixture
+def hasty(monkeypatch):
+    """A lock that nobody has touched for two minutes is watched for a fifth of a second."""
+    monkeypatch.setattr("qernel.run_directory._lock._BEAT", 0.1)
+
+
 def elsewhere(path, age):
     """The lock of a process of another machine that touched it `age` seconds ago."""
     path.write_text(json.dumps({"host": "node7", "machine": "node7 boot", "process": os.getpid(), "since": "noon"}))
@@ -73,19 +81,41 @@ def elsewhere(path, age):
     os.utime(path, (at, at))
 
 
-def test_the_lock_of_another_machine_falls_when_nobody_touches_it(tmp_path):
+def test_the_lock_of_another_machine_falls_when_nobody_touches_it(tmp_path, hasty):
     path = tmp_path / "lock"
     elsewhere(path, 60)
     with pytest.raises(ValueError, match="process .* on node7, since noon, writes in"):
         Lock(path)
     elsewhere(path, 200)
-    with Lock(path) as lock:
-        lock.check()
+    with pytest.warns(UserWarning, match="on node7, since noon, has not touched its lock .* for 3 minutes"):
+        with Lock(path) as lock:
+            lock.check()
     assert not path.exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*has not touched its lock")
+def test_a_clock_that_jumps_takes_no_lock_away(tmp_path, hasty):
+    """The file system's clock is hours ahead of a lock whose holder, on another machine, is alive."""
+    path, stop = tmp_path / "lock", threading.Event()
+    elsewhere(path, 7200)
+
+    def beat():
+        while not stop.wait(0.03):
+            os.utime(path, ns=(0, path.stat().st_mtime_ns + 1000))
+
+    alive = threading.Thread(target=beat)
+    alive.start()
+    try:
+        with pytest.raises(ValueError, match="process .* on node7, since noon, writes in"):
+            Lock(path)
+    finally:
+        stop.set()
+        alive.join()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[1]", "\x00\xff", '{"machine": 3, "process": "x"}'])
-def test_a_lock_that_nobody_can_read_falls_as_well(tmp_path, content):
+@pytest.mark.filterwarnings("ignore:.*has not touched its lock")
+def test_a_lock_that_nobody_can_read_falls_as_well(tmp_path, hasty, content):
     path = tmp_path / "lock"
     path.write_text(content)
     with pytest.raises(ValueError, match="another process|process"):
@@ -130,8 +160,10 @@ def test_of_many_that_find_a_lock_left_over_one_gets_it(tmp_path):
     """Six processes that race for it, each for a fifth of a second: never two at once."""
     elsewhere(tmp_path / "lock", 1000)
     code = """
-        import sys, time
-        from qernel.run_directory import Lock
+        import sys, time, warnings
+        from qernel.run_directory import Lock, _lock
+        warnings.simplefilter("ignore")
+        _lock._BEAT = 0.1
         print("ready", flush=True)
         sys.stdin.readline()
         for _ in range(10):
@@ -223,3 +255,61 @@ def test_a_report_does_not_show_the_numbers_of_another_model(finished, tmp_path,
     assert "were measured on another model than its config.toml describes" in capsys.readouterr().err
     with open(finished / "results.csv") as file:
         assert len(list(csv.DictReader(file))) == 2
+
+
+# ------------------------------------------------------------------------------- damaged files
+
+
+def spoiled(finished, tmp_path, name, how):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    spoil(copy / name, how)
+    return copy
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_damaged_results_are_not_shown(finished, tmp_path, capsys, how):
+    """Also where one bit of a number is another one; and they do not stand in the way of new ones."""
+    copy = spoiled(finished, tmp_path, "results.nc", how)
+    for command in ("report", "plot") if how == "flipped" else ("report",):
+        assert qernel(command, copy) == 2
+        said = capsys.readouterr().err
+        assert f"{copy}/results.nc" in said.replace(" has no ", "/") and "qernel evaluate" in said, said
+    if how == "garbage":
+        assert qernel("evaluate", copy) == 0
+        assert (copy / "results.csv").read_text() == (finished / "results.csv").read_text()
+        assert (copy / "results.previous-1.nc").read_bytes().startswith(b"\xff{[")
+
+
+def test_any_flipped_bit_of_a_result_is_found(finished, tmp_path):
+    """Of all bytes that hold numbers, and not only of those that hold the structure of the file."""
+    whole, path = read_netcdf(finished / "results.nc"), tmp_path / "results.nc"
+    content = (finished / "results.nc").read_bytes()
+    found = 0
+    for name, array in whole.variables.items():
+        place = content.find(array.values.tobytes()) if array.dtype.kind == "f" and array.ndim else -1
+        if place > 0 and array.values.any():
+            flipped = bytearray(content)
+            flipped[place + 5] ^= 0x10
+            path.write_bytes(flipped)
+            with pytest.raises(ValueError, match="is damaged"):
+                read_netcdf(path)
+            found += 1
+    assert found > 20
+
+
+@pytest.mark.parametrize("how", ["missing", "garbage"])
+def test_a_lost_record_of_the_training_ends_no_evaluation(finished, tmp_path, capsys, how):
+    copy = spoiled(finished, tmp_path, "metrics.csv", how)
+    assert qernel("report", copy) == 0
+    if how == "missing":
+        assert qernel("resume", copy, "training.steps=3") == 0
+        assert [row["step"] for row in read_metrics(copy / "metrics.csv")] == ["3", "3"]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_damaged_configuration_is_named(finished, tmp_path, capsys, how):
+    copy = spoiled(finished, tmp_path, "config.toml", how)
+    assert qernel("resume", copy) == 2
+    said = capsys.readouterr().err
+    assert "config.toml" in said or "another model" in said, said

@@ -252,7 +252,7 @@ def test_what_cannot_be_survived_ends_within_the_patience_and_replays(name, tmp_
     assert "training stopped at step 3: 3 steps in a row failed" in str(stopped.value)
     assert checkpoint_steps(directory.checkpoints) == (0,)
     rows = list(read_metrics(directory.metrics))
-    assert [row["step"] for row in rows] == ["1", "1", "2", "2"]
+    assert [row["step"] for row in rows] == ["1", "1", "2", "2", "3", "3"]
     if name == "momentum":
         assert {row["refused"] for row in rows} == {"1"} and rows[0]["energy"] != "nan"
         assert "the last good state is the checkpoint of step 0" in str(stopped.value)

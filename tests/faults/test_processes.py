@@ -6,110 +6,78 @@ each point and with several phases; without it there are few, with several phase
 
 import os
 import random
-import shutil
 import signal
 import subprocess
-import sys
 import time
 
-import numpy as np
 import pytest
-from test_checkpoint import assert_same
-from tiny_problem import TINY
+from real_processes import (
+    RETIRED,
+    STEPS,
+    TRIALS,
+    assert_nothing_is_lost,
+    begin,
+    command,
+    go_on,
+    in_words,
+    last_row,
+    only_when_asked,
+    resume,
+    rows,
+    settings,
+    wait_for_step,
+    wait_until,
+)
 
-from qernel.presets import build, load
-from qernel.run_directory import checkpoint_steps, load_checkpoint, read_metrics
-
-TRIALS = int(os.environ.get("QERNEL_FAULT_TRIALS", 0))
-STEPS = 30
-PROBLEMS = {
-    "together": (),
-    "separate": (
-        "ansatz.phases=separate",
-        "ansatz.references=['plane_waves','gaussians']",
-        "ansatz.start=both",
-        "training.competition=0.5",
-    ),
-}
-only_when_asked = pytest.mark.skipif(not TRIALS, reason="one of the trials of QERNEL_FAULT_TRIALS")
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "qernel", *map(str, arguments)]
+from qernel.run_directory import checkpoint_steps
 
 
-def begin(out, kind="together", **options):
-    settings = (*TINY, *PROBLEMS[kind], f"training.steps={STEPS}", "training.checkpoint_every=3")
-    return subprocess.Popen(
-        command("run", "moire-6", *settings, "--out", out),
-        stdout=options.pop("stdout", subprocess.PIPE),
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+def writes_checkpoint(out):
+    return any("tmp" in name for name in os.listdir(out / "checkpoints")) if (out / "checkpoints").is_dir() else False
 
 
-def resume(out):
-    done = subprocess.run(command("resume", out), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done
+def wait_for_the_moment(moment, out, process, chance):
+    """Until the process does what it is to be killed in."""
+    if moment == "starting":
+        time.sleep(chance.uniform(1.0, 8.0))
+    elif moment == "training":
+        wait_for_step(out, process, 1)
+        time.sleep(chance.uniform(0.0, 1.5))
+    elif moment == "saving":
+        wait_for_step(out, process, chance.choice(range(STEPS - 4)))
+        wait_until(lambda: writes_checkpoint(out), process, pause=1e-4)
+        time.sleep(chance.uniform(0.0, 0.02))
+    elif moment == "retiring":
+        wait_for_step(out, process, RETIRED - 1)
+        time.sleep(chance.uniform(0.0, 1.0))
+    else:
+        wait_for_step(out, process, STEPS)
+        time.sleep(chance.uniform(0.0, 4.0))
 
 
-@pytest.fixture(scope="module", params=PROBLEMS if TRIALS else ["separate"])
-def uninterrupted(request, tmp_path_factory):
-    """The kind of the problem, the directory of a run of it that nothing disturbed, and the seconds it took."""
-    out = tmp_path_factory.mktemp(request.param) / "run"
-    start = time.monotonic()
-    process = begin(out, request.param)
-    _, said = process.communicate()
-    assert process.returncode == 0, said
-    return request.param, out, time.monotonic() - start
+MOMENTS = ["starting", "training", "saving", "retiring", "evaluating"]
 
 
-def rows(out):
-    """What the table of metrics says of the training, without what depends on the clock."""
-    return [tuple(row.values()) for row in read_metrics(out / "metrics.csv", repeatable=True)]
-
-
-def state(out):
-    problem = build(load(out / "config.toml"), solve=False)
-    return load_checkpoint(out / "checkpoints", problem.state(solved=False), identity=problem.identity)
-
-
-def assert_nothing_is_lost(out, whole):
-    """No row is missing or doubled, and the end is the same to the last bit."""
-    assert rows(out) == rows(whole)
-    assert_same(state(out), state(whole))
-    assert (out / "results.csv").read_text() == (whole / "results.csv").read_text()
-
-
-def wait_for_step(out, process, at_least):
-    end = time.monotonic() + 300
-    while time.monotonic() < end and process.poll() is None:
-        if (out / "metrics.csv").is_file() and sum(1 for _ in open(out / "metrics.csv")) > 2 * at_least:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"no step {at_least}: {process.communicate()[1]}")
-
-
-@pytest.mark.parametrize("trial", range(1, 1 + (TRIALS or 1)))
-def test_a_kill_at_any_moment(uninterrupted, tmp_path, trial):
-    """Killed at a random moment from the first checkpoint on, again and again, gone on with after each."""
+@pytest.mark.parametrize("trial", range(TRIALS or 1))
+@pytest.mark.parametrize("moment", MOMENTS if TRIALS else ["saving"])
+def test_a_kill_at_any_moment(uninterrupted, tmp_path, moment, trial):
+    """Killed at a random moment, every other time once more while it is gone on with."""
     kind, whole, _ = uninterrupted
-    chance = random.Random(trial)
+    if moment == "retiring" and kind == "together":
+        pytest.skip("one phase has nothing to retire")
+    chance = random.Random(f"{moment} {trial}")
     out = tmp_path / "run"
     process = begin(out, kind)
-    wait_for_step(out, process, 1)
-    time.sleep(chance.uniform(0.0, 1.5))
+    wait_for_the_moment(moment, out, process, chance)
     process.kill()
     process.communicate()
-    if trial % 2:
-        process = subprocess.Popen(command("resume", out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
+    if trial % 2 and checkpoint_steps(out / "checkpoints"):
+        process = subprocess.Popen(command("resume", out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(chance.uniform(1.0, 8.0))
         process.kill()
-        process.communicate()
-    assert checkpoint_steps(out / "checkpoints")
-    resume(out)
+        process.wait()
+    go_on(out, kind)
     assert_nothing_is_lost(out, whole)
 
 
@@ -123,11 +91,7 @@ def test_a_signal_while_it_trains_saves_the_step_that_runs(uninterrupted, tmp_pa
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     last = checkpoint_steps(out / "checkpoints")[-1]
-    assert (
-        said.strip()
-        .splitlines()[-1]
-        .startswith(f"stopped by {number}: saved step {last}; continue with: qernel resume")
-    )
+    assert in_words(said).startswith(f"stopped by {number}: saved step {last}; continue with: qernel resume")
     assert int(rows(out)[-1][0]) == last
     resume(out)
     assert_nothing_is_lost(out, whole)
@@ -157,7 +121,7 @@ def test_a_signal_before_it_trains_is_heard(uninterrupted, tmp_path, trial):
     chance = random.Random(trial)
     out = tmp_path / "run"
     process = begin(out, kind)
-    time.sleep(chance.uniform(0.8, 0.6 * seconds))
+    time.sleep(chance.uniform(0.8, 0.6 * seconds if seconds else 8.0))
     begun = (out / "metrics.csv").is_file()
     process.send_signal(signal.SIGINT)
     start = time.monotonic()
@@ -189,9 +153,8 @@ def test_a_lost_terminal(uninterrupted, tmp_path):
     kind, whole, _ = uninterrupted
     out = tmp_path / "run"
     ours, theirs = pty.openpty()
-    settings = (*TINY, *PROBLEMS[kind], f"training.steps={STEPS}", "training.checkpoint_every=3")
     process = subprocess.Popen(
-        command("run", "moire-6", *settings, "--out", out),
+        command("run", "moire-6", *settings(kind), "--out", out),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -199,7 +162,7 @@ def test_a_lost_terminal(uninterrupted, tmp_path):
     )
     os.close(theirs)
     end = time.monotonic() + 300
-    while time.monotonic() < end and not ((out / "metrics.csv").is_file() and len(rows(out)) > 6):
+    while time.monotonic() < end and last_row(out) < 3:
         os.set_blocking(ours, False)
         try:
             os.read(ours, 4096)
@@ -225,50 +188,3 @@ def test_two_processes_on_one_directory(uninterrupted, tmp_path):
     assert codes == [0, 2], said
     assert any("is training in" in text or "already holds a run" in text for text in said)
     assert_nothing_is_lost(out, whole)
-
-
-@only_when_asked
-def test_a_directory_that_is_moved_away_while_it_trains(uninterrupted, tmp_path):
-    """One sentence, and what was saved is whole where it is now."""
-    kind, whole, _ = uninterrupted
-    out, moved = tmp_path / "run", tmp_path / "moved"
-    process = begin(out, kind)
-    wait_for_step(out, process, 4)
-    os.rename(out, moved)
-    _, said = process.communicate(timeout=300)
-    assert "Traceback" not in said, said
-    assert process.returncode == 1 and "cannot save step" in said
-    shutil.rmtree(out, ignore_errors=True)
-    resume(moved)
-    assert_nothing_is_lost(moved, whole)
-
-
-@only_when_asked
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="a small disk is mounted by root")
-def test_a_full_disk_while_it_trains(uninterrupted, tmp_path):
-    kind, whole, _ = uninterrupted
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("no small disk can be mounted here")
-    try:
-        out = disk / "run"
-        process = begin(out, kind)
-        wait_for_step(out, process, 1)
-        filler = disk / "filler"
-        file = os.open(filler, os.O_WRONLY | os.O_CREAT)
-        try:
-            while True:
-                os.write(file, b"0" * 4096)
-        except OSError:
-            os.close(file)
-        _, said = process.communicate(timeout=300)
-        assert process.returncode == 1 and "Traceback" not in said, said
-        errors = [line for line in said.splitlines() if "error" in line]
-        assert len(errors) == 1 and "no space left on device" in errors[0], said
-        assert np.all(np.diff([int(row[0]) for row in rows(out)]) <= 1)
-        filler.unlink()
-        resume(out)
-        assert_nothing_is_lost(out, whole)
-    finally:
-        subprocess.run(["umount", "-l", disk])

@@ -78,7 +78,7 @@ def evaluate(
     measure(found, console, points, target)
 
 
-def plot(path: Path, console: Console) -> None:
+def plot(path: Path, out: Path | None, console: Console) -> None:
     """Draw the figures of a run again."""
     from qernel.plotting import draw
 
@@ -86,7 +86,7 @@ def plot(path: Path, console: Console) -> None:
         raise ValueError(f"there is no directory {path}")
     if not RunDirectory(path).results.is_file():
         raise ValueError(f"{path} has no results.nc to draw: run 'qernel evaluate {path}' first")
-    for figure in draw(path):
+    for figure in draw(path, None if out is None else check_folder(out)):
         console.print(f"figure:  {figure}")
 
 

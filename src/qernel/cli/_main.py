@@ -191,12 +191,16 @@ def scaling(
 
 
 @app.command(short_help="Draw the figures of a run again.")
-def plot(directory: Run, traceback: Traceback = False) -> None:
+def plot(
+    directory: Run,
+    out: Annotated[Path | None, _option("--out", "DIR2", "Where to write [default: DIR/figures].")] = None,
+    traceback: Traceback = False,
+) -> None:
     """Draw the figures of a run again."""
     with _session(traceback) as console:
         from . import _commands
 
-        _commands.plot(directory, console)
+        _commands.plot(directory, out, console)
 
 
 @app.command(short_help="Write a web page about a run.")

@@ -79,10 +79,16 @@ def write_csv(dataset: "xarray.Dataset", path: str | os.PathLike) -> Path:
 
 
 def write_netcdf(dataset: "xarray.Dataset", path: str | os.PathLike) -> Path:
-    """Write everything as netCDF 4 (h5netcdf); replaces the file in one stroke."""
+    """Write everything as netCDF 4 (h5netcdf), arrays with checksums; replaces the file in one stroke."""
     # An index over several coordinates at once is no netCDF variable; `read_netcdf` makes it again.
     flat = dataset.reset_index(MEMBER) if isinstance(dataset.indexes.get(MEMBER), pandas.MultiIndex) else dataset
-    return _replace(Path(path), lambda temporary: flat.to_netcdf(temporary, engine="h5netcdf"))
+    checked = {name: {"fletcher32": True} for name, array in flat.variables.items() if _takes_checksums(array)}
+    return _replace(Path(path), lambda temporary: flat.to_netcdf(temporary, engine="h5netcdf", encoding=checked))
+
+
+def _takes_checksums(array: "xarray.Variable") -> bool:
+    """Whether HDF5 stores this in chunks, which have checksums: not single numbers nor texts."""
+    return array.size > 0 and array.ndim > 0 and array.dtype.kind in "biuf"
 
 
 def read_netcdf(path: str | os.PathLike) -> "xarray.Dataset":
@@ -91,14 +97,21 @@ def read_netcdf(path: str | os.PathLike) -> "xarray.Dataset":
     Rows are selected by their coordinates: `table.sel(kappa=0.1)`, or of several coordinates, which label points and
     no lines, `table.sel(omega_y=1.9, kappa=0.27)`.
 
-    **Raises:** `ValueError` if there is no such file.
+    **Raises:** `ValueError` if there is no such file, or it is damaged.
     """
     import xarray
 
     if not Path(path).is_file():
         raise ValueError(f"there are no results at {path}: run the evaluation first")
-    with xarray.open_dataset(path, engine="h5netcdf") as dataset:
-        return indexed(dataset.load())
+    try:
+        with xarray.open_dataset(path, engine="h5netcdf") as dataset:
+            return indexed(dataset.load())
+    except Exception as error:
+        # What HDF5 and its readers say of spoiled bytes is of any kind.
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"{path} is damaged ({reason}): measure anew with 'qernel evaluate', or take an earlier file of its folder"
+        ) from error
 
 
 def _replace(path: Path, write) -> Path:

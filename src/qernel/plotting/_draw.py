@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qernel.evaluation import axes_of, read_netcdf
-from qernel.run_directory import read_training
+from qernel.run_directory import read_training, read_training_so_far
 
 from ._curves import pair_correlation_figure, pair_distances_figure
 from ._density import density_figure
@@ -31,7 +31,7 @@ def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> li
     (training), whichever exist, and writes PNG files to `out`, by default the directory's `figures`. What the
     results do not hold is left out.
 
-    **Raises:** `ValueError` if neither file exists.
+    **Raises:** `ValueError` if neither file exists, or there are no results and no steps yet.
     """
     import matplotlib
 
@@ -58,8 +58,9 @@ def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> li
             figures["pair_distances"] = pair_distances_figure(dataset)
             figures["momentum_distribution"] = momentum_distribution_figure(dataset)
             figures["slope"] = slope_figure(dataset)
-        if metrics.is_file():
-            figures["training"] = training_figure(read_training(metrics), dataset)
+        training = read_training(metrics) if dataset is None else read_training_so_far(metrics)
+        if training is not None:
+            figures["training"] = training_figure(training, dataset)
         for name, figure in figures.items():
             if figure is not None:
                 path = target / f"{name}.png"

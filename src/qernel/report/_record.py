@@ -23,7 +23,7 @@ from qernel.evaluation import (
 )
 from qernel.judgement import Finding, findings
 from qernel.presets import Config, ConfigurationError, configuration_text, parse
-from qernel.run_directory import RunDirectory, check_results, read_metrics, read_training
+from qernel.run_directory import RunDirectory, check_results, read_training_so_far
 from qernel.training import TrainingRecord
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def read_record(run_dir: str | os.PathLike) -> Record:
     text = configuration_text(directory.config) if directory.exists else ""
     dataset = read_netcdf(directory.results)
     check_results(dataset, directory)
-    training = read_training(directory.metrics) if next(read_metrics(directory.metrics), None) else None
+    training = read_training_so_far(directory.metrics)
     config, sections = _read(text)
     return Record(
         path=path,

@@ -25,6 +25,8 @@ from ._named_arrays import digest, fingerprint, fingerprints, free, join, split
 _CONSTANTS = "constants"
 # As often as checkpoints may be taken away while one is read.
 _TRIALS = 10
+# Orbax gives a save up by the clock on the wall, which may jump; in seconds.
+_NEVER = 10**9
 
 
 class CheckpointError(ValueError):
@@ -107,9 +109,10 @@ class CheckpointWriter:
             if self._constants is None:
                 self._constants = self._save_constants(constant)
             metadata = {"identity": self.identity, "leaves": fingerprints(changing), "constants": self._constants}
-            self._pending = self._checkpointer.save_async(
-                step, changing, force=True, custom_metadata=metadata | {"digest": digest(metadata)}
-            )
+            with _without_deadline():
+                self._pending = self._checkpointer.save_async(
+                    step, changing, force=True, custom_metadata=metadata | {"digest": digest(metadata)}
+                )
 
     def _check_room(self, arrays: dict[str, Any]) -> None:
         """Raises the system's own `OSError` if the folder takes no file of that size: Orbax would say it in a thousand
@@ -130,7 +133,8 @@ class CheckpointWriter:
             except (_Damaged, CheckpointError):
                 missing = True
             if constant and hosts.agreed(missing):
-                _orbax().save(path, constant, overwrite=True, custom_metadata={"leaves": prints})
+                with _without_deadline():
+                    _orbax().save(path, constant, overwrite=True, custom_metadata={"leaves": prints})
         return digest(prints)
 
     def wait(self) -> None:
@@ -164,6 +168,12 @@ class CheckpointWriter:
             raise SaveError(
                 f"cannot {doing} {self.directory}: {_reason(error)}; the checkpoints before it are whole"
             ) from None
+
+
+def _without_deadline() -> Any:
+    """A context of Orbax in which a save takes as long as it takes."""
+    ocp = _orbax()
+    return ocp.Context(async_options=ocp.options.AsyncOptions(timeout_secs=_NEVER))
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ import platform
 import secrets
 import threading
 import time
+import warnings
 import weakref
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ class Lock:
 
     The file names its holder: host, process and since when. A lock is left over, and taken away, if its holder was a
     process of this machine that is no more; or if nobody has touched it for two minutes by the clock of the file
-    system, for a holder on another machine or in another container. A holder touches it every 15 seconds.
+    system, for a holder on another machine or in another container, nor while it was watched for half a minute more:
+    that clock may jump. A holder touches it every 15 seconds.
 
     **Arguments:**
 
@@ -158,7 +160,17 @@ def _is_left_over(path: Path, holder: dict[str, Any]) -> bool:
     try:
         # The clock of the file system, which touched both: those of two machines may differ.
         probe.touch()
-        return probe.stat().st_mtime - path.stat().st_mtime > _SILENCE
+        touched = path.stat().st_mtime_ns
+        silence = probe.stat().st_mtime - touched / 1e9
+        if silence <= _SILENCE:
+            return False
+        warnings.warn(
+            f"{_holder(holder)} has not touched its lock on {path.parent} for {silence / 60:.0f} minutes: "
+            f"taking it over, unless it does within {2 * _BEAT:.0f} seconds",
+            stacklevel=3,
+        )
+        time.sleep(2 * _BEAT)
+        return path.stat().st_mtime_ns == touched
     except FileNotFoundError:
         return False
     finally:

@@ -245,6 +245,11 @@ def read_training(path: str | os.PathLike) -> TrainingRecord:
     return _record(table, names, of_phases, with_phases)
 
 
+def read_training_so_far(path: str | os.PathLike) -> TrainingRecord | None:
+    """Read a run's `metrics.csv` like [`read_training`][qernel.run_directory.read_training]; None if no row is left."""
+    return read_training(path) if next(read_metrics(Path(path)), None) else None
+
+
 def _head(path: Path) -> list[str]:
     text = _whole_lines(path)
     return text.split("\n", 1)[0].split(",") if text else []

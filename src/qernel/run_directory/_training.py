@@ -324,7 +324,7 @@ class _Keeper:
             aside = self._set_aside([step for step in saved if step > good])
             saved = checkpoint_steps(directory.checkpoints)
         *before, newest = saved
-        earlier = f" (earlier ones: {', '.join(map(str, before))})" if before else ""
+        earlier = f" (earlier ones, for --step: {', '.join(map(str, before))})" if before else ""
         go_on = self._problem.go_on.format(path=directory.path)
         return (
             f"{message}; {aside}the last good state is the checkpoint of step {newest}{earlier}; go on from it "

@@ -37,8 +37,7 @@ from qernel.run_directory import (
     measure,
     nothing_said,
     provenance,
-    read_metrics,
-    read_training,
+    read_training_so_far,
     restore,
     start,
     train_in,
@@ -362,7 +361,7 @@ class Run:
 
     def verdict(self, table: "xarray.Dataset | None" = None) -> list[str]:
         """What a table of the run (default: that of the last evaluation) says, in words, and what to do next."""
-        record = read_training(self.directory.metrics) if next(read_metrics(self.directory.metrics), None) else None
+        record = read_training_so_far(self.directory.metrics)
         return verdict(self.results if table is None else table, record)
 
     def transition(self, **options: Any) -> TransitionFinding:

@@ -94,8 +94,8 @@ def train(
     - `patience`: how many failing steps in a row are borne. A step fails if its update was not finite and
       therefore refused, or if all walkers of one Hamiltonian have non-finite local energies.
 
-    **Raises:** `TrainingFault` when patience is exhausted, with the last good state and one that replays the
-    fault.
+    **Raises:** `TrainingFault` after the step that exhausts the patience, with the last good state and one that
+    replays the fault.
     """
     if patience < 1:
         raise ValueError(f"patience must be at least one step, got {patience}")
@@ -116,6 +116,8 @@ def train(
         else:
             replay = before if faults == 0 else replay
             faults += 1
+        # The one that exhausts the patience as well: whoever keeps a table has its row.
+        yield state, report
         if faults >= patience:
             raise TrainingFault(
                 f"training stopped at step {int(state.step)}: {faults} steps in a row failed "
@@ -124,7 +126,6 @@ def train(
                 replay,
                 measured=step_measured(report, state.positions.shape[1]),
             )
-        yield state, report
 
 
 def _timed_step(state, family, method):
