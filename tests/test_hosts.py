@@ -64,11 +64,11 @@ def state_at(path, step):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(state, eqx.is_inexact_array))]
 
 
-def assert_same_state(a, b, step):
+def assert_same_state(a, b, step, within=1e-10):
     left, right = state_at(a, step), state_at(b, step)
     assert len(left) > 10
     for x, y in zip(left, right, strict=True):
-        np.testing.assert_allclose(x, y, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(x, y, rtol=0, atol=within)
 
 
 def test_two_processes_train_one_is_killed_and_the_run_goes_on(tmp_path):

