@@ -1,5 +1,6 @@
 """Trainings in processes of their own, which tests disturb, and what must hold after they were gone on with."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -101,3 +102,18 @@ def in_words(said):
     """The last line of an end in words; there is no traceback, and no page."""
     assert "Traceback" not in said and len(said.splitlines()) < 12, said
     return said.strip().splitlines()[-1]
+
+
+@contextlib.contextmanager
+def disk_of(megabytes, place):
+    """A small disk, which only root may mount."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("a small disk is mounted by root")
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", place]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place])

@@ -9,7 +9,6 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
 
 import numpy as np
 import psutil
@@ -18,7 +17,7 @@ from real_processes import (
     TRIALS,
     assert_nothing_is_lost,
     begin,
-    command,
+    disk_of,
     in_words,
     last_row,
     only_when_asked,
@@ -29,20 +28,7 @@ from real_processes import (
 
 from qernel.run_directory import checkpoint_steps
 
-by_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="a small disk is mounted by root")
 trials = pytest.mark.parametrize("trial", range(TRIALS or 1))
-
-
-@contextlib.contextmanager
-def disk_of(megabytes, place):
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", place]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no small disk can be mounted here")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", place])
 
 
 def fill(file):
@@ -64,7 +50,6 @@ def python_that(tmp_path, code):
 
 
 @only_when_asked
-@by_root
 @trials
 def test_a_disk_that_fills_while_it_trains(uninterrupted, tmp_path, trial):
     kind, whole, _ = uninterrupted
@@ -144,32 +129,6 @@ def test_a_directory_that_is_gone_while_it_trains(uninterrupted, tmp_path, what,
         shutil.rmtree(out, ignore_errors=True)
         resume(moved)
         assert_nothing_is_lost(moved, whole)
-
-
-@by_root
-def test_a_disk_that_cannot_be_written(uninterrupted, tmp_path):
-    """A run of somebody else's: it is read, and nothing is written beside it; a run is not begun there."""
-    kind, whole, _ = uninterrupted
-    with disk_of(30, tmp_path / "disk") as disk:
-        shutil.copytree(whole, disk / "run")
-        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-        for arguments in (
-            ("evaluate", disk / "run", "--out", tmp_path / "mine"),
-            ("plot", disk / "run", "--out", tmp_path / "figures"),
-            ("doctor", disk / "run"),
-        ):
-            done = subprocess.run(command(*arguments), capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-        assert (tmp_path / "mine" / "results.csv").read_text() == (whole / "results.csv").read_text()
-        for arguments in (
-            ("run", "moire-6", "--out", disk / "another"),
-            ("resume", disk / "run", "training.steps=40"),
-            ("evaluate", disk / "run"),
-            ("report", disk / "run"),
-        ):
-            done = subprocess.run(command(*arguments), capture_output=True, text=True)
-            said = in_words(done.stderr)
-            assert done.returncode == 2 and ("read-only file system" in said or "does not allow it" in said), said
 
 
 # ------------------------------------------------------------------------------- memory and clocks

@@ -21,7 +21,7 @@ class RunDirectory:
 
     config.toml      what ran, resolved, with versions, seed, device and precision
     metrics.csv      a row for each step and Hamiltonian
-    checkpoints/     see [`qernel.run_directory.CheckpointWriter`][]
+    checkpoints/     see [`qernel.run_directory.CheckpointWriter`][]; and a copy of config.toml, should it be lost
     fault/           the state that replays a fault, if the run stopped with one
     lock             who trains here now
     results.nc, results.csv, figures/
@@ -64,6 +64,15 @@ class RunDirectory:
     def exists(self) -> bool:
         """Whether a run lives here."""
         return self.config.is_file()
+
+    @property
+    def configuration_kept(self) -> str:
+        """Where `config.toml` is found as the run wrote it, in words, if it is no longer that; otherwise nothing."""
+        kept = self.checkpoints / self.config.name
+        with contextlib.suppress(OSError):
+            if not self.config.is_file() or self.config.read_bytes() != kept.read_bytes():
+                return f"its configuration as the run wrote it is kept: cp {kept} {self.config}" * kept.is_file()
+        return ""
 
     @property
     def begun(self) -> bool:
@@ -129,6 +138,12 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             set_aside(self.config)
-            write_atomically(self.config, config_text)
+            self.write_configuration(config_text)
         except OSError as error:
             raise ValueError(f"cannot write in {self.path}: {error.strerror or error}") from None
+
+    def write_configuration(self, text: str) -> None:
+        """Write `config.toml` and its copy, without which no checkpoint could be read."""
+        write_atomically(self.config, text)
+        self.checkpoints.mkdir(exist_ok=True)
+        write_atomically(self.checkpoints / self.config.name, text)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import inspect
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -176,6 +177,26 @@ class Run:
         directory = RunDirectory(path)
         if not directory.path.is_dir():
             raise ValueError(f"there is no directory {directory.path}")
+        kept = directory.configuration_kept
+        try:
+            run = Run._opened(directory, (system, ansatz, method, settings), overrides, step, say)
+            if kept and not directory.record:
+                raise ValueError(f"{directory.config} does not say how the run was made: it was cut short")
+        except ValueError as error:
+            if not kept:
+                raise
+            raise ValueError(f"{error}; {kept}") from None
+        if kept:
+            warnings.warn(
+                f"{directory.config} was changed since the run began, and is used as it is; {kept}", stacklevel=2
+            )
+        return run
+
+    @staticmethod
+    def _opened(
+        directory: RunDirectory, objects: tuple[Any, ...], overrides: Sequence[str], step: int | None, say: Say
+    ) -> "Run":
+        system, ansatz, method, settings = objects
         if not directory.exists:
             raise ValueError(f"{directory.path} is not the directory of a run: it has no config.toml")
         if is_script(directory):

@@ -12,7 +12,6 @@ from qernel.run_directory import (
     restore,
     start,
     train_in,
-    write_atomically,
     write_results,
 )
 
@@ -38,7 +37,7 @@ def run_or_resume(
             problem = build(config, solve=False)
             state = restore(problem, directory, say, repair=True)
             if recorded != config:
-                write_atomically(directory.config, to_toml(config, provenance(command, problem.identity)))
+                directory.write_configuration(to_toml(config, provenance(command, problem.identity)))
             say(f"{config.system.summary}, from step {int(state.step)} -> {directory.path}")
         else:
             say(f"{config.system.summary} -> {directory.path}")
