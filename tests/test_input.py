@@ -21,6 +21,7 @@ from qernel.lattice import Lattice, check_commensurate, square, supercell, trian
 from qernel.optimise import Decay, StochasticReconfiguration
 from qernel.orbitals import harmonic_levels, levels_below
 from qernel.presets import ConfigurationError, build, check_memory, load, preset, preset_names
+from qernel.run_directory import Settings
 from qernel.runs import Run
 from qernel.systems import System, sized
 from qernel.systems.moire import Material
@@ -362,3 +363,20 @@ def test_seeds_of_a_script_have_sixty_four_bits(tmp_path):
             for s in (5, 2**32 + 5)
         ]
     assert not np.array_equal(*(np.asarray(jax.random.key_data(key)) for key in keys))
+
+
+@pytest.mark.parametrize(
+    "settings, says",
+    [
+        (dict(steps=-1), "steps cannot be negative or infinite, got -1"),
+        (dict(measured_burn_in=-2), "measured burn in cannot be negative"),
+        (dict(margin=float("nan")), "margin cannot be negative or infinite, got nan"),
+        (dict(walkers=0), "walkers must be at least 1, got 0"),
+        (dict(competition=0.0), "share of the steps"),
+        (dict(measured_rounds=3), "at least four measured rounds"),
+        (dict(dtype="float16"), "float32 or float64, got 'float16'"),
+    ],
+)
+def test_settings_of_a_script_that_cannot_be(settings, says):
+    with pytest.raises(ValueError, match=says):
+        Settings(**settings)

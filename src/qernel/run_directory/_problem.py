@@ -28,6 +28,8 @@ class Settings:
       `margin`, in the system's unit, per electron.
     - `dtype` of the walkers, at which the wavefunction is worked out: float32 or float64.
     - `measured_walkers`, `measured_moves`, `measured_rounds`, `measured_burn_in`, `measured_chunk`: of the evaluation.
+
+    **Raises:** `ValueError` for numbers that cannot be.
     """
 
     steps: int = 200
@@ -49,6 +51,15 @@ class Settings:
         for name in ("walkers", "checkpoint_every", "keep", "patience", "measured_walkers", "measured_moves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', ' ')} must be at least 1, got {getattr(self, name)}")
+        for name in ("steps", "burn_in", "measured_burn_in", "margin"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name.replace('_', ' ')} cannot be negative or infinite, got {getattr(self, name)}")
+        if not 0 < self.competition <= 1:
+            raise ValueError(
+                f"the competition is a share of the steps above 0 and up to 1, got {self.competition}"
+            )
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"the dtype of the walkers is float32 or float64, got {self.dtype!r}")
         if self.measured_rounds < 4:
             raise ValueError(f"an error bar needs at least four measured rounds, got {self.measured_rounds}")
 
