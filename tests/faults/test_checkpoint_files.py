@@ -49,6 +49,28 @@ def test_every_file_of_a_checkpoint_in_turn(two_steps, tmp_path, how):
     assert fallen
 
 
+def test_files_of_another_checkpoint(two_steps, tmp_path):
+    """Each file that both have, taken from the other one; and two checkpoints that have changed their names."""
+    names = [p.relative_to(two_steps / "1") for p in (two_steps / "1").rglob("*") if p.is_file()]
+    both = [name for name in names if (two_steps / "2" / name).is_file()]
+    assert both
+    for number, name in enumerate(both):
+        folder = tmp_path / str(number)
+        shutil.copytree(two_steps, folder)
+        shutil.copyfile(folder / "1" / name, folder / "2" / name)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            found = load_checkpoint(folder, holder())
+        assert_same(found, holder(1.0 if any("damaged" in str(w.message) for w in said) else 2.0))
+    folder = tmp_path / "renamed"
+    shutil.copytree(two_steps, folder)
+    for old, new in (("1", "aside"), ("2", "1"), ("aside", "2")):
+        os.rename(folder / old, folder / new)
+    with pytest.warns(UserWarning, match="step 2 is damaged .it is the one of step 1, renamed"):
+        with pytest.raises(ValueError, match="all of 1, 2 are damaged"):
+            load_checkpoint(folder, holder())
+
+
 @pytest.mark.parametrize("how", HOW)
 def test_constants_that_are_damaged_are_made_again(two_steps, tmp_path, how):
     for number, file in enumerate(sorted(p for p in (two_steps / "constants").rglob("*") if p.is_file())):

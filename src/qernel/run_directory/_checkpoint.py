@@ -108,7 +108,12 @@ class CheckpointWriter:
             self._check_room(changing)
             if self._constants is None:
                 self._constants = self._save_constants(constant)
-            metadata = {"identity": self.identity, "leaves": fingerprints(changing), "constants": self._constants}
+            metadata = {
+                "step": step,
+                "identity": self.identity,
+                "leaves": fingerprints(changing),
+                "constants": self._constants,
+            }
             with _without_deadline():
                 self._pending = self._checkpointer.save_async(
                     step, changing, force=True, custom_metadata=metadata | {"digest": digest(metadata)}
@@ -306,6 +311,8 @@ def _load(
         raise _Damaged(f"its description cannot be read: {_first_line(error)}") from None
     if written is not None and written != digest(metadata):
         raise _Damaged("its description has changed since it was written")
+    if metadata.get("step", step) != step:
+        raise _Damaged(f"it is the one of step {metadata['step']}, renamed")
     if identity is not None:
         _check_identity(path, theirs, identity)
     changing, constant = split(like)

@@ -55,9 +55,7 @@ class Settings:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name.replace('_', ' ')} cannot be negative or infinite, got {getattr(self, name)}")
         if not 0 < self.competition <= 1:
-            raise ValueError(
-                f"the competition is a share of the steps above 0 and up to 1, got {self.competition}"
-            )
+            raise ValueError(f"the competition is a share of the steps above 0 and up to 1, got {self.competition}")
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"the dtype of the walkers is float32 or float64, got {self.dtype!r}")
         if self.measured_rounds < 4:
