@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import tomllib
@@ -377,3 +378,16 @@ def test_from_a_shell():
     assert shell("run", "--no-such-option").returncode == 2
     with pytest.raises(ConfigurationError):
         preset("moire-6", "stpes=3")
+
+
+def test_a_command_that_failed_ends_whatever_still_runs():
+    """A thread of a library that waits for memory or for a disk keeps no failed command alive."""
+    code = """
+        import sys, threading, time
+        threading.Thread(target=time.sleep, args=(300,)).start()
+        sys.argv = ["qernel", "report", "nowhere"]
+        from qernel.cli import main
+        main()
+        """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and done.stderr == "error: there is no directory nowhere\n"

@@ -1,8 +1,11 @@
 """Each file of a checkpoint spoiled in turn, and folders that are trained in, full or oddly named."""
 
+import itertools
 import os
 import shutil
+import sys
 import threading
+import time
 import warnings
 
 import pytest
@@ -159,3 +162,30 @@ def test_a_save_that_fails_is_one_sentence(tmp_path, capfd):
     with pytest.raises(SaveError, match=f"cannot save step 2 in {tmp_path}: not a directory"), writer:
         writer.save(2, holder(2.0))
     assert capfd.readouterr().err == ""
+
+
+def test_a_clock_that_jumps_ends_no_save(tmp_path, monkeypatch):
+    """Orbax gives up by the clock on the wall: from one look at it to the next it moves by a day."""
+    true, looks = time.time, itertools.count()
+    jumps = iter([])
+    monkeypatch.setattr(time, "time", lambda: true() + 86400 * next(looks) * next(jumps, 0))
+    with CheckpointWriter(tmp_path) as writer:
+        for step in range(3):
+            jumps = iter([1] * 12)
+            writer.save(step, holder(float(step)))
+            writer.wait()
+    assert next(jumps, None) is None and next(looks) > 36 and checkpoint_steps(tmp_path) == (0, 1, 2)
+    assert_same(load_checkpoint(tmp_path, holder()), holder(2.0))
+
+
+def test_what_threads_of_a_failed_save_print_is_left_unsaid(tmp_path, capsys):
+    """A thread of another library that reports to a loop which has ended; other errors are printed as ever."""
+    hook = sys.excepthook
+    with CheckpointWriter(tmp_path):
+        for message in ("Event loop is closed", "another error"):
+            error = RuntimeError(message)
+            sys.excepthook(RuntimeError, error, error.__traceback__)
+        assert sys.excepthook is not hook
+    assert sys.excepthook is hook
+    said = capsys.readouterr().err
+    assert "another error" in said and "loop" not in said

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import sys
 import tempfile
 import time
 import warnings
@@ -72,8 +73,8 @@ class CheckpointWriter:
         self.directory = Path(directory).resolve()
         self.identity = dict(identity or {})
         self._failed = False
-        self._closing = contextlib.ExitStack()
-        self._closing.enter_context(_said_once())
+        self._closing, self._silence = contextlib.ExitStack(), contextlib.ExitStack()
+        self._silence.enter_context(_said_once())
         with self._failing("open"):
             self.directory.mkdir(parents=True, exist_ok=True)
             ocp = _orbax()
@@ -84,6 +85,7 @@ class CheckpointWriter:
             )
         self._constants: str | None = None
         self._pending: Any = None
+        self._start: Callable[[], Any] = lambda: None
         self._step = 0
 
     def __enter__(self) -> "CheckpointWriter":
@@ -114,10 +116,10 @@ class CheckpointWriter:
                 "leaves": fingerprints(changing),
                 "constants": self._constants,
             }
+            described = metadata | {"digest": digest(metadata)}
+            self._start = lambda: self._checkpointer.save_async(step, changing, force=True, custom_metadata=described)
             with _without_deadline():
-                self._pending = self._checkpointer.save_async(
-                    step, changing, force=True, custom_metadata=metadata | {"digest": digest(metadata)}
-                )
+                self._pending = self._start()
 
     def _check_room(self, arrays: dict[str, Any]) -> None:
         """Raises the system's own `OSError` if the folder takes no file of that size: Orbax would say it in a thousand
@@ -147,18 +149,37 @@ class CheckpointWriter:
         pending, self._pending = self._pending, None
         if pending is not None:
             with self._failing(f"save step {self._step} in"):
+                self._finish(pending)
+
+    def _finish(self, pending: Any) -> None:
+        trials = 1 if hosts.several() else _TRIALS
+        for trial in range(trials):
+            try:
                 # Not only waited for: until its result is asked for, a save keeps a thread and three open files.
                 pending.result()
+                return
+            except TimeoutError:
+                # Nothing takes so long: the clock on the wall has jumped, by which Orbax waits for its threads.
+                if trial == trials - 1:
+                    raise
+                with _without_deadline():
+                    pending = self._start()
 
     def close(self) -> None:
         """Wait for the last save and let go of the directory."""
-        with self._closing:
-            try:
-                self.wait()
-            finally:
-                # It would raise once more what a save has raised.
-                with contextlib.suppress(Exception) if self._failed else self._failing("close"):
-                    self._checkpointer.close()
+        try:
+            with self._closing:
+                try:
+                    self.wait()
+                finally:
+                    # It would raise once more what a save has raised.
+                    with contextlib.suppress(Exception) if self._failed else self._failing("close"):
+                        self._checkpointer.close()
+        finally:
+            if self._failed:
+                # Threads of a save that has failed go on complaining, at any time.
+                self._silence.pop_all()
+            self._silence.close()
 
     @contextlib.contextmanager
     def _failing(self, doing: str) -> Iterator[None]:
@@ -210,13 +231,23 @@ class _Silence(logging.Filter):
 
 @contextlib.contextmanager
 def _said_once() -> Iterator[None]:
-    """Leave unsaid what Orbax and its loops log of a failure, many tracebacks for one: it is raised as well."""
+    """Leave unsaid what Orbax and its loops log and print of a failure, many tracebacks for one: it is raised too."""
     silence, loggers = _Silence(), [logging.getLogger(name) for name in ("absl", "asyncio", "root")]
     for logger in loggers:
         logger.addFilter(silence)
+    before = sys.excepthook
+
+    def hook(kind: Any, error: Any, trace: Any) -> None:
+        # TensorStore's threads report to a loop that has ended, and print that they could not.
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            before(kind, error, trace)
+
+    sys.excepthook = hook
     try:
         yield
     finally:
+        if sys.excepthook is hook:
+            sys.excepthook = before
         for logger in loggers:
             logger.removeFilter(silence)
 
