@@ -344,7 +344,7 @@ def test_directories_that_are_no_runs(qernel, tmp_path, run):
         assert done.code == 2 and "is not the directory of a run" in done.err
     assert "no results.nc to draw" in qernel("plot", tmp_path / "empty").err
     shutil.rmtree(run / "checkpoints")
-    assert qernel("evaluate", run).err == f"error: {run} has no checkpoint\n"
+    assert f"error: {run} has no checkpoint: the run ended before its first step" in qernel("evaluate", run).err
     assert "already holds a run" in qernel("run", *TINY, "--out", run).err
 
 

@@ -304,7 +304,10 @@ def load_checkpoint(
         if len(damaged) == len(steps) or step is not None:
             break
         return state
-    raise CheckpointError(f"no checkpoint in {directory} is whole: all of {', '.join(map(str, steps))} are damaged")
+    raise CheckpointError(
+        f"no checkpoint in {directory} is whole: all of {', '.join(map(str, steps))} are damaged; bring back copies of "
+        "them, if there are any, or begin another run"
+    )
 
 
 def _newest(

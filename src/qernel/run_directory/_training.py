@@ -111,7 +111,9 @@ def restore(
     if not directory.exists:
         raise ValueError(f"{directory.path} is not the directory of a run: it has no config.toml")
     if not checkpoint_steps(directory.checkpoints):
-        raise ValueError(f"{directory.path} has no checkpoint")
+        raise ValueError(
+            f"{directory.path} has no checkpoint: the run ended before its first step; begin it again there, as before"
+        )
     with jax.enable_x64(True):
         like = problem.state(solved=False)
         state = load_checkpoint(directory.checkpoints, like, identity=problem.identity, step=step, on_damage=on_damage)
