@@ -1,7 +1,7 @@
 """Two processes of one run over loopback, of which one is killed, terminated or frozen; gone on with on other devices.
 
-`QERNEL_FAULT_TRIALS=4 pytest -n 2 tests/faults/test_several_processes.py` makes as many trials of each kind; a kill is
-tried with every change (`tests/test_hosts.py`).
+`QERNEL_FAULT_TRIALS=2 pytest -n 2 --dist load --timeout 0 tests/faults/test_several_processes.py` makes as
+many trials of each kind; a kill is tried with every change (`tests/test_hosts.py`).
 """
 
 import random

@@ -1,6 +1,7 @@
 """What happens around a training: disks that fill, fail or are taken away, memory that ends, clocks that jump.
 
-`QERNEL_FAULT_TRIALS=10 pytest -n 2 tests/faults/test_surroundings.py` makes as many trials of each kind.
+`QERNEL_FAULT_TRIALS=2 pytest -n 2 --dist load --timeout 0 tests/faults/test_surroundings.py` makes
+as many trials of each kind.
 """
 
 import contextlib
