@@ -1,7 +1,7 @@
 """Real processes, signalled, killed, cut off from their terminals and run side by side, at random moments.
 
 `QERNEL_FAULT_TRIALS=8 pytest -n 2 --dist load --timeout 0 tests/faults/test_processes.py` makes as many
-trials of each kind, with one state at each point and with several phases; without it there are few, with several phases.
+trials of each kind, with one state at each point and with several phases; without it a few, with several phases.
 """
 
 import os

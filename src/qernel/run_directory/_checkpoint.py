@@ -24,8 +24,8 @@ from qernel import hosts
 from ._named_arrays import digest, fingerprint, fingerprints, free, join, split
 
 _CONSTANTS = "constants"
-# As often as checkpoints may be taken away while one is read.
-_TRIALS = 10
+# As often as checkpoints may be taken away while one is read, and as a save is begun again.
+_READS, _SAVES = 100, 10
 # Orbax gives a save up by the clock on the wall, which may jump; in seconds.
 _NEVER = 10**9
 
@@ -152,7 +152,7 @@ class CheckpointWriter:
                 self._finish(pending)
 
     def _finish(self, pending: Any) -> None:
-        trials = 1 if hosts.several() else _TRIALS
+        trials = 1 if hosts.several() else _SAVES
         for trial in range(trials):
             try:
                 # Not only waited for: until its result is asked for, a save keeps a thread and three open files.
@@ -281,7 +281,7 @@ def load_checkpoint(
     """
     folder = Path(directory).resolve()
     # A training that goes on meanwhile takes old checkpoints away: then there are newer ones.
-    for trial in range(_TRIALS):
+    for trial in range(_READS):
         steps = checkpoint_steps(folder)
         if step is not None and step not in steps:
             raise CheckpointError(
@@ -294,7 +294,7 @@ def load_checkpoint(
             return state
         # Time enough for one that is being taken away to be gone.
         time.sleep(0.1)
-        if trial < _TRIALS - 1 and checkpoint_steps(folder) != steps:
+        if trial < _READS - 1 and checkpoint_steps(folder) != steps:
             continue
         for candidate, reason in damaged.items():
             if on_damage is not None:
