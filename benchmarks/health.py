@@ -1,7 +1,7 @@
 """What the table of metrics and the look at a training's health cost, as a share of its steps.
 
 `health.py [--steps 60] [PRESET [KEY=VALUE ...]]` trains a preset (moire-6 by default) in a temporary directory, and
-prints the times of the steps, of writing their rows and of looking at their health, after the first ten; and the ratios.
+prints the times of the steps, of writing their rows and of looking at their health, after the first ten.
 """
 
 import argparse

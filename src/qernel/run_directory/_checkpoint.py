@@ -235,19 +235,19 @@ def _said_once() -> Iterator[None]:
     silence, loggers = _Silence(), [logging.getLogger(name) for name in ("absl", "asyncio", "root")]
     for logger in loggers:
         logger.addFilter(silence)
-    before = sys.excepthook
+    before = sys.unraisablehook
 
-    def hook(kind: Any, error: Any, trace: Any) -> None:
+    def hook(of: "sys.UnraisableHookArgs") -> None:
         # TensorStore's threads report to a loop that has ended, and print that they could not.
-        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
-            before(kind, error, trace)
+        if not (isinstance(of.exc_value, RuntimeError) and str(of.exc_value) == "Event loop is closed"):
+            before(of)
 
-    sys.excepthook = hook
+    sys.unraisablehook = hook
     try:
         yield
     finally:
-        if sys.excepthook is hook:
-            sys.excepthook = before
+        if sys.unraisablehook is hook:
+            sys.unraisablehook = before
         for logger in loggers:
             logger.removeFilter(silence)
 

@@ -68,13 +68,16 @@ class Lock:
         self._end()
 
     def check(self) -> None:
-        """Raises `RuntimeError` if this process no longer holds the lock: it was away so long that another took it."""
+        """Raises `RuntimeError` if this process no longer holds the lock: another took it, or it was removed."""
         if self._end.alive and self.path.parent.is_dir() and not _shared(self.path):
-            holder = _read(self.path)
-            taken = f"{_holder(holder)} has taken it over" if holder else "its lock is gone"
+            if holder := _read(self.path):
+                raise RuntimeError(
+                    f"this process did not get to touch {self.path.parent} for {_SILENCE / 60:.0f} minutes, and "
+                    f"{_holder(holder)} has taken it over: nothing more is written there"
+                )
             raise RuntimeError(
-                f"this process did not get to touch {self.path.parent} for {_SILENCE / 60:.0f} minutes, and {taken}: "
-                "nothing more is written there"
+                f"the lock of this process on {self.path.parent} is gone, and perhaps all that was there: nothing more "
+                "is written"
             )
 
     def _made(self) -> bool:
