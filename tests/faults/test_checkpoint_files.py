@@ -171,10 +171,10 @@ def test_a_clock_that_jumps_ends_no_save(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: true() + 86400 * next(looks) * next(jumps, 0))
     with CheckpointWriter(tmp_path) as writer:
         for step in range(3):
-            jumps = iter([1] * 6)
+            jumps = iter([1] * 12)
             writer.save(step, holder(float(step)))
             writer.wait()
-    assert next(jumps, None) is None and next(looks) > 18 and checkpoint_steps(tmp_path) == (0, 1, 2)
+    assert next(jumps, None) is None and next(looks) > 36 and checkpoint_steps(tmp_path) == (0, 1, 2)
     assert_same(load_checkpoint(tmp_path, holder()), holder(2.0))
 
 

@@ -77,12 +77,8 @@ class CheckpointWriter:
         self._silence.enter_context(_said_once())
         with self._failing("open"):
             self.directory.mkdir(parents=True, exist_ok=True)
-            ocp = _orbax()
-            self._checkpointer: Any = ocp.training.Checkpointer(
-                self._closing.enter_context(_plainly_named(self.directory)),
-                preservation_policy=ocp.training.preservation_policies.LatestN(keep),
-                cleanup_tmp_directories=True,
-            )
+            self._plain, self._keep = self._closing.enter_context(_plainly_named(self.directory)), keep
+            self._checkpointer: Any = self._opened()
         self._constants: str | None = None
         self._pending: Any = None
         self._start: Callable[[], Any] = lambda: None
@@ -93,6 +89,14 @@ class CheckpointWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _opened(self) -> Any:
+        training = _orbax().training
+        return training.Checkpointer(
+            self._plain,
+            preservation_policy=training.preservation_policies.LatestN(self._keep),
+            cleanup_tmp_directories=True,
+        )
 
     def save(self, step: int, state: PyTree) -> None:
         """Start to save `state` as `step`, unless it is there already; returns before it is on disk.
@@ -162,6 +166,10 @@ class CheckpointWriter:
                 # Nothing takes so long: the clock on the wall has jumped, by which Orbax waits for its threads.
                 if trial == trials - 1:
                     raise
+                # One that has failed once raises the same of every later save.
+                with contextlib.suppress(Exception):
+                    self._checkpointer.close()
+                self._checkpointer = self._opened()
                 with _without_deadline():
                     pending = self._start()
 
@@ -253,7 +261,9 @@ def _said_once() -> Iterator[None]:
 
 
 def _read_metadata(path: Path) -> dict[str, Any]:
-    return dict(_orbax().metadata(path, checkpointable_name="state").custom_metadata or {})
+    """What was saved beside the arrays. Orbax itself would open every array as well, and keep a megabyte each time."""
+    found = json.loads((path / "_CHECKPOINT_METADATA").read_text(encoding="utf-8"))["custom_metadata"]
+    return dict(found or {})
 
 
 def load_checkpoint(
