@@ -331,6 +331,10 @@ def test_a_lost_record_of_the_training_ends_no_evaluation(finished, tmp_path, ca
     if how == "missing":
         assert qernel("resume", copy, "training.steps=3") == 0
         assert [row["step"] for row in read_metrics(copy / "metrics.csv")] == ["3", "3"]
+        # Settings changed by the run itself are no change of somebody else's.
+        capsys.readouterr()
+        assert qernel("doctor", copy) == 0
+        assert "was changed" not in capsys.readouterr().err and not (copy / "lock").exists()
 
 
 @pytest.mark.parametrize("how", HOW)

@@ -106,6 +106,8 @@ def read_netcdf(path: str | os.PathLike) -> "xarray.Dataset":
     try:
         with xarray.open_dataset(path, engine="h5netcdf") as dataset:
             return indexed(dataset.load())
+    except (PermissionError, MemoryError):
+        raise
     except Exception as error:
         # What HDF5 and its readers say of spoiled bytes is of any kind.
         reason = str(error).strip().partition("\n")[0]

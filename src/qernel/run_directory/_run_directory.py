@@ -1,6 +1,7 @@
 """The folder of a run."""
 
 import contextlib
+import shlex
 import tomllib
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -70,8 +71,11 @@ class RunDirectory:
         """Where `config.toml` is found as the run wrote it, in words, if it is no longer that; otherwise nothing."""
         kept = self.checkpoints / self.config.name
         with contextlib.suppress(OSError):
-            if not self.config.is_file() or self.config.read_bytes() != kept.read_bytes():
-                return f"its configuration as the run wrote it is kept: cp {kept} {self.config}" * kept.is_file()
+            text = kept.read_bytes()
+            if not self.config.is_file() or self.config.read_bytes() != text:
+                return (
+                    f"its configuration as the run wrote it is kept: {shlex.join(['cp', str(kept), str(self.config)])}"
+                )
         return ""
 
     @property

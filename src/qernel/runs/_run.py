@@ -42,7 +42,6 @@ from qernel.run_directory import (
     restore,
     start,
     train_in,
-    write_atomically,
     write_results,
 )
 from qernel.studies.transition import TransitionFinding, draw_transition, find
@@ -290,13 +289,17 @@ class Run:
         """Take the directory to train on in it, and set damaged checkpoints aside."""
         self._hold()
         solve = None if self.config is None else partial(build, self.config)
-        self._state = restore(self.problem, self.directory, say, repair=True, step=self.step, solve=solve)
+        try:
+            self._state = restore(self.problem, self.directory, say, repair=True, step=self.step, solve=solve)
+        except BaseException:
+            self.release()
+            raise
 
     def record_configuration(self, command: str) -> None:
         """Write the configuration, as overrides have changed it, into the directory."""
         self._hold()
         if self.config is not None and hosts.first():
-            write_atomically(self.directory.config, to_toml(self.config, provenance(command, self.problem.identity)))
+            self.directory.write_configuration(to_toml(self.config, provenance(command, self.problem.identity)))
 
     def continue_at(self, points: Points, path: str | Path) -> "Run":
         """Begin a new run with this wavefunction at other members: `run.continue_at({"kappa": [0.1, 0.12]}, path)`.
