@@ -41,7 +41,7 @@ from qernel.run_directory import read_metrics, read_training
 from qernel.runs import Run
 from qernel.sampling import initial_positions
 from qernel.systems.moire import moire_system
-from qernel.training import retire_phases, train_step
+from qernel.training import reallocate, train_step
 from qernel.training._step import _averaged
 
 SEPARATE = (
@@ -171,19 +171,29 @@ def test_walkers_start_in_their_phase():
     assert np.allclose(np.mean(np.mod(fractional, 1), axis=(0, 1)), 0.5, atol=0.03)
 
 
-def test_hopeless_phases_retire():
+def test_the_walkers_of_hopeless_phases_go_where_the_noise_is():
     problem = tiny_problem(*SEPARATE)
     energies = np.array([-40.0, -38.5, -50.0, -50.6, np.nan, -70.0])
-    state = eqx.tree_at(lambda s: s.mean_energy, problem.state(), jnp.asarray(energies))
-    moved = retire_phases(state, phases=2, margin=1.0)
+    known = lambda s: (s.mean_energy, s.mean_variance)
+    variances = np.array([1.0, 9.0, 6.0, 1.0, 9.0, 3.0])
+    state = eqx.tree_at(known, problem.state(), (jnp.asarray(energies), jnp.asarray(variances)))
+    moved = reallocate(state, phases=2, margin=1.0)
+    # Two rows are free: the first goes to the liquid at 12 (6/2), the second to the crystal at 20 (3/2 > 6/6).
+    source = [0, 2, 2, 3, 5, 5]
     assert np.asarray(moved.phase).tolist() == [0, 0, 0, 1, 1, 1]
-    source = [0, 0, 2, 3, 5, 5]
+    assert np.asarray(moved.point).tolist() == [0, 1, 1, 1, 2, 2]
+    assert problem.rows(moved).tolist() == source
+    assert np.array_equal(moved.mean_variance, variances[source])
     assert np.array_equal(moved.positions, np.asarray(state.positions)[source])
     assert np.array_equal(moved.step_size, np.asarray(state.step_size)[source])
     assert np.array_equal(moved.mean_energy, energies[source])
-    family = moved.in_phase(problem.members)
+    family = moved.in_phase(problem.members_of(moved))
     assert np.array_equal(family.parameters.number, moved.phase)
-    assert np.array_equal(family.parameters.depth, problem.members.parameters.depth)
+    depths = np.asarray(problem.members.parameters.depth)
+    assert np.array_equal(family.parameters.depth, depths[source])
+    # Given out once more, when the variances have changed: rows move, and none comes back to what has retired.
+    again = eqx.tree_at(lambda s: s.mean_variance, moved, jnp.asarray([8.0, 1.0, 1.0, 1.0, 1.0, 1.0]))
+    assert problem.rows(reallocate(again, phases=2, margin=1.0)).tolist() == [0, 2, 0, 3, 5, 0]
     assert problem.phases(moved)[:3] == ["liquid", "liquid", "liquid"]
     # The liquid is trained up to 12, the crystal from 12 on: each competes up to the next trained depth.
     points = np.array([0.0, 5.0, 11.0, 12.0, 19.0, 20.0, 30.0])[:, None]
@@ -191,12 +201,12 @@ def test_hopeless_phases_retire():
     assert problem.competes(moved, points, "crystal").tolist() == [0, 0, 1, 1, 1, 1, 1]
     assert problem.nearest(moved, np.array([[6.0], [30.0]]), "crystal").tolist() == [3, 4]
     # A lowest phase never retires, and a large margin keeps all that are known.
-    kept = retire_phases(state, phases=2, margin=2.0)
-    assert np.asarray(kept.phase).tolist() == [0, 1, 0, 1, 1, 1]
+    kept = reallocate(state, phases=2, margin=2.0)
+    assert problem.rows(kept).tolist() == [0, 1, 2, 3, 1, 5]
     with pytest.raises(ValueError, match="no 4 phases that compete"):
-        retire_phases(state, phases=4, margin=1.0)
-    with pytest.raises(ValueError, match="no 2 phases that compete"):
-        retire_phases(tiny_problem().state(), phases=2, margin=1.0)
+        reallocate(state, phases=4, margin=1.0)
+    with pytest.raises(ValueError, match="no phases that compete"):
+        reallocate(tiny_problem().state(), phases=2, margin=1.0)
 
 
 def test_the_competition_is_decided_by_energies_averaged_over_its_last_part():

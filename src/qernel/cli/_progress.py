@@ -63,12 +63,13 @@ class TrainingProgress:
         """Show one step more."""
         self.step, self.bad = step.number, self.bad + step.bad
         self.redrawn, self.refused = self.redrawn + step.redrawn, self.refused + step.refused
-        self.energies.append(step.energies)
-        size = len(self.labels)
+        size, members = len(self.labels), len(step.members)
+        # Of each member the mean of its rows.
+        self.energies.append(_of_members(step.energies, step.members, members))
         means = _mean(np.stack(self.energies)).reshape(size, -1)
         lowest = np.argmin(np.where(np.isnan(means), np.inf, means), axis=1)
         self.rows = np.arange(size) * means.shape[1] + lowest
-        self.acceptance = step.acceptance[self.rows]
+        self.acceptance = _of_members(step.acceptance, step.members, members)[self.rows]
         self.times.append(time.monotonic())
         if self.live is not None:
             self.live.update(self._table())
@@ -127,6 +128,13 @@ class TrainingProgress:
         if self.refused:
             parts.append(Text(f"{self.refused} steps were refused so far: their updates were not finite", "yellow"))
         return Group(*parts)
+
+
+def _of_members(values: np.ndarray, members: np.ndarray, count: int) -> np.ndarray:
+    """The mean of each member over its rows, NaN for one that has none."""
+    number = np.bincount(members, minlength=count)
+    total = np.bincount(members, values, minlength=count)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

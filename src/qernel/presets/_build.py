@@ -111,6 +111,7 @@ def build_method(config: Config, system: System) -> Method:
         optimiser=_optimiser(config.optimiser),
         clip=config.optimiser.clip,
         energy_unit=config.optimiser.energy_unit or None,
+        averaging=config.optimiser.averaging,
         chunk=config.training.chunk or None,
         score_chunk=config.training.score_chunk or None,
     )

@@ -156,6 +156,8 @@ class OptimiserConfig(Section):
 
     `energy_unit`, in effective Hartree, is that in which the optimiser sees energies: the learning rate is an imaginary
     time in its inverse; 0: ten times the quantum that belongs to the family's kinetic energy, which suits any system.
+    `averaging`: what is measured are the parameters averaged with weights t^averaging over the steps t, about the last
+    1/(1 + averaging) of them; 0: the last ones.
     The defaults are those of `spring`; `kfac` and `adam` have a learning rate, and `kfac` a damping, of their own.
     """
 
@@ -168,6 +170,7 @@ class OptimiserConfig(Section):
     balance: bool = True
     energy_unit: NotNegative = 0.0
     solver: Literal["cholesky", "conjugate_gradients"] = "cholesky"
+    averaging: NotNegative = 10.0
     clip: Positive = 5.0
 
     @model_validator(mode="before")

@@ -30,6 +30,10 @@ _READS, _SAVES = 100, 10
 _NEVER = 10**9
 
 
+# Parts of a training state that those of version 0.1.0 had not.
+_SINCE = (".average", ".point", ".mean_variance")
+
+
 class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged or of another model; the message is one sentence for the user."""
 
@@ -360,8 +364,13 @@ def _load(
     if identity is not None:
         _check_identity(path, theirs, identity)
     changing, constant = split(like)
+    added = {name for name in changing if _is_new(name, found)}
+    changing = {name: leaf for name, leaf in changing.items() if name not in added}
     _check_shapes(path, found, changing)
     values = _restore(path, changing, found)
+    # Where there was no average the parameters themselves stand for it; else what a training begins with.
+    sources = {name: name.replace(".average", ".ansatz", 1) for name in added}
+    values |= {name: values[source] for name, source in sources.items() if source in values}
     if constant:
         try:
             values |= _constants(folder / _CONSTANTS, constant, expected)
@@ -373,6 +382,12 @@ def _load(
                 raise
             values |= {name: free(leaf) for name, leaf in again.items()}
     return join(like, values)
+
+
+def _is_new(name: str, found: dict[str, list[Any]]) -> bool:
+    """Whether an array is part of what a state did not hold when the checkpoint was written."""
+    part = next((part for part in _SINCE if name.startswith(part)), None)
+    return part is not None and not any(known.startswith(part) for known in found)
 
 
 def _constants(path: Path, like: dict[str, Any], expected: str) -> dict[str, Any]:

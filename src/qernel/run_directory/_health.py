@@ -60,7 +60,7 @@ class Health:
         return step.number % self._every == 0 and time.perf_counter() - self._looked > 100 * self._cost
 
     def _named(self, step: Step) -> list[str]:
-        pairs = zip(self._places, step.phases, strict=True)
+        pairs = zip((self._places[member] for member in step.members), step.phases, strict=True)
         return [f"{place} ({phase})" if phase else place for place, phase in pairs]
 
     def _note(self, step: Step) -> None:
@@ -101,7 +101,7 @@ class Health:
         return TrainingRecord(
             **{**columns, "step": columns["step"].astype(np.int64)},
             names=tuple(coordinate.name for coordinate in family.coordinates),
-            points=family.points,
+            points=family.points[step.members],
             effective_per_second=missing,
             seconds=missing[:, 0],
             sampling_seconds=missing[:, 0],

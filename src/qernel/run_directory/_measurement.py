@@ -156,7 +156,7 @@ def _evaluation(
         standard = standard_observables(family.hamiltonian, np.asarray(state.positions)[:, :, None])
         ordered = tuple(parameter.observable for parameter in system.order_parameters)
         return evaluate(
-            replicate(state.ansatz, mesh),
+            replicate(state.averaged, mesh),
             shard_family(family, mesh),
             shard_walkers(jnp.asarray(positions), mesh),
             sampler=dataclasses.replace(problem.method.sampler, moves=settings.measured_moves),

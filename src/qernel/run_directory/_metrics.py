@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import jax
 import numpy as np
 import pandas
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from qernel import hosts
 from qernel.training import StepReport, TrainingRecord, effective_share
@@ -31,7 +31,8 @@ _OF_MACHINE = ("effective_per_second", "seconds", "sampling_seconds", "memory_MB
 class MetricsWriter:
     """Appends the rows of each step to `metrics.csv` and flushes them; use as a context manager.
 
-    A row is a step and a member. Energies are per electron in the system's unit.
+    A row is a step and a row of walkers: those of a member, or one of several of it. Energies are per electron in the
+    system's unit.
 
     | column | meaning |
     |---|---|
@@ -111,16 +112,22 @@ class MetricsWriter:
         if self._file is not None:
             self._file.close()
 
-    def write(self, step: int, report: StepReport, phases: Sequence[str]) -> None:
-        """Append the rows of one step, with the name of each member's phase; of several processes the first writes."""
+    def write(
+        self, step: int, report: StepReport, phases: Sequence[str], members: Int[np.ndarray, " rows"] | None = None
+    ) -> None:
+        """Append the rows of one step, with the name of each one's phase, and the number of its member where they are
+        not the members in their order; of several processes the first writes."""
         if self._file is None:
             return
         report = jax.device_get(report)
-        for row in self._rows(step, report, phases):
+        points = self.points if members is None else self.points[members]
+        for row in self._rows(step, report, phases, points):
             self._file.write(",".join(str(row[name]) for name in self.columns) + "\n")
         self._file.flush()
 
-    def _rows(self, step: int, report: StepReport, phases: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def _rows(
+        self, step: int, report: StepReport, phases: Sequence[str], points: Float[np.ndarray, "rows coordinates"]
+    ) -> Iterator[dict[str, Any]]:
         statistics, scale = report.statistics, self.scale
         walkers = report.residuals.shape[1]
         before, self._residuals = self._residuals, np.asarray(report.residuals)
@@ -136,7 +143,7 @@ class MetricsWriter:
             "sampling_seconds": f"{report.sampling_seconds:.5g}",
             "memory_MB": f"{resident_memory() / 1e6:.0f}",
         }
-        for i, (point, phase) in enumerate(zip(self.points, phases, strict=True)):
+        for i, (point, phase) in enumerate(zip(points, phases, strict=True)):
             yield of_step | {
                 **{name: f"{value:.12g}" for name, value in zip(self.names, point, strict=True)},
                 "energy": f"{statistics.energy[i] * scale:.9g}",

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from qernel import hosts
 from qernel.ansatz import Ansatz, CompetingPhases
 from qernel.hamiltonian import Family, InPhase, Points
 from qernel.systems import System
@@ -116,6 +117,17 @@ class Problem:
         family = self.system.family
         return family.take(np.repeat(np.arange(family.size), max(1, len(self.names))))
 
+    def members_of(self, state: TrainingState) -> Family:
+        """What each row of walkers of a state trains: the members, until rows were given to others."""
+        return self.members if state.point is None else self.members.take(self.rows(state))
+
+    def rows(self, state: TrainingState) -> Int[np.ndarray, " rows"]:
+        """Number of the member that each row of walkers of a state trains."""
+        if state.point is None or state.phase is None:
+            return np.arange(self.members.size)
+        point, phase = (np.asarray(hosts.fetch(array)) for array in (state.point, state.phase))
+        return point * len(self.names) + np.round(phase).astype(int)
+
     def phases(self, state: TrainingState) -> list[str]:
         """Name of the phase that each member trains, empty without several."""
         if state.phase is None:
@@ -163,7 +175,7 @@ class Problem:
     ) -> np.ndarray:
         """The member in this phase whose point is nearest, for each point; distances in units of the trained range."""
         members = np.array([row for row, name in enumerate(self.phases(state)) if name == phase])
-        trained = self.members.points
+        trained = self.members_of(state).points
         scale = np.maximum(np.ptp(trained, axis=0), 1e-300)
         apart = np.linalg.norm((points[:, None] - trained[None, members]) / scale, axis=2)
         return members[np.argmin(apart, axis=1)]
@@ -173,8 +185,9 @@ class Problem:
         not; in a plane, where it is trained at one of the nearest points, four for every dimension."""
         family = self.system.family
         trained_at = family.points
-        names = np.array(self.phases(state)).reshape(family.size, -1)
-        trained = (names == phase).any(axis=1)
+        here = np.array(self.phases(state)) == phase
+        trained = np.zeros(family.size, bool)
+        trained[self.rows(state)[here] // max(1, len(self.names))] = True
         varying = np.ptp(trained_at, axis=0) > 0
         if varying.sum() <= 1:
             axis = int(np.argmax(varying)) if varying.any() else 0

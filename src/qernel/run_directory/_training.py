@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import shutil
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -20,7 +21,7 @@ from qernel.training import (
     compile_step,
     diagnose,
     largest_mesh,
-    retire_phases,
+    reallocate,
     step_failed,
     step_measured,
     trace_moves,
@@ -40,7 +41,7 @@ from ._interruption import Interrupted, Interruption
 from ._laplacian_check import PendingCheck
 from ._lock import Lock
 from ._metrics import MetricsWriter
-from ._problem import Problem
+from ._problem import Problem, Settings
 from ._run_directory import RunDirectory
 from ._step import Step
 
@@ -156,8 +157,8 @@ def train_in(
             check.settle(wait=True)
         keeper.begin()
         try:
-            for new, report, phases in _steps(problem, state, last):
-                step = keeper.record(new, report, phases)
+            for new, report, measured in _steps(problem, state, last):
+                step = keeper.record(new, report, measured)
                 for sentence in keeper.sentences if hosts.first() else ():
                     warnings.warn(sentence, stacklevel=2)
                 stop = interruption.asked()
@@ -237,10 +238,10 @@ class _Keeper:
         self._checkpoints.save(self._begun, self._newest)
         self._checkpoints.wait()
 
-    def record(self, state: TrainingState, report: StepReport, phases: list[str]) -> Step:
+    def record(self, state: TrainingState, report: StepReport, measured: TrainingState) -> Step:
         """Write the metrics of a step, look for what is off, and note what the step says of the state before it."""
-        step = Step.of(self._problem, state, report, phases)
-        self._metrics.write(step.number, step.report, step.phases)
+        step = Step.of(self._problem, state, report, measured)
+        self._metrics.write(step.number, step.report, step.phases, step.members)
         self.sentences = self._health.look(step)
         walkers = self._problem.settings.walkers
         before, self._newest = self._newest, state
@@ -295,7 +296,7 @@ class _Keeper:
             return
         number, problem = int(self._newest.step), self._problem
         count = number - int(self._failing.step)
-        reason = diagnose(self._failing, problem.members, problem.method)
+        reason = diagnose(self._failing, problem.members_of(self._failing), problem.method)
         steps = "the last step" if count == 1 else f"the last {count} steps"
         message = f"training ended at step {number}, and {steps} failed ({reason})"
         raise RuntimeError(self.fault(message, self._failing, False))
@@ -358,22 +359,31 @@ def _measures(problem: Problem, state: TrainingState) -> bool:
     walkers = problem.settings.walkers
     mesh = largest_mesh(problem.members.size, walkers)
     with jax.enable_x64(True):
-        *_, (_, report) = train(state, problem.members, problem.method, 1, mesh=mesh, patience=2)
+        *_, (_, report) = train(state, problem.members_of(state), problem.method, 1, mesh=mesh, patience=2)
     return step_measured(report, walkers)
 
 
-def _steps(problem: Problem, state: TrainingState, last: int) -> Iterator[tuple[TrainingState, StepReport, list[str]]]:
-    """The steps up to `last`, with those phases retired on the way that cannot win; and the phases of each."""
-    settings, members = problem.settings, problem.members
-    mesh = largest_mesh(members.size, settings.walkers)
-    decision = round(settings.competition * settings.steps) if problem.names else 0
-    ends = [end for end in (decision, last) if int(state.step) < end <= last]
-    for end in dict.fromkeys(ends):
-        count = end - int(state.step)
+def _steps(
+    problem: Problem, state: TrainingState, last: int
+) -> Iterator[tuple[TrainingState, StepReport, TrainingState]]:
+    """The steps up to `last`, and the state with the rows that each measured: on the way those of phases that cannot
+    win are given to others."""
+    settings = problem.settings
+    mesh = largest_mesh(problem.members.size, settings.walkers)
+    decisions = _decisions(settings) if problem.names else ()
+    for end in sorted({end for end in (*decisions, last) if int(state.step) < end <= last}):
+        count, members = end - int(state.step), problem.members_of(state)
         for new, report in train(state, members, problem.method, count, mesh=mesh, patience=settings.patience):
-            state, phases = new, problem.phases(new)
-            if end == decision == int(state.step):
+            state = new
+            if end in decisions and end == int(state.step):
                 # Before it is handed on, so that a checkpoint of this step knows the outcome.
                 margin = settings.margin / problem.scale
-                state = retire_phases(hosts.local(state), phases=len(problem.names), margin=margin)
-            yield state, report, phases
+                state = reallocate(hosts.local(state), phases=len(problem.names), margin=margin)
+            yield state, report, new
+
+
+def _decisions(settings: Settings) -> tuple[int, ...]:
+    """Steps after which rows are given out anew: a share of the training, and each time twice as many."""
+    first = round(settings.competition * settings.steps)
+    later = itertools.takewhile(lambda step: step < settings.steps, (first * 2**n for n in itertools.count(1)))
+    return (first, *later) if first else ()

@@ -47,7 +47,7 @@ class Psi:
         with jax.enable_x64(True):
             positions = jnp.asarray(r, jnp.dtype(self.problem.settings.dtype))
             flat = positions.reshape(-1, *shape)
-            value = _everywhere(self.state.ansatz, flat, self.parameters(phase=phase, **at))
+            value = _everywhere(self.state.averaged, flat, self.parameters(phase=phase, **at))
             batch = positions.shape[:-2]
             return LogPsi(value.log_magnitude.reshape(batch), value.phase.reshape(batch), value.real)
 
@@ -66,7 +66,7 @@ class Psi:
         if not problem.names or state.mean_energy is None:
             return ""
         nearest = {name: problem.nearest(state, points, name)[0] for name in dict.fromkeys(problem.phases(state))}
-        here = problem.members.points
+        here = problem.members_of(state).points
         closest = min(np.linalg.norm(here[row] - points[0]) for row in nearest.values())
         energies = {
             name: float(state.mean_energy[row])

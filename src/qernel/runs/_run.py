@@ -321,7 +321,7 @@ class Run:
             evaluation = self.config.evaluation.model_copy(update={"at": {}})
             config = self.config.model_copy(update=changes | {"evaluation": evaluation})
         identity = script_identity(other) if config is None else config.identity()
-        other = dataclasses.replace(other, ansatz=state.ansatz, identity=identity, points=None)
+        other = dataclasses.replace(other, ansatz=state.averaged, identity=identity, points=None)
         made = provenance(f"continued from {self.path}, step {self.step}", identity)
         text = script_text(other, made) if config is None else to_toml(config, made)
         run = Run(directory, other, config)._create(text)
@@ -337,7 +337,8 @@ class Run:
             state = load_checkpoint(self.directory.fault, problem.state(solved=False), identity=problem.identity)
             # Placed as in the training, so that the same program runs.
             mesh = largest_mesh(problem.members.size, problem.settings.walkers)
-            state, members = shard_state(state, mesh), shard_family(problem.members, mesh)
+            members = shard_family(problem.members_of(state), mesh)
+            state = shard_state(state, mesh)
             _, report = train_step(state, members, method)
         verb = "fails again" if step_failed(report, problem.settings.walkers) else "does not fail this time"
         return f"step {int(state.step) + 1} {verb}: {diagnose(state, members, method)}"

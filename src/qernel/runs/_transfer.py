@@ -83,7 +83,7 @@ def begun_from(problem: Problem, run: RunDirectory | str | Path, say: Say = noth
     with jax.enable_x64(True):
         transfer = transferred(
             _network(problem.ansatz),
-            _network(state.ansatz),
+            _network(state.averaged),
             in_phases(family.parameters, len(problem.names)) if problem.names else family.parameters,
             cell=cell,
             old_cell=old_cell,

@@ -1,5 +1,6 @@
 """Training: state, compiled step, loop, mesh, checkpoints, the folder of a run."""
 
+from ._allocation import reallocate as reallocate
 from ._chunks import with_largest_chunks as with_largest_chunks
 from ._diagnose import diagnose as diagnose
 from ._effective_share import effective_share as effective_share
@@ -20,7 +21,6 @@ from ._mesh import replicate as replicate
 from ._mesh import shard_family as shard_family
 from ._mesh import shard_state as shard_state
 from ._mesh import shard_walkers as shard_walkers
-from ._phases import retire_phases as retire_phases
 from ._record import TrainingRecord as TrainingRecord
 from ._state import Method as Method
 from ._state import StepReport as StepReport

@@ -93,11 +93,12 @@ def shard_state(state: TrainingState, mesh: Mesh) -> TrainingState:
     """
     by_member = NamedSharding(mesh, PartitionSpec(AXES[0]))
     place = lambda array: None if array is None else hosts.put(array, by_member)
-    shared = shard_walkers(state.positions, mesh), *map(place, (state.step_size, state.phase, state.mean_energy))
+    of_members = lambda s: (s.step_size, s.phase, s.mean_energy, s.point, s.mean_variance)
+    shared = shard_walkers(state.positions, mesh), *map(place, of_members(state))
     # Taken out before the rest is copied: walkers are the one array that may be too large for each device.
-    places = lambda s: (s.positions, s.step_size, s.phase, s.mean_energy)
+    places = lambda s: (s.positions, *of_members(s))
     empty = lambda node: node is None
-    rest = replicate(eqx.tree_at(places, state, (None,) * 4, is_leaf=empty), mesh)
+    rest = replicate(eqx.tree_at(places, state, (None,) * len(shared), is_leaf=empty), mesh)
     return eqx.tree_at(places, rest, shared, is_leaf=empty)
 
 

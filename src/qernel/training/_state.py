@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int, Num, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int, Num, PRNGKeyArray, PyTree
 
 from qernel.gradient import EnergyStatistics
 from qernel.hamiltonian import Family, InPhase
@@ -19,11 +19,18 @@ from qernel.sampling import Sampler, starting_width
 
 
 class Method(eqx.Module):
-    """How to train: sampler, optimiser, Laplacian, clipping width (mean absolute deviations), energy unit and chunks.
+    r"""How to train: sampler, optimiser, Laplacian, clipping width (mean absolute deviations), energy unit and chunks.
 
     `energy_unit` is that in which the optimiser sees energies, in effective Hartree, and so sets the length of its
     steps. By default it is measured in every step, ten times the energy scale of the family's kinetic energy
     ([`energy_unit`][qernel.training.energy_unit]): one learning rate then suits every system, whatever its units.
+
+    `averaging` is the power p of the average of the parameters that is measured in place of the last ones,
+
+    $$ \bar\theta_t = \bar\theta_{t-1} + \tfrac{p+1}{t+p}\,(\theta_t - \bar\theta_{t-1}) , $$
+
+    steps weighted by about $t^p$ (arXiv:1212.1824): about the last 1/(p+1) of them, whose noise it takes out, with no
+    need to know how many there will be. 0: the last parameters themselves.
 
     `chunk` walkers of each Hamiltonian are done at once in the local energies, `score_chunk` in the derivatives in
     the parameters; all of them by default. [`train`][qernel.training.train] takes so many on each device. Chunks of
@@ -37,6 +44,7 @@ class Method(eqx.Module):
     laplacian: AbstractLaplacian = ForwardLaplacian()
     clip: float = eqx.field(static=True, default=5.0)
     energy_unit: float | None = eqx.field(static=True, default=None)
+    averaging: float = eqx.field(static=True, default=10.0)
     chunk: int | Literal["auto"] | None = eqx.field(static=True, default=None)
     score_chunk: int | Literal["auto"] | None = eqx.field(static=True, default=None)
 
@@ -45,6 +53,8 @@ class Method(eqx.Module):
             raise ValueError(f"the clipping width must be positive, got {self.clip}")
         if self.energy_unit is not None and not (np.isfinite(self.energy_unit) and self.energy_unit > 0):
             raise ValueError(f"the energy unit of the optimiser must be positive, got {self.energy_unit}")
+        if not 0 <= self.averaging < float("inf"):
+            raise ValueError(f"the power of the averaging cannot be negative or infinite, got {self.averaging}")
         for chunk in (self.chunk, self.score_chunk):
             if isinstance(chunk, int) and chunk < 1:
                 raise ValueError(f"a chunk needs at least one walker, got {chunk}")
@@ -76,16 +86,24 @@ def _chosen(chunk):
 
 
 class TrainingState(eqx.Module):
-    """One immutable pytree: ansatz, optimiser state, walkers, step sizes, phases, key, step number.
+    """One immutable pytree: ansatz, its average, optimiser state, walkers, step sizes, phases, key, step number.
 
-    `phase` is the number of the phase of matter that each member trains, where several compete in one wavefunction,
-    and `mean_energy` its energy averaged over about the last third of the steps, by which the competition is decided;
-    None otherwise. `faults` counts consecutive steps whose update was refused because it was not finite. No cached
-    log-density is carried: it would be that of the parameters before the last update, and each round of sampling
-    recomputes it.
+    `average` is that of the trained parameters over the last steps (see [`Method`][qernel.training.Method]), and
+    [`averaged`][qernel.training.TrainingState.averaged] the ansatz with it: the walkers follow the last parameters, and
+    what is measured when training has ended is the average.
+
+    Where several phases of matter compete in one wavefunction, `phase` is the number of the one that each row of
+    walkers trains and `point` that of the point of the family at which it does (one row for each phase at every point,
+    until [`reallocate`][qernel.training.reallocate] gives rows to others); `mean_energy` and `mean_variance` are
+    averaged over about the last third of the steps: by them the competition is decided and the rows are given out. None
+    otherwise.
+
+    `faults` counts consecutive steps whose update was refused because it was not finite. No cached log-density is
+    carried: it would be that of the parameters before the last update, and each round of sampling recomputes it.
     """
 
     ansatz: Any
+    average: PyTree
     optimiser_state: Any
     positions: Float[Array, "hamiltonians walkers electrons dim"]
     step_size: Float[Array, " hamiltonians"]
@@ -94,6 +112,13 @@ class TrainingState(eqx.Module):
     faults: Int[Array, ""]
     phase: Float[Array, " hamiltonians"] | None = None
     mean_energy: Float[Array, " hamiltonians"] | None = None
+    point: Int[Array, " hamiltonians"] | None = None
+    mean_variance: Float[Array, " hamiltonians"] | None = None
+
+    @property
+    def averaged(self) -> Any:
+        """The ansatz with the average of its parameters over the last steps: less noisy than the last ones."""
+        return eqx.combine(self.average, self.ansatz)
 
     def in_phase(self, family: Family) -> Family:
         """The family whose parameters name the phase of each member as well, for wavefunctions that hold several."""
@@ -151,7 +176,8 @@ def initial_state(
     **Arguments:** `positions`, starting walkers (see [`qernel.sampling.initial_positions`][]), whose dtype is that of
     the sampling; `step_size`, starting width of the moves, in the unit of length, one number or one for each
     Hamiltonian (default: guessed from the walkers' spread, see [`starting_width`][qernel.sampling.starting_width]);
-    `phase`, of a wavefunction with competing phases, the number of the one that each member trains.
+    `phase`, of a wavefunction with competing phases, the number of the one that each member trains, all of them at one
+    point after another.
 
     **Raises:** `ValueError` for positions of another shape, without a walker, of integers, or from which no walk can
     begin, and for a step size that is not positive.
@@ -168,6 +194,7 @@ def initial_state(
     trained = eqx.filter(ansatz, trainable(ansatz))
     return TrainingState(
         ansatz=ansatz,
+        average=trained,
         optimiser_state=method.optimiser.init(trained),
         positions=jnp.asarray(positions),
         step_size=jnp.asarray(width, positions.dtype),
@@ -176,6 +203,8 @@ def initial_state(
         faults=jnp.zeros((), jnp.int32),
         phase=None if phase is None else jnp.asarray(phase, float),
         mean_energy=None if phase is None else jnp.full(len(phase), jnp.nan, float),
+        point=None if phase is None else jnp.asarray(np.arange(len(phase)) // (max(phase) + 1), jnp.int32),
+        mean_variance=None if phase is None else jnp.full(len(phase), jnp.nan, float),
     )
 
 

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, PyTree
 
 from qernel import hosts
 from qernel.ansatz import log_density
@@ -120,6 +120,7 @@ def measure_and_update(
     difference, error = kinetic_difference(energies, finite)
     new = TrainingState(
         ansatz=eqx.combine(kept, static),
+        average=_average(state.average, kept, state.step, method.averaging),
         optimiser_state=optimiser_state,
         positions=moved,
         step_size=state.step_size,
@@ -127,7 +128,9 @@ def measure_and_update(
         step=state.step + 1,
         faults=jnp.where(good, 0, state.faults + 1),
         phase=state.phase,
-        mean_energy=None if state.mean_energy is None else _averaged(state.mean_energy, statistics.energy, state.step),
+        mean_energy=_averaged(state.mean_energy, statistics.energy, state.step),
+        point=state.point,
+        mean_variance=_averaged(state.mean_variance, statistics.variance, state.step),
     )
     terms = {"kinetic": energies.kinetic, **energies.potentials}
     facts = {
@@ -147,11 +150,21 @@ def measure_and_update(
     return new, facts
 
 
-def _averaged(mean: Array, energy: Array, step: Array) -> Array:
-    """The mean energy with one more step: weights of 3/t are those of steps to the power of two, about the last third.
+def _average(average: PyTree, trained: PyTree, step: Array, power: float) -> PyTree:
+    """The average of the parameters with those of one more step."""
+    if not power:
+        return trained
+    weight = (power + 1) / (step.astype(float) + 1 + power)
+    return jax.tree.map(lambda mean, new: mean + weight.astype(new.dtype) * (new - mean), average, trained)
+
+
+def _averaged(mean: Array | None, energy: Array, step: Array) -> Array | None:
+    """The mean with one more step: weights of 3/t are those of steps to the power of two, about the last third.
 
     Like this the mean needs no record of the steps before, and no number of steps at which it is asked for.
     """
+    if mean is None:
+        return None
     weight = jnp.minimum(1.0, 3.0 / (step + 1).astype(mean.dtype))
     energy = energy.astype(mean.dtype)
     moved = jnp.where(jnp.isfinite(mean), mean + weight * (energy - mean), energy)

@@ -72,7 +72,7 @@ def branch_of(
                 # The branch's own orbitals: on its own grid of points.
                 orbitals = _network(branch.ansatz).references[0].module
                 number = problem.references.index(own[0])
-                branch = dataclasses.replace(branch, ansatz=single_branch(state.ansatz, number, orbitals))
+                branch = dataclasses.replace(branch, ansatz=single_branch(state.averaged, number, orbitals))
                 walkers = jnp.asarray(np.asarray(state.positions)[problem.nearest(state, points)])
             directory.create(to_toml(branch_config, provenance(command, branch.identity)))
             branch, trained, check = start(branch, say, walkers=walkers)

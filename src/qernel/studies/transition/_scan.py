@@ -139,7 +139,7 @@ class Scan:
 
     def _add_fidelities(self, dataset: Any, family: Family, samples: np.ndarray) -> None:
         """Add the columns that only a conditioned wavefunction gives."""
-        ansatz, rows = self._state.ansatz, rows_of(dataset)
+        ansatz, rows = self._state.averaged, rows_of(dataset)
         for axis in self._varying:
             with _said_in_the_table():
                 chi = fidelity_susceptibility(ansatz, family, samples, axis)
@@ -207,7 +207,7 @@ class Scan:
         self._progress("overlaps between all points", 0, 1)
         with jax.enable_x64(True), _said_in_the_table():
             family = in_phase(self._problem, self._problem.family_at(points), self._phases(rows))
-            found = family_overlaps(self._state.ansatz, family, samples)
+            found = family_overlaps(self._state.averaged, family, samples)
         dimension = rows_of(rows)
         axes = (dimension, f"other_{dimension}")
         rows[f"other_{axis.name}"] = (f"other_{dimension}", positions_on(rows, axis), {"units": axis.unit})
