@@ -13,6 +13,7 @@ VARIABLES: dict[str, tuple[str | None, str]] = {
     "kinetic_from_gradient_raw": (None, "plain mean of |grad log psi|^2/2m: infinite variance at nodes"),
     "kinetic_difference": (None, "kinetic - kinetic_from_gradient, error of the paired difference"),
     "variance": ("square", "variance of the local energy per electron"),
+    "variance_typical": ("square", "median over the rounds of the walkers' variance: no outlier shows in it"),
     "v_score": ("1", "N Var(E) / E^2 of the total energy"),
     "acceptance": ("1", "accepted share of the moves"),
     "autocorrelation_time": ("rounds of sampling", "integrated autocorrelation time of the energy"),
@@ -37,6 +38,8 @@ _OTHERS = {
     "structure_factor",
     "supercell",
     "primitive_lattice",
+    "energy_zero_variance",
+    "energy_zero_variance_error",
 }
 # In a periodic cell the density is measured in every evaluation, on fractions of the cell.
 _PERIODIC = {"density", "x", "y", "z"}

@@ -4,6 +4,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from qernel.hamiltonian import Coordinate, Family
 from qernel.observables import LIMITS, SeriesStatistics, series_statistics, smooth_node_tails
@@ -100,6 +101,7 @@ def _row(evaluation: Evaluation, index: int, scale: float, electrons: int) -> di
     row["kinetic_difference_error"] = difference.error
     row["kinetic_from_gradient_raw"] = series_statistics(raw).mean
     row["variance"] = energy.variance
+    row["variance_typical"] = _typical_variance(series["energy"])
     row["v_score"] = v_score(energy.mean, energy.variance, electrons)
     row["acceptance"] = float(evaluation.acceptance[index].mean())
     for name in ("autocorrelation_time", "effective_samples", "r_hat", "drift", "drift_sigma"):
@@ -108,6 +110,14 @@ def _row(evaluation: Evaluation, index: int, scale: float, electrons: int) -> di
     row["stuck"] = int(evaluation.stuck[index])
     row["doubts"] = _doubts(energy, row)
     return row
+
+
+def _typical_variance(energies: Float[np.ndarray, "walkers rounds"]) -> float:
+    """The median over the rounds of the walkers' variance, NaN with fewer than two finite walkers in every one."""
+    count = np.isfinite(energies).sum(axis=0)
+    if not (count > 1).any():
+        return float("nan")
+    return float(np.median(np.nanvar(energies[:, count > 1], axis=0, ddof=1)))
 
 
 def _doubts(energy: SeriesStatistics, row: dict[str, Any]) -> list[str]:

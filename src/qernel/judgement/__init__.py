@@ -22,3 +22,6 @@ from ._phase_crossing import crossing_sentence as crossing_sentence
 from ._phase_crossing import phase_crossings as phase_crossings
 from ._tangents import TangentCheck as TangentCheck
 from ._tangents import tangent_check as tangent_check
+from ._zero_variance import VarianceSlope as VarianceSlope
+from ._zero_variance import add_zero_variance as add_zero_variance
+from ._zero_variance import variance_slope as variance_slope

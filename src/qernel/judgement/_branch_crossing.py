@@ -9,6 +9,7 @@ from jaxtyping import Float
 from qernel.evaluation import axes_of, order_parameters_of, positions_on, slope_of
 
 from ._fitted_errors import fitted_errors
+from ._zero_variance import systematic
 
 if TYPE_CHECKING:
     import xarray
@@ -32,7 +33,10 @@ class BranchCrossing(eqx.Module):
     - `order_difference`, `order_difference_error`: of the order parameter at the same rows, NaN without one;
       `smallest`, the difference of it that tells two phases apart.
     - `location`, `error`: the root of D, NaN without one inside the rows; the error is statistical: a branch whose
-      variational error is larger by δ than the other's shifts the root by δ/|kink|.
+      variational error is larger by δ than the other's shifts the root by δ/|kink|, which `limit` estimates.
+    - `limit`, `limit_error`: the root of D extrapolated to zero variance
+      ([`add_zero_variance`][qernel.judgement.add_zero_variance]), NaN where that is not known; its error is statistical
+      and systematic, of both branches.
     - `kink`, `kink_error`: dD/dλ there.
     - `slope_difference`, `slope_difference_error`: that of ⟨∂H/∂λ⟩ at the rows.
     """
@@ -49,6 +53,8 @@ class BranchCrossing(eqx.Module):
     slope_difference: Float[np.ndarray, " rows"]
     slope_difference_error: Float[np.ndarray, " rows"]
     smallest: float
+    limit: float = float("nan")
+    limit_error: float = float("nan")
 
     @property
     def distinct(self) -> np.ndarray:
@@ -120,7 +126,10 @@ def branch_crossing(first: "xarray.Dataset", second: "xarray.Dataset") -> Branch
     location, error, kink, kink_error = _crossing(
         *(values[used] for values in (x, energy, energy_error, slope, slope_error))
     )
+    limit, limit_error = _at_zero_variance(first, second, order, used, (x, energy, energy_error, slope, slope_error))
     return BranchCrossing(
+        limit=limit,
+        limit_error=limit_error,
         parameter=x,
         difference=energy,
         difference_error=energy_error,
@@ -134,6 +143,24 @@ def branch_crossing(first: "xarray.Dataset", second: "xarray.Dataset") -> Branch
         slope_difference_error=slope_error,
         smallest=0.0 if name is None else float(first[name].attrs["smallest"]),
     )
+
+
+def _at_zero_variance(first, second, order, used, columns) -> tuple[float, float]:
+    """The root of the difference of two branches, each extrapolated to zero variance, and its whole error."""
+    above, uncertain = (
+        [values[order] for values in part] for part in zip(systematic(first), systematic(second), strict=True)
+    )
+    used = used & np.isfinite(above[0] + above[1])
+    x, energy, energy_error, slope, slope_error = (values[used] for values in columns)
+    # The correction changes along the rows, and the slopes of the energies with it.
+    correction = (above[1] - above[0])[used]
+    tilt = np.gradient(correction, x) if len(x) > 1 else 0 * correction
+    location, error, kink, _ = _crossing(x, energy - correction, energy_error, slope - tilt, slope_error)
+    if not np.isfinite(location):
+        return np.nan, np.nan
+    # Of one row as of all others: it is no noise that more rows would average.
+    spread = float(np.interp(location, x, np.hypot(*uncertain)[used]))
+    return location, float(np.hypot(error, spread / abs(kink)))
 
 
 def _crossing(x, energy, energy_error, slope, slope_error) -> tuple[float, float, float, float]:

@@ -23,6 +23,7 @@ from qernel.training import TrainingRecord, complaints
 
 from ._hellmann_feynman import slope_lines
 from ._order import phase_sentences
+from ._zero_variance import systematic
 
 if TYPE_CHECKING:
     import xarray
@@ -76,7 +77,10 @@ def _unchecked(lowest: "xarray.Dataset") -> str:
     """Distance from the ground state of energies that pass every check, in words."""
     above = lowest["energy"].values - known_at_rows(lowest, "exact")
     if not np.isfinite(above).any():
-        return "how far they lie above the ground state, no check can tell"
+        estimated = np.isfinite(systematic(lowest)[0]).any()
+        return "how far they lie above the ground state, " + (
+            "their variance alone tells" if estimated else "no check can tell"
+        )
     worst = int(np.nanargmax(above))
     error = with_error(float(above[worst]), float(lowest["energy_error"].values[worst]))
     return f"they lie up to {error} {_unit(lowest)} per electron above the exact ones where these are known"
@@ -164,8 +168,22 @@ def _quality(dataset: "xarray.Dataset") -> list[Finding]:
     if np.nanmax(score) > LIMITS.v_score:
         text += f": the state at {_labels(dataset, worst)} is still far from an eigenstate."
         advice = f"train longer or with a larger network, for {_labels(dataset, worst)} above all"
-        return [Finding("quality", text, True, advice)]
-    return [Finding("quality", f"{text}, highest at {_labels(dataset, worst)}.")]
+        return [Finding("quality", text, True, advice), *_systematic(dataset)]
+    return [Finding("quality", f"{text}, highest at {_labels(dataset, worst)}."), *_systematic(dataset)]
+
+
+def _systematic(dataset: "xarray.Dataset") -> list[Finding]:
+    """How far the energies lie above the ground state, as the variance along the training says."""
+    above, uncertain = systematic(dataset)
+    if not np.isfinite(above).any():
+        return []
+    worst = np.arange(len(above)) == np.nanargmax(above)
+    unit = f"{_unit(dataset)} per electron"
+    text = (
+        f"By their variance the energies lie {np.nanmean(above):.3g} {unit} above the ground state on average, at most "
+        f"{with_error(float(above[worst][0]), float(uncertain[worst][0]))} at {_labels(dataset, worst)}."
+    )
+    return [Finding("quality", text)]
 
 
 def _end_of_training(dataset: "xarray.Dataset", training: TrainingRecord | None) -> list[Finding]:

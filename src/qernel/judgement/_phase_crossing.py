@@ -78,9 +78,14 @@ def crossing_sentence(dataset: "xarray.Dataset", crossing: BranchCrossing, names
             f"The lowest phase changes from {first} to {second}, but the two are not told apart there: no crossing of "
             "levels."
         )
+    limit = (
+        f" ({with_error(crossing.limit, crossing.limit_error)}{axis.suffix} at zero variance, systematic error included)"
+        if np.isfinite(crossing.limit)
+        else ""
+    )
     return (
         f"First-order transition: the energies of the {first} and of the {second} cross at {axis.symbol} = "
-        f"{with_error(crossing.location, crossing.error)}{axis.suffix}, where their slopes differ by "
+        f"{with_error(crossing.location, crossing.error)}{axis.suffix}{limit}, where their slopes differ by "
         f"{with_error(abs(crossing.kink), crossing.kink_error)} {dataset['energy'].attrs['units']} per"
         f"{axis.suffix or ' unit'}."
     )

@@ -24,6 +24,7 @@ from ._measurement import write_results as write_results
 from ._metrics import MetricsWriter as MetricsWriter
 from ._metrics import read_metrics as read_metrics
 from ._metrics import read_training as read_training
+from ._metrics import read_training_of_phases as read_training_of_phases
 from ._metrics import read_training_so_far as read_training_so_far
 from ._problem import Problem as Problem
 from ._problem import Settings as Settings

@@ -222,6 +222,11 @@ def read_training(path: str | os.PathLike) -> TrainingRecord:
 
     **Raises:** `ValueError` if there is no file, no row, or a column is missing.
     """
+    return _record(*_read(path))
+
+
+def _read(path: str | os.PathLike) -> tuple[Any, list[str], dict[str, Any], bool]:
+    """The table, the names of its coordinates, the means of every phase at every step, whether it has phases."""
     if not Path(path).is_file():
         raise ValueError(f"there is no record of the training at {path}")
     head, rows = _head(Path(path)), list(read_metrics(Path(path)))
@@ -249,7 +254,19 @@ def read_training(path: str | os.PathLike) -> TrainingRecord:
     of_phases = {
         name: means.loc[name].unstack(list(range(1, 1 + len(names)))) for name in dict.fromkeys(table["phase"])
     }
-    return _record(table, names, of_phases, with_phases)
+    return table, names, of_phases, with_phases
+
+
+def read_training_of_phases(path: str | os.PathLike) -> dict[str, TrainingRecord]:
+    """Read a run's `metrics.csv` as one record for each phase, NaN where it was not trained; of a run without phases
+    its only one, named "". Empty if no row is left.
+
+    **Raises:** `ValueError` as [`read_training`][qernel.run_directory.read_training] does.
+    """
+    if next(read_metrics(Path(path)), None) is None:
+        return {}
+    table, names, of_phases, _ = _read(path)
+    return {phase: _record(table, names, {phase: wide}, bool(phase)) for phase, wide in of_phases.items()}
 
 
 def read_training_so_far(path: str | os.PathLike) -> TrainingRecord | None:

@@ -19,7 +19,7 @@ from qernel import hosts
 from qernel.ansatz import Ansatz, CompetingPhases, LogPsi
 from qernel.evaluation import read_netcdf
 from qernel.hamiltonian import Family, Points
-from qernel.judgement import verdict
+from qernel.judgement import add_zero_variance, verdict
 from qernel.observables import AbstractObservable, Observable
 from qernel.plotting import draw, save_figure
 from qernel.presets import Config, build, check_same_model, load, to_toml
@@ -38,6 +38,7 @@ from qernel.run_directory import (
     measure,
     nothing_said,
     provenance,
+    read_training_of_phases,
     read_training_so_far,
     restore,
     start,
@@ -371,6 +372,7 @@ class Run:
         check_target(target, self.directory)
         values = None if points is None else self.problem.system.family.as_points(points)
         dataset = measure(self.problem, self.state, values, observables=observables, progress=progress)
+        dataset = add_zero_variance(dataset, read_training_of_phases(self.directory.metrics))
         if hosts.first():
             target.path.mkdir(parents=True, exist_ok=True)
             write_results(dataset, target)
