@@ -1,17 +1,21 @@
 """Weights of total momenta, against states whose momenta are known exactly."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from synthetic_evaluations import MATERIAL
+import xarray
+from synthetic_evaluations import MATERIAL, moire_phases, moire_table
 from tiny_problem import Small, small_problem
 
 import qernel.evaluation._standard_observables as standard
 from qernel.ansatz import LogPsi, MomentumProjected
-from qernel.evaluation import TotalMomenta, standard_observables
+from qernel.evaluation import TotalMomenta, read_netcdf, standard_observables, write_netcdf
 from qernel.hamiltonian import AbstractLatticePotential, Hamiltonian, Kinetic, Potential
+from qernel.judgement import verdict
 from qernel.lattice import Lattice, MomentumGroup, supercell, triangular
 from qernel.observables import (
     Estimate,
@@ -22,7 +26,11 @@ from qernel.observables import (
     total_momentum,
     zone_corners,
 )
-from qernel.systems.moire import moire_family
+from qernel.report._record import read_record
+from qernel.report._tables import momentum_table
+from qernel.studies.transition import find_transition
+from qernel.systems._zone_points import label_momenta
+from qernel.systems.moire import moire_family, moire_system
 
 NOTHING = {"nothing": jnp.zeros(1)}
 MOIRE = triangular(MATERIAL.lattice_constant)
@@ -260,3 +268,94 @@ def test_the_cost_is_bounded(monkeypatch, size, shape, projected, kept):
     samples = np.zeros((*shape, 2, 2))
     TotalMomenta().measure(Measurement(samples, hamiltonian, {}, ansatz, MATERIAL.units, jax.random.key(0)))
     assert seen == [kept]
+
+
+# ------------------------------------------------------------------------------- tables and words
+
+
+def with_momenta(dataset, shares, real=1, error=0.004):
+    """A table with the weights of total momenta of each row, or of each phase, by the numbers of the momenta."""
+    system = moire_system(MATERIAL, 3, (6, 0), [0.0, 10.0])
+    hamiltonian = system.family.hamiltonian
+    vectors = hamiltonian.supercell.momenta() @ hamiltonian.cell.matrix.T / (2 * np.pi)
+    momenta = MomentumGroup(3 * np.eye(2, dtype=int)).canonical(np.round(vectors).astype(int))
+    weights = np.array([[row.get(tuple(n), 0.0) for n in momenta.tolist()] for row in shares])
+    if "phase" in dataset.dims:
+        over = ("phase", "depth", "momentum")
+        weights = np.repeat(weights[:, None], dataset.sizes["depth"], axis=1)
+    else:
+        over = ("depth", "momentum")
+    dataset["total_momentum"] = over, weights, {"units": "1"}
+    dataset["total_momentum_error"] = over, np.where(weights > 0, error, 0.0)
+    dataset["momentum_vector"] = ("momentum", "component"), momenta
+    dataset.attrs["real"] = real
+    label_momenta(dataset, hamiltonian, system.zone_points)
+    return dataset
+
+
+DEPTHS = [0.0, 10.0, 15.0, 16.0, 17.0, 20.0, 30.0]
+GAMMA, PAIR, CORNERS = {(0, 0): 1.0}, {(0, 1): 0.49, (0, 2): 0.49, (0, 0): 0.02}, {(0, 0): 0.34}
+CORNERS |= {(1, 2): 0.33, (2, 1): 0.33}
+
+
+def said(dataset):
+    return [text for text in verdict(dataset)[:-1] if "otal moment" in text]
+
+
+def test_the_verdict_names_the_momentum_of_each_phase_and_tells_crossings_apart():
+    different = said(with_momenta(moire_phases(DEPTHS), [PAIR, GAMMA]))
+    assert different[0] == "Total momentum of the liquid: ±(0,1) (weight 0.9800(80))."
+    assert different[1] == "Total momentum of the crystal: (0,0) = Γ (weight 1.0000(40))."
+    assert "They are different (weight in common: 0.0200(40)): the two levels cross" in different[2]
+    assert different[2].startswith("At V₀ = 16 meV, by the crossing")
+    same = said(with_momenta(moire_phases(DEPTHS), [GAMMA, GAMMA]))
+    assert "They are the same (weight in common: 1.0000(40))" in same[2] and "may repel" in same[2]
+    # A crystal in one registry is no state of one momentum; a third of it is the liquid's.
+    broken = said(with_momenta(moire_phases(DEPTHS), [GAMMA, CORNERS]))
+    assert "crystal: ±(1,2) = ±K (weight 0.6600(80))" in broken[1]
+    assert "crystal ±(1,2) = ±K 0.6600(80), (0,0) = Γ 0.3400(40)." in broken[2]
+    assert "weight in common is 0.3400(40): only these parts" in broken[2]
+    # The transition says the same of its branches; and nothing without momenta.
+    found = find_transition(with_momenta(moire_phases(np.linspace(10, 22, 13)), [PAIR, GAMMA]))
+    assert any("They are different" in text for text in found.evidence)
+    assert said(moire_phases(DEPTHS)) == []
+
+
+def test_the_verdict_follows_the_momentum_along_one_wavefunction():
+    rows = [GAMMA, GAMMA, {(0, 0): 0.9, (1, 0): 0.05, (2, 0): 0.05}, CORNERS | {(0, 0): 0.55}, PAIR, PAIR, PAIR]
+    (text,) = said(with_momenta(moire_table(DEPTHS), rows, real=0))
+    assert text == (
+        "Total momentum: (0,0) = Γ for V₀ = 0 to 16 meV (weight at least 0.5500(40)); none alone for V₀ = 17 to 30 meV "
+        "((0,2) 0.4900(40), (0,1) 0.4900(40) where they are most spread)."
+    )
+    rows[0] = {(0, 0): np.nan}
+    assert "V₀ = 10 to 16 meV" in said(with_momenta(moire_table(DEPTHS), rows, real=0))[0]
+    assert said(with_momenta(moire_table(DEPTHS), [{n: np.nan for n in np.ndindex(3, 3)}] * 7)) == []
+
+
+def test_the_momenta_are_kept_with_labels(tmp_path):
+    dataset = with_momenta(moire_phases(DEPTHS), [PAIR, GAMMA])
+    again = read_netcdf(write_netcdf(dataset, tmp_path / "results.nc"))
+    assert said(again) == said(dataset)
+    names = dict(
+        zip(map(tuple, again.momentum_vector.values.tolist()), again.total_momentum.attrs["names"], strict=True)
+    )
+    assert names[0, 0] == "Γ"
+    assert {names[1, 2], names[2, 1]} == {"K", "K'"} and names[0, 1] == ""
+    even = moire_system(MATERIAL, 2, (2, 0), [0.0, 10.0])
+    halves = xarray.Dataset({"total_momentum": ("momentum", np.ones(3))})
+    halves["momentum_vector"] = ("momentum", "component"), np.array([(0, 1), (1, 0), (1, 1)])
+    label_momenta(halves, even.family.hamiltonian, even.zone_points)
+    assert halves.total_momentum.attrs["names"] == ["M", "M", "M"]
+    with pytest.raises(ValueError, match="zone point 'X' needs vectors"):
+        dataclasses.replace(even, zone_points={"X": np.zeros((1, 3))})
+
+
+def test_the_report_shows_them(tmp_path):
+    dataset = with_momenta(moire_phases(DEPTHS), [PAIR, GAMMA])
+    write_netcdf(dataset, tmp_path / "results.nc")
+    table = momentum_table(read_record(tmp_path))
+    assert table is not None and table.heads[-2:] == ("phase", "total momenta and their weights")
+    assert [cell.text for cell in table.rows[0]] == ["0", "liquid", "±(0,1) 0.9800(80)"]
+    write_netcdf(moire_table(DEPTHS), tmp_path / "results.nc")
+    assert momentum_table(read_record(tmp_path)) is None

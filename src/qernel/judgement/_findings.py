@@ -50,8 +50,8 @@ def findings(dataset: "xarray.Dataset", training: TrainingRecord | None = None) 
 
     Sampling (R-hat, effective samples, drift), the two kinetic estimators, the V-score, the end of the
     training, the Hellmann-Feynman check, the distance to known energies, the total momenta, the phases and the
-    transition between them. Everything is read off the data set and the record of the training. Of several phases the lowest at
-    every row is judged.
+    transition between them. Everything is read off the data set and the record of the training. Of several phases the
+    lowest at every row is judged.
     """
     lowest = ground_state(dataset)
     return [

@@ -57,8 +57,8 @@ class MomentumWeights:
 
     def listed(self, row: int) -> str:
         """The momenta of a row by decreasing weight, those of a twentieth and more."""
-        order = np.argsort(-self.weights[row], kind="stable")
-        kept = [i for i in order if self.weights[row, i] >= _LISTED] or list(order[:1])
+        order = np.argsort(-self.weights[row], kind="stable").tolist()
+        kept = [i for i in order if self.weights[row, i] >= _LISTED] or order[:1]
         more = f" and {len(kept) - 4} more" if len(kept) > 4 else ""
         return ", ".join(self.text(row, i) for i in kept[:4]) + more
 
@@ -81,9 +81,11 @@ def momentum_weights(dataset: "xarray.Dataset") -> MomentumWeights | None:
     names, kept, factors = [], [], []
     for i, numbers in enumerate(momenta.tolist()):
         pair = bool(dataset.attrs.get("real", 0)) and opposite[i] != i
-        if pair and opposite[i] < i:
+        # Of the two the one whose numbers come first, whichever the table has first.
+        if pair and tuple(numbers) > tuple(momenta[opposite[i]].tolist()):
             continue
-        sign, known = "±" * pair, called[i] or (called[opposite[i]] if pair else "")
+        # -K has a name of its own, K' say, or the same, as the middle of an edge.
+        sign, known = "±" * pair, min(called[i], called[opposite[i]]) if pair else called[i]
         names.append(f"{sign}({','.join(map(str, numbers))})" + (f" = {sign}{known}" if known else ""))
         kept.append(i)
         # The two weights are the same number, and so are their errors.
