@@ -120,9 +120,10 @@ def momenta_at_crossing(
 
     **Arguments:** as for [`branch_crossing`][qernel.judgement.branch_crossing], what that found, and names of the two.
     """
-    weights = momentum_weights(first), momentum_weights(second)
-    if weights[0] is None or weights[1] is None or not np.isfinite(crossing.location):
+    ours, theirs = momentum_weights(first), momentum_weights(second)
+    if ours is None or theirs is None or not np.isfinite(crossing.location):
         return ""
+    weights = ours, theirs
     nearest = [int(np.argmin(np.abs(positions_on(t, axes_of(t)[0]) - crossing.location))) for t in (first, second)]
     if not all(np.isfinite(w.weights[row]).all() for w, row in zip(weights, nearest, strict=True)):
         return ""

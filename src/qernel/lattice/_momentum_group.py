@@ -1,4 +1,4 @@
-"""Crystal momenta: integer vectors modulo those that the Hamiltonian can supply."""
+"""Momenta of a lattice: integer vectors modulo those that the Hamiltonian can supply."""
 
 import numpy as np
 from jaxtyping import Int

@@ -1,4 +1,4 @@
-"""Total crystal momentum of a wavefunction."""
+"""Total momentum of a wavefunction, modulo that of the potential's lattice."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def total_momentum(
     the mean power spectrum of ψ along its translates. In every sample it is between 0 and 1 and sums to 1 over K
     (Parseval), whatever the nodes: the variance is at most $P_K(1 - P_K)$, a thousand samples are enough, and a state
     of one momentum has no variance at all. It is the mean of $\hat P_K\psi/\psi$ over the places r + R, each with its
-    probability; in which registry of a crystal a walker stays does not matter.
+    probability: in which of several equivalent places the electrons of a walker stay does not matter.
 
     A real wavefunction has $P_K = P_{-K}$, in every sample. Costs N evaluations of the wavefunction a sample.
 
