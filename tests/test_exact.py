@@ -9,9 +9,8 @@ import pytest
 
 import qernel.exact._exact as exact_module
 from qernel.exact import basis_limit, exact_diagonalisation
-from qernel.exact._momentum_group import MomentumGroup
 from qernel.hamiltonian import Ewald, Hamiltonian, Kinetic
-from qernel.lattice import Lattice, supercell, triangular
+from qernel.lattice import Lattice, MomentumGroup, supercell, triangular
 from qernel.mean_field import bloch_orbitals, hartree_fock
 from qernel.systems.moire import Material, moire_hamiltonian, moire_parameters
 

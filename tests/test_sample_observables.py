@@ -14,6 +14,7 @@ from qernel.evaluation import (
     LocalisationLength,
     MomentumOccupations,
     PairCorrelations,
+    TotalMomenta,
     columns,
     evaluate,
     results,
@@ -622,6 +623,7 @@ def test_what_cannot_be_measured_is_left_out():
         PairCorrelations,
         LocalisationLength,
         MomentumOccupations,
+        TotalMomenta,
     ]
 
 

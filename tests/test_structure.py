@@ -34,7 +34,7 @@ hamiltonian: lattice parameters
 layers: parameters precision propagation
 orbitals: lattice parameters layers
 mean_field: lattice hamiltonian orbitals
-exact: hamiltonian orbitals mean_field
+exact: lattice hamiltonian orbitals mean_field
 ansatz: lattice precision propagation hamiltonian layers orbitals
 laplacian: orbitals ansatz
 gradient: chunks hamiltonian ansatz laplacian

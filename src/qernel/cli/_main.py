@@ -46,6 +46,9 @@ RESOLUTION = "Scan closer until the change lies within this [default: a sixtieth
 STEP = "Go back to the checkpoint of this step; later ones are set aside."
 RUN_OUT = "Where to write [default: runs/PRESET-TIME]."
 OTHER_OUT = "Where to write [default: DIR; earlier results are kept beside]."
+COMPARED = "Directories of runs of one system."
+COMPARE_OUT = "The figure to write, .png, .pdf or .svg; the curves lie beside [default: compare.png]."
+ERROR = "Statistical error of the running means, in the unit of energy [default: from the noisiest run]."
 STUDY_OUT = "Where to write, or an unfinished study to continue [default: runs/STUDY-PRESET-TIME]."
 
 What = Annotated[list[str] | None, _argument("[PRESET | FILE.toml] [KEY=VALUE]...", WHAT)]
@@ -188,6 +191,21 @@ def scaling(
         from . import _studies
 
         _studies.study("scaling", source, overrides, out, _command(), console, sizes=sizes or [])
+
+
+@app.command(short_help="Trainings of several runs side by side.")
+def compare(
+    runs: Annotated[list[Path], _argument("RUN...", COMPARED)],
+    out: Annotated[Path, _option("--out", "FILE", COMPARE_OUT)] = Path("compare.png"),
+    error: Annotated[float | None, _option("--error", "E", ERROR)] = None,
+    traceback: Traceback = False,
+) -> None:
+    """Error against seconds and against samples of several trainings of one system, in one figure."""
+    with _session(traceback) as console:
+        target = check_page(out)
+        from ._studies import comparison
+
+        comparison(runs, target, error, console)
 
 
 @app.command(short_help="Draw the figures of a run again.")

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from qernel.presets import DEFAULT_PRESET
 from qernel.run_directory import Problem, Step
 from qernel.studies import ablation, scaling
+from qernel.studies.compare import compare
 
 from ._arguments import check_folder
 from ._commands import default_directory
@@ -34,6 +35,16 @@ def study(
     with _watched(console) as watch:
         found = STUDIES[kind](name, **what, out=folder, overrides=overrides, command=command, **watch)
     console.print(f"\n{found.text}\n")
+    for line in found.sentences:
+        console.print(line)
+    console.print(f"\nresults: {found.csv}\nfigure:  {found.figure}")
+
+
+def comparison(runs: Sequence[Path], out: Path, error: float | None, console: Console) -> None:
+    """Print how the trainings of several runs compare."""
+    with console.status("reading the runs"):
+        found = compare(runs, out=out, error=error)
+    console.print(found.text + "\n")
     for line in found.sentences:
         console.print(line)
     console.print(f"\nresults: {found.csv}\nfigure:  {found.figure}")

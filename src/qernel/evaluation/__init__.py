@@ -36,6 +36,7 @@ from ._standard_observables import MomentumOccupations as MomentumOccupations
 from ._standard_observables import OpenDensity as OpenDensity
 from ._standard_observables import PairCorrelations as PairCorrelations
 from ._standard_observables import PairDistances as PairDistances
+from ._standard_observables import TotalMomenta as TotalMomenta
 from ._standard_observables import standard_observables as standard_observables
 from ._table import aligned as aligned
 from ._table import columns as columns

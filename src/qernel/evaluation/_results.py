@@ -59,7 +59,7 @@ def results(evaluation: Evaluation, family: Family, units: Units = EFFECTIVE_UNI
     dataset = xarray.Dataset(variables, labels, attributes)
     dataset.attrs.update(_system(family))
     walkers, rounds = evaluation.series["energy"].shape[1:]
-    dataset.attrs.update(walkers=walkers, rounds=rounds)
+    dataset.attrs.update(walkers=walkers, rounds=rounds, real=int(evaluation.real))
     dataset = add_density(dataset, evaluation, family, units)
     dataset = add_structure_factor(dataset, evaluation, units)
     dataset = add_observed(dataset, evaluation)

@@ -6,6 +6,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
+from qernel.ansatz import CompetingPhases, MomentumProjected, OnePhase
 from qernel.hamiltonian import Hamiltonian
 from qernel.observables import (
     AbstractObservable,
@@ -13,11 +14,16 @@ from qernel.observables import (
     Grid,
     Measured,
     Measurement,
+    keeps_potentials,
     localisation_length,
     momentum_distribution,
     pair_correlation,
+    total_momentum,
     walker_means,
 )
+
+# Samples that tell a weight to 0.022 in the worst case, where it is one half.
+_FEWEST = 512
 
 
 class PairCorrelations(AbstractObservable):
@@ -65,6 +71,29 @@ class MomentumOccupations(AbstractObservable):
         return {
             name: Measured(estimate, text=text, symbol="n(k)", dimensions=("k",), grids={"k": vectors})
             for name, (text, estimate) in values.items()
+        }
+
+
+class TotalMomenta(AbstractObservable):
+    """The weights of the total momenta, where the potential has a lattice of its own: see
+    [`total_momentum`][qernel.observables.total_momentum].
+
+    As many evaluations of the wavefunction as there are recorded samples, or 512 times the number of primitive cells if
+    that is more: of the samples some are taken, spread over walkers and records. NaN where a potential does not have
+    the period of the primitive cells. Nothing is measured without a primitive cell, or in a single one.
+    """
+
+    def measure(self, measurement: Measurement) -> dict[str, Measured]:
+        m, supercell = measurement, measurement.hamiltonian.supercell
+        if supercell is None or supercell.cells == 1:
+            return {}
+        found = total_momentum(_some(m.samples, _count(m, supercell.cells)), m.hamiltonian, m.ansatz, m.parameters)
+        weights, momenta = found.weights, Grid(found.momenta, "reciprocal vectors of the supercell", "total momentum")
+        if not keeps_potentials(m.hamiltonian, m.parameters, m.samples):
+            weights = Estimate(np.full_like(weights.value, np.nan), np.full_like(weights.error, np.nan))
+        text = "weight of the total momentum"
+        return {
+            "total_momentum": Measured(weights, "1", text, "P(K)", ("momentum",), {"momentum": momenta}),
         }
 
 
@@ -133,12 +162,14 @@ class MeanSquareRadii(AbstractObservable):
 def standard_observables(
     hamiltonian: Hamiltonian, samples: Float[np.ndarray, "hamiltonians walkers records electrons dim"]
 ) -> tuple[AbstractObservable, ...]:
-    """In a periodic cell g(r), localisation length and n(k); with open boundaries density, distances and radii.
+    """In a periodic cell g(r), localisation length, n(k) and, of several primitive cells, total momenta; with open
+    boundaries density, distances and radii.
 
     `samples` of all members decide how far the boxes of the density and of the distances reach.
     """
     if hamiltonian.cell is not None:
-        return (PairCorrelations(), LocalisationLength(), MomentumOccupations())
+        several = hamiltonian.supercell is not None and hamiltonian.supercell.cells > 1
+        return (PairCorrelations(), LocalisationLength(), MomentumOccupations(), *[TotalMomenta()] * several)
     # Nearly everything: the tail of one stray walker must not make all bins coarse.
     reach = np.nanquantile(np.abs(samples), 0.9995, axis=(0, 1, 2, 3)) * 1.1
     extent = tuple(float(x) for x in np.maximum(reach, 1e-6))
@@ -147,6 +178,28 @@ def standard_observables(
     if hamiltonian.n_electrons == 1:
         return (density, MeanSquareRadii())
     return (density, PairDistances(float(2 * np.linalg.norm(extent))), MeanSquareRadii())
+
+
+def _count(measurement: Measurement, cells: int) -> int:
+    """How many samples the weights of total momenta are measured on, at `cells` evaluations of ψ each."""
+    walkers, records = measurement.samples.shape[:2]
+    ansatz = measurement.ansatz
+    ansatz = ansatz.ansatz if isinstance(ansatz, OnePhase) else ansatz
+    ansatz = ansatz.ansatz if isinstance(ansatz, CompetingPhases) else ansatz
+    if isinstance(ansatz, MomentumProjected):
+        # Every one evaluates the network at each translation, and every sample has the same weights: of eight walkers,
+        # the fewest with an error, it is seen.
+        return max(_FEWEST // cells, 8)
+    return max(walkers * records // cells, _FEWEST)
+
+
+def _some(
+    samples: Float[np.ndarray, "walkers records electrons dim"], count: int
+) -> Float[np.ndarray, "some_walkers some_records electrons dim"]:
+    """About so many samples, of all walkers if there are not too many of them: the error is from their spread."""
+    walkers, records = samples.shape[:2]
+    spread = lambda total, wanted: np.linspace(0, total - 1, min(total, wanted)).round().astype(int)
+    return samples[spread(walkers, count)][:, spread(records, max(count // walkers, 1))[::-1]]
 
 
 def _wide(measurement: Measurement) -> Float[np.ndarray, "walkers records electrons dim"]:

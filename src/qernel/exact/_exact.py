@@ -12,6 +12,7 @@ import scipy.sparse.linalg
 from jaxtyping import Float, Int, PyTree
 
 from ..hamiltonian import Hamiltonian
+from ..lattice import MomentumGroup
 from ..mean_field import (
     Functional,
     bloch_spectrum,
@@ -23,7 +24,6 @@ from ..mean_field import (
     primitive_lattice,
 )
 from ..orbitals import to_exponentials
-from ._momentum_group import MomentumGroup
 from ._pair_integrals import PairIntegrals
 from ._sector import Sector, SpinOrbitals, TwoBody, density_matrix
 

@@ -22,6 +22,11 @@ from ._phase_crossing import crossing_sentence as crossing_sentence
 from ._phase_crossing import phase_crossings as phase_crossings
 from ._tangents import TangentCheck as TangentCheck
 from ._tangents import tangent_check as tangent_check
+from ._total_momentum import MomentumWeights as MomentumWeights
+from ._total_momentum import common_weight as common_weight
+from ._total_momentum import momenta_at_crossing as momenta_at_crossing
+from ._total_momentum import momentum_sentences as momentum_sentences
+from ._total_momentum import momentum_weights as momentum_weights
 from ._zero_variance import VarianceSlope as VarianceSlope
 from ._zero_variance import add_zero_variance as add_zero_variance
 from ._zero_variance import variance_slope as variance_slope

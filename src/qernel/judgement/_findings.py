@@ -23,6 +23,7 @@ from qernel.training import TrainingRecord, complaints
 
 from ._hellmann_feynman import slope_lines
 from ._order import phase_sentences
+from ._total_momentum import momentum_sentences
 from ._zero_variance import systematic
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def findings(dataset: "xarray.Dataset", training: TrainingRecord | None = None) 
     """Whether the results are converged and good, and what they show.
 
     Sampling (R-hat, effective samples, drift), the two kinetic estimators, the V-score, the end of the
-    training, the Hellmann-Feynman check, the distance to known energies, the phases and the transition
-    between them. Everything is read off the data set and the record of the training. Of several phases the lowest at
-    every row is judged.
+    training, the Hellmann-Feynman check, the distance to known energies, the total momenta, the phases and the
+    transition between them. Everything is read off the data set and the record of the training. Of several phases the
+    lowest at every row is judged.
     """
     lowest = ground_state(dataset)
     return [
@@ -61,6 +62,7 @@ def findings(dataset: "xarray.Dataset", training: TrainingRecord | None = None) 
         *_end_of_training(lowest, training),
         *_slopes(dataset),
         *_known(lowest),
+        *(Finding("phases", text) for text in momentum_sentences(dataset)),
         *_phases(dataset),
     ]
 

@@ -78,10 +78,9 @@ def crossing_sentence(dataset: "xarray.Dataset", crossing: BranchCrossing, names
             f"The lowest phase changes from {first} to {second}, but the two are not told apart there: no crossing of "
             "levels."
         )
+    at_zero = with_error(crossing.limit, crossing.limit_error)
     limit = (
-        f" ({with_error(crossing.limit, crossing.limit_error)}{axis.suffix} at zero variance, systematic error included)"
-        if np.isfinite(crossing.limit)
-        else ""
+        f" ({at_zero}{axis.suffix} at zero variance, systematic error included)" if np.isfinite(crossing.limit) else ""
     )
     return (
         f"First-order transition: the energies of the {first} and of the {second} cross at {axis.symbol} = "

@@ -12,6 +12,7 @@ from ._bravais import rectangular as rectangular
 from ._bravais import square as square
 from ._bravais import triangular as triangular
 from ._lattice import Lattice as Lattice
+from ._momentum_group import MomentumGroup as MomentumGroup
 from ._periodic_distance import PeriodicDistance as PeriodicDistance
 from ._shells import shells as shells
 from ._supercell import Supercell as Supercell

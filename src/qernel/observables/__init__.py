@@ -39,6 +39,10 @@ from ._statistics import SeriesStatistics as SeriesStatistics
 from ._statistics import series_statistics as series_statistics
 from ._structure_factor import density_waves as density_waves
 from ._structure_factor import structure_factor as structure_factor
+from ._total_momentum import TotalMomentum as TotalMomentum
+from ._total_momentum import keeps_potentials as keeps_potentials
+from ._total_momentum import opposite_momenta as opposite_momenta
+from ._total_momentum import total_momentum as total_momentum
 from ._walker_means import in_float64 as in_float64
 from ._walker_means import periodic_cell as periodic_cell
 from ._walker_means import walker_means as walker_means

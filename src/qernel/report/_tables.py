@@ -11,7 +11,7 @@ from qernel.evaluation import (
     potentials_of,
     with_error,
 )
-from qernel.judgement import kinetic_sigma, slope_lines
+from qernel.judgement import kinetic_sigma, momentum_weights, slope_lines
 from qernel.observables import LIMITS
 from qernel.plotting import scalar_observables
 
@@ -74,6 +74,29 @@ def phase_table(record: Record) -> Table | None:
         "is the distance of the next one from the lowest."
     )
     return Table(caption, (*_heads(record), "lowest", *heads, "next above"), rows, words=("lowest",))
+
+
+def momentum_table(record: Record) -> Table | None:
+    """The weights of the total momenta of every phase; None if they were not measured."""
+    dataset = record.dataset
+    tables = {name: dataset.sel(phase=name) for name in record.phases} or {"": dataset}
+    found = {name: weights for name, table in tables.items() if (weights := momentum_weights(table)) is not None}
+    if not found:
+        return None
+    rows = []
+    for row in record.order:
+        for name, weights in found.items():
+            if not np.isfinite(weights.weights[row]).all():
+                continue
+            cells = [Cell(name.replace("_", " "))] if name else []
+            rows.append([*_places(record, row), *cells, Cell(weights.listed(row))])
+    words = (*(["phase"] if record.phases else []), "total momenta and their weights")
+    caption = (
+        "Total momenta, in reciprocal vectors of the periodic cell, modulo those of the primitive cell: the quantum "
+        "numbers of the translations of all electrons by primitive vectors. Weights below a twentieth are left out; a "
+        "real wavefunction has as much of −K as of K, and ± stands for the two."
+    )
+    return Table(caption, (*_heads(record), *words), rows, words=words)
 
 
 def observables_table(record: Record) -> Table | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -18,6 +19,7 @@ from qernel.units import Units
 from ._order_parameter import OrderParameter, label_order_parameters
 from ._phase import Phase
 from ._sound import check_terms
+from ._zone_points import check_zone_points, label_momenta
 
 if TYPE_CHECKING:
     import xarray
@@ -47,10 +49,13 @@ class System:
     - `span`: members at the ends of the range that wavefunctions are made for, by default the family's own.
     - `words`: the Hamiltonian in a sentence or two; `facts`: names and values of what else defines the system.
     - `terms`: potentials in words, by name, as figures and tables call them: by default the name.
+    - `zone_points`: points of the Brillouin zone that have names, in inverse effective Bohr radii, equivalent ones
+      under one name: results call [total momenta][qernel.observables.total_momentum] by them.
 
     **Raises:** `ValueError` if two phases have one name, `terms` names a potential that there is not, or a potential, a
     coordinate or an observable is called what [results][qernel.evaluation.results] call something else; if a potential
-    is complex or no scalar, one of the user's own is not a number where electrons come, or a mass is not positive.
+    is complex or no scalar, one of the user's own is not a number where electrons come, or a mass is not positive; if
+    `zone_points` are no vectors, or the potential has no lattice.
 
     **Example:** `System("pinned", Family.of(hamiltonian, {"depth": 0.0}, "depth", [0.0, 0.1, 0.2]))`.
     """
@@ -67,6 +72,7 @@ class System:
     words: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     terms: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    zone_points: Mapping[str, Float[np.ndarray, "points dim"]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [phase.name for phase in self.phases]
@@ -76,6 +82,7 @@ class System:
         ordered = [parameter.observable for parameter in self.order_parameters]
         check_names(self.family, (*ordered, *self.observables))
         check_terms(self.family, None if callable(self.walkers) else self.walkers)
+        check_zone_points(self.family.hamiltonian, self.zone_points)
         potentials = self.family.hamiltonian.potentials
         for name in self.terms:
             if name not in potentials:
@@ -129,6 +136,7 @@ class System:
         """A table of the family's results with reference values, and everything that verdicts and figures must know."""
         dataset = add_known_values(dataset, None if self.known is None else self.known(self.family))
         label_order_parameters(dataset, self.order_parameters)
+        label_momenta(dataset, self.family.hamiltonian, self.zone_points)
         for name, words in self.terms.items():
             dataset[name].attrs["long_name"] = words
         matter = dict.fromkeys(phase.matter for phase in self.phases)

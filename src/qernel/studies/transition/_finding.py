@@ -25,6 +25,7 @@ from qernel.judgement import (
     competitors,
     crossing_sentence,
     interaction_of,
+    momenta_at_crossing,
     order_jump,
     order_parameter,
     phase_boundaries,
@@ -128,6 +129,9 @@ def find_transition(
         kind, place, error, first = _of_jump(scan, jump, crossing, names, words)
     else:
         kind, place, error, first = _of_slope(scan, crossing, names, words)
+    if crossing is not None and branches is not None and crossing.crosses:
+        momenta = momenta_at_crossing(*branches, crossing, names)
+        evidence += [momenta] * bool(momenta)
     if crossing is not None and crossing.distinct.any():
         both = crossing.parameter[crossing.distinct]
         evidence.append(

@@ -11,6 +11,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from qernel.hamiltonian import Family
+from qernel.lattice import Lattice
+from qernel.observables import zone_corners
 from qernel.sampling import initial_positions
 from qernel.systems import System
 
@@ -74,6 +76,7 @@ def moire_system(
             "periodic cell with a neutralising background, each electron's own images (the Madelung constant) included."
         ),
         terms={"moire": "moiré potential"},
+        zone_points=_zone_points(cells.primitive),
         facts=(
             ("Moiré angle", f"φ = {phi_degrees:g}°"),
             ("Effective mass", f"m* = {material.effective_mass:g} mₑ"),
@@ -84,6 +87,14 @@ def moire_system(
             ("Wigner-Seitz radius", f"r_s = {np.sqrt(area / np.pi / sum(electrons)):.3g}"),
         ),
     )
+
+
+def _zone_points(moire: Lattice) -> dict[str, Float[np.ndarray, "points 2"]]:
+    """Centre, corners and the middles of the edges of the moiré Brillouin zone."""
+    corners = zone_corners(moire)
+    # In the order of their angle, K and K' alternate; between two of them lies the middle of an edge.
+    middles = (corners + np.roll(corners, -1, axis=0)) / 2
+    return {"Γ": np.zeros((1, 2)), "K": corners[::2], "K'": corners[1::2], "M": middles}
 
 
 def _known(material: Material, family: Family):

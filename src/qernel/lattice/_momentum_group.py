@@ -1,4 +1,4 @@
-"""Total crystal momenta: integer vectors modulo those that the Hamiltonian can supply."""
+"""Momenta of a lattice: integer vectors modulo those that the Hamiltonian can supply."""
 
 import numpy as np
 from jaxtyping import Int
@@ -7,15 +7,16 @@ from jaxtyping import Int
 class MomentumGroup:
     """Integer vectors (in units of the supercell's reciprocal vectors) modulo a sublattice of `steps`.
 
-    `canonical` picks one representative of each class; where the steps span fewer directions than there are, the
-    rest of the momentum is conserved exactly.
+    Of a potential with the period of a [`Supercell`][qernel.lattice.Supercell]'s primitive cells the steps are the
+    columns of `index`, the primitive reciprocal vectors. `canonical` picks one representative of each class; where the
+    steps span fewer directions than there are, the rest of the momentum is conserved exactly.
     """
 
     def __init__(self, steps: Int[np.ndarray, "steps dim"]):
         self.rows = _echelon(np.asarray(steps, dtype=np.int64))
 
     def canonical(self, n: Int[np.ndarray, "... dim"]) -> Int[np.ndarray, "... dim"]:
-        """The representative of each class."""
+        """The representative of each class: the same whatever vectors span the sublattice."""
         n = np.array(n, dtype=np.int64)
         for row in self.rows:
             pivot = np.flatnonzero(row)[0]
