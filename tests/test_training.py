@@ -62,6 +62,25 @@ def test_energies_fall_and_the_setting_of_the_caller_stays():
     assert int(new.step) == 30
 
 
+@pytest.mark.parametrize("power", [0.0, 3.0])
+def test_what_is_measured_is_the_average_of_the_last_parameters(power):
+    """Weights (p+1)/(t+p), about t^p: the recursion by hand, in float64."""
+    family, method, state = small_problem()
+    method = dataclasses.replace(method, averaging=power)
+    trained = lambda ansatz: np.asarray(ansatz.mix)
+    expected = trained(state.ansatz)
+    assert np.array_equal(trained(state.averaged), expected)
+    for number in range(1, 5):
+        state, _ = train_step(state, family, method)
+        weight = (power + 1) / (number + power) if power else 1.0
+        expected = expected + weight * (trained(state.ansatz) - expected)
+        np.testing.assert_allclose(trained(state.averaged), expected, rtol=1e-12)
+    assert np.array_equal(trained(state.averaged), trained(state.ansatz)) == (power == 0)
+    # The first step counts whole: what training began with is no part of it.
+    with pytest.raises(ValueError, match="power of the averaging"):
+        dataclasses.replace(method, averaging=-1.0)
+
+
 def test_burn_in_moves_walkers_and_nothing_else():
     family, method, state = small_problem()
     moved = burn_in(state, family, method, 2)
@@ -94,7 +113,8 @@ class Calls(list):
 def counted(state, method, calls):
     ansatz = Counting(state.ansatz, calls)
     fresh = method.optimiser.init(eqx.filter(ansatz, trainable(ansatz)))
-    return eqx.tree_at(lambda s: (s.ansatz, s.optimiser_state), state, (ansatz, fresh))
+    trained = eqx.filter(ansatz, trainable(ansatz))
+    return eqx.tree_at(lambda s: (s.ansatz, s.average, s.optimiser_state), state, (ansatz, trained, fresh))
 
 
 def test_one_trace_for_all_steps_depths_and_a_resume(tmp_path):

@@ -75,7 +75,9 @@ class AnsatzConfig(Section):
     """Sizes of the Qernel wavefunction, and the orbitals that it dresses.
 
     `references` are sets of orbitals of the system, by default one of each of its phases of matter; `start`, the phase
-    of matter that most of the weight is on at the start, or "both".
+    of matter that most of the weight is on at the start, or "both". `phases` is "separate" by default where the
+    references are the system's own phases of matter, all of them to start with, and else "sum": states that may cross
+    are kept apart.
     """
 
     width: Size = 32
@@ -94,7 +96,7 @@ class AnsatzConfig(Section):
     determinants: Size = 4
     complex: bool = False
     references: Annotated[tuple[str, ...], AfterValidator(_references)] = ()
-    phases: Literal["sum", "separate"] = "sum"
+    phases: Literal["auto", "sum", "separate"] = "auto"
     start: str = "both"
     condition_size: Size = 16
     dressing_scale: NotNegative = 0.1
@@ -230,11 +232,14 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _resolved(self) -> "Config":
-        """With the system's own orbitals in place of none."""
-        ansatz = self.ansatz
-        if ansatz.references:
+        """With the system's own orbitals in place of none, and the phases of matter apart or in one sum."""
+        ansatz, own = self.ansatz, self.system.references
+        if ansatz.references and ansatz.phases != "auto":
             return self
-        values = ansatz.model_dump() | {"references": self.system.references}
+        values: dict[str, Any] = ansatz.model_dump() | {"references": ansatz.references or own}
+        if ansatz.phases == "auto":
+            compete = len(own) > 1 and values["references"] == own and ansatz.start == "both" and ansatz.conditioned
+            values["phases"] = "separate" if compete else "sum"
         # Validated anew: determinants must fit the number of sets.
         try:
             return self.model_copy(update={"ansatz": AnsatzConfig.model_validate(values)})
