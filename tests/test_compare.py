@@ -80,7 +80,7 @@ def test_curves_are_those_of_the_metrics(tmp_path, exact):
     metrics(slow / "metrics.csv", [decay({0.0: 0.1, 15.0: 0.3, 30.0: 0.05}, 400, 0.05)], seconds=1.5, bad=10)
     trainings = [read_run(path) for path in (fast, slow)]
     reference, (one, two) = curves_of(trainings)
-    assert reference.exact.all() and reference.energies.tolist() == list(EXACT.values())
+    assert reference.exact and reference.energies.tolist() == list(EXACT.values())
     # 0.1 and 0.211 a step: the noisier one, over a twentieth of 400 steps, sets 0.047.
     assert (one.window, two.window) == (5, 20) and one.error <= two.error * (1 + 1e-9)
     np.testing.assert_allclose(two.error, 2 / np.sqrt(90) / np.sqrt(20), rtol=1e-5)
@@ -111,7 +111,7 @@ def test_the_table_the_figure_and_the_curves(tmp_path, exact, capsys):
     assert lines[0].split() == "run steps seconds samples worst at mean V-score window s to 0.3 samples".split()
     assert lines[1].split()[:6] == ["fast", "200", "100", "6e4", "0.200(63)", "15"]
     assert lines[2].split()[:4] == ["slow", "400", "600", "8e4"]
-    assert "Errors in meV per electron at 2 common points of depth_meV, from the exact energies" in text
+    assert "Errors in meV per electron at 2 points of depth_meV, from the exact energies" in text
     assert "Points that not all runs have are left out: of fast." in text
     assert (tmp_path / "both.pdf").read_bytes()[:4] == b"%PDF"
     with (tmp_path / "both.csv").open() as file:
@@ -134,9 +134,23 @@ def test_energies_that_nobody_knows_are_above_the_lowest_reached(tmp_path):
     metrics(low / "metrics.csv", level(-20.0, -30.0), seconds=1)
     metrics(high / "metrics.csv", level(-19.5, -31.0), seconds=1)
     found = compare([low, high], out=tmp_path / "c.png")
-    assert not found.reference.exact.any() and found.reference.energies.tolist() == [-20.0, -31.0]
+    assert not found.reference.exact and found.reference.energies.tolist() == [-20.0, -31.0]
     assert [c.largest[-1] for c in found.curves] == [1.0, 0.5] and [c.mean[-1] for c in found.curves] == [0.5, 0.25]
-    assert "the lowest energy that any of the runs reaches at its end, none being known" in found.sentences[0]
+    assert "the lowest energy that any of the runs reaches at its end" in found.sentences[0]
+
+
+def test_points_that_nobody_knows_are_left_out_or_compared_with_the_lowest(tmp_path, exact):
+    """At 20 meV the better run would seem to have no error."""
+    runs = [run_at(tmp_path / name) for name in ("one", "two")]
+    for run, above in zip(runs, (0.3, 0.2), strict=True):
+        metrics(run / "metrics.csv", [{0.0: np.full(40, -44.5 + above), 20.0: np.full(40, -70 - above)}], seconds=1)
+    found = compare(runs, out=tmp_path / "c.png")
+    assert found.reference.points.tolist() == [[0.0]] and found.reference.left_out.tolist() == [[20.0]]
+    np.testing.assert_allclose([c.mean[-1] for c in found.curves], [0.3, 0.2])
+    assert "No exact energy is known at 20, trained by all: left out" in " ".join(found.sentences)
+    found = compare(runs, out=tmp_path / "c.png", lowest=True)
+    assert not found.reference.exact and len(found.reference.points) == 2
+    np.testing.assert_allclose([c.largest[-1] for c in found.curves], [0.1, 0.1])
 
 
 def test_of_separate_phases_the_lowest_counts_and_all_cost(tmp_path, exact):
@@ -165,7 +179,8 @@ def test_runs_of_scripts_are_known_by_their_results(tmp_path):
     assert measured.physics.electrons == 6 and measured.physics.unit == "meV per electron"
     # The numbers of the system's tables, by way of the results and by way of the configuration.
     reference, _ = curves_of([measured, read_run(same)])
-    assert reference.exact.tolist() == curves_of([read_run(same)])[0].exact.tolist()
+    again, _ = curves_of([read_run(same)])
+    assert reference.exact and again.exact and reference.energies.tolist() == again.energies.tolist()
     write_netcdf(moire_phases([0.0, 15.0, 30.0]), run / "results.nc")
     assert read_run(run).physics.facts == measured.physics.facts
 

@@ -48,6 +48,7 @@ RUN_OUT = "Where to write [default: runs/PRESET-TIME]."
 OTHER_OUT = "Where to write [default: DIR; earlier results are kept beside]."
 COMPARED = "Directories of runs of one system."
 COMPARE_OUT = "The figure to write, .png, .pdf or .svg; the curves lie beside [default: compare.png]."
+LOWEST = "Compare at all common points, above the lowest energy that any run reaches, whatever is known exactly."
 ERROR = "Statistical error of the running means, in the unit of energy [default: from the noisiest run]."
 STUDY_OUT = "Where to write, or an unfinished study to continue [default: runs/STUDY-PRESET-TIME]."
 
@@ -198,6 +199,7 @@ def compare(
     runs: Annotated[list[Path], _argument("RUN...", COMPARED)],
     out: Annotated[Path, _option("--out", "FILE", COMPARE_OUT)] = Path("compare.png"),
     error: Annotated[float | None, _option("--error", "E", ERROR)] = None,
+    lowest: Annotated[bool, typer.Option("--lowest", help=LOWEST)] = False,
     traceback: Traceback = False,
 ) -> None:
     """Error against seconds and against samples of several trainings of one system, in one figure."""
@@ -205,7 +207,7 @@ def compare(
         target = check_page(out)
         from ._studies import comparison
 
-        comparison(runs, target, error, console)
+        comparison(runs, target, error, lowest, console)
 
 
 @app.command(short_help="Draw the figures of a run again.")

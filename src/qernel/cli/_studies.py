@@ -40,10 +40,10 @@ def study(
     console.print(f"\nresults: {found.csv}\nfigure:  {found.figure}")
 
 
-def comparison(runs: Sequence[Path], out: Path, error: float | None, console: Console) -> None:
+def comparison(runs: Sequence[Path], out: Path, error: float | None, lowest: bool, console: Console) -> None:
     """Print how the trainings of several runs compare."""
     with console.status("reading the runs"):
-        found = compare(runs, out=out, error=error)
+        found = compare(runs, out=out, error=error, lowest=lowest)
     console.print(found.text + "\n")
     for line in found.sentences:
         console.print(line)

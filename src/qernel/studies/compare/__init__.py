@@ -5,7 +5,6 @@ from ._compare import compare as compare
 from ._curves import Curves as Curves
 from ._curves import Reference as Reference
 from ._curves import curves_of as curves_of
-from ._curves import reference_of as reference_of
 from ._figure import comparison_figure as comparison_figure
 from ._training import AnyRun as AnyRun
 from ._training import Training as Training

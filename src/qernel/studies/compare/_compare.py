@@ -42,14 +42,15 @@ def compare(
     *,
     out: str | os.PathLike = "compare.png",
     error: float | None = None,
+    lowest: bool = False,
 ) -> Comparison:
     """Compare the trainings of several runs of one system: error against seconds, and against samples.
 
-    Errors are those of running means of the energies of single steps above the exact ones where the system knows these
-    at trained points, elsewhere above the lowest that any of the runs reaches there; at the points that all runs have
-    in common. Of separate phases the one that ends lowest counts at each point. Seconds are those of the steps,
-    compilation included, and without the orbitals and the burn-in before them; samples are local energies, of all
-    members and phases.
+    Errors are those of running means of the energies of single steps, at the points that all runs trained at and where
+    the system knows the exact energies; where it knows none, at all common points above the lowest energy that any of
+    the runs reaches there. Of separate phases the one that ends lowest counts at each point. Seconds are those of the
+    steps, compilation included, and without the orbitals and the burn-in before them; samples are local energies, of
+    all members and phases.
 
     **Arguments:**
 
@@ -57,6 +58,8 @@ def compare(
     - `out`: the figure to write, a `.png`, `.pdf` or `.svg`; the curves lie beside as `.csv`.
     - `error`: statistical error of the running means, in the unit of energy, from which the window of each run follows;
       by default the one that the noisiest run has over a twentieth of its steps.
+    - `lowest`: compare at all common points, above the lowest energy that any of the runs reaches, also where exact
+      ones are known.
 
     **Raises:** `ValueError` that names the run, for one without a training, runs of different systems or without a
     common point, a figure of another kind, or an `error` that is not positive.
@@ -72,7 +75,7 @@ def compare(
     names = [t.name for t in trainings]
     # Runs of one name in different folders are called by their paths.
     trainings = [t if names.count(t.name) == 1 else dataclasses.replace(t, name=str(t.path)) for t in trainings]
-    reference, curves = curves_of(trainings, error)
+    reference, curves = curves_of(trainings, error, lowest)
     try:
         figure.parent.mkdir(parents=True, exist_ok=True)
         save_figure(comparison_figure, (reference, curves), figure)
@@ -137,16 +140,10 @@ def _point(reference: Reference, row: int) -> str:
 def _sentences(reference: Reference, curves: Sequence[Curves]) -> tuple[str, ...]:
     unit, count = curves[0].training.physics.unit, len(reference.points)
     names = ", ".join(curves[0].training.record.names)
-    points = f"{count} common point{'s' if count != 1 else ''}" + (f" of {names}" if names else "")
-    if reference.exact.all():
-        against = f"the exact energies ({reference.method})"
-    elif not reference.exact.any():
-        against = "the lowest energy that any of the runs reaches at its end, none being known: all may lie above it"
-    else:
-        open_ = ", ".join(_point(reference, int(row)) for row in np.flatnonzero(~reference.exact))
-        against = (
-            f"the exact energies ({reference.method}), and at {open_} from the lowest that any of the runs reaches"
-        )
+    points = f"{count} point{'s' if count != 1 else ''}" + (f" of {names}" if names else "")
+    against = f"the exact energies ({reference.method})"
+    if not reference.exact:
+        against = "the lowest energy that any of the runs reaches at its end: all may lie above the exact one"
     low, high = min(one.error for one in curves), max(one.error for one in curves)
     errors = _span(low, high)
     found = [
@@ -155,7 +152,11 @@ def _sentences(reference: Reference, curves: Sequence[Curves]) -> tuple[str, ...
         "of the steps, which correlated walkers make too small); V-score: the largest.",
         "Seconds of the steps, compilation included; samples are local energies of all members and phases.",
     ]
-    dropped = [one.training for one in curves if len(one.training.record.points) > count]
+    if len(reference.left_out):
+        listed = "; ".join(", ".join(f"{value:g}" for value in point) for point in reference.left_out)
+        found.append(f"No exact energy is known at {listed}, trained by all: left out (--lowest compares there too).")
+    common = count + len(reference.left_out)
+    dropped = [one.training for one in curves if len(one.training.record.points) > common]
     if dropped:
         found.append(f"Points that not all runs have are left out: of {', '.join(t.name for t in dropped)}.")
     return tuple(found)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from qernel.evaluation import same_points
 
@@ -18,13 +18,14 @@ _SIDE_BY_SIDE = 20
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """Energies that errors are taken from, at the points that all runs trained at: `exact` where the system knows
-    them, otherwise the lowest that any of the runs has reached at its end."""
+    """Energies that errors are taken from: `exact` ones, found by `method`, or the lowest that any of the runs has
+    reached at its end; `points`, those of all runs where there are such, and `left_out`, others that all trained at."""
 
     points: Points
     energies: Float[np.ndarray, " points"]
-    exact: Bool[np.ndarray, " points"]
-    method: str = ""
+    exact: bool
+    method: str
+    left_out: Float[np.ndarray, "others coordinates"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Curves:
     - `window`: steps of the running mean, those up to and with each step; `error`: the statistical error of such a
       mean at one point, the median over points, from naive errors of the steps.
     - `largest`, `mean`: of the energies above the reference, over the points, and `where`, the point of the largest.
-    - `v_score`: the largest over the points.
+    - `v_score`: the largest over the points, of the median of the steps' variances: one walker near a node may be most
+      of a mean.
     """
 
     training: Training
@@ -54,8 +56,14 @@ class Curves:
         return int(below[0]) if len(below) else None
 
 
-def curves_of(trainings: Sequence[Training], error: float | None = None) -> tuple[Reference, tuple[Curves, ...]]:
-    """Errors of several trainings against what is known, at the points that they have in common.
+def curves_of(
+    trainings: Sequence[Training], error: float | None = None, lowest: bool = False
+) -> tuple[Reference, tuple[Curves, ...]]:
+    """Errors of several trainings, at the points that they have in common, against the exact energies.
+
+    Points where these are not known are left out: there the last error of the best run would be zero, and means and
+    largest ones over both kinds of points would mean nothing. Where none is known, or with `lowest`, all points count,
+    and errors are those above the lowest energy that any of the runs reaches.
 
     Single steps are too noisy to be compared, and of two noisy curves the noisier one seems to have the larger largest
     error: every run has the window that gives its running means the same statistical `error`, in the unit of energy, by
@@ -69,18 +77,22 @@ def curves_of(trainings: Sequence[Training], error: float | None = None) -> tupl
     points = _common_points(trainings)
     for other in trainings[1:]:
         _check_same(trainings[0], other, points)
-    columns = [np.argmax(same_points(points, t.record.points), axis=1) for t in trainings]
-    if not trainings[0].record.names:
-        columns = [np.arange(len(t.record.points)) for t in trainings]
+    exact, method = _exact(trainings, points)
+    known = np.isfinite(exact)
+    chosen = known if known.any() and not lowest else np.ones(len(points), bool)
+    columns = [_columns(t, points)[chosen] for t in trainings]
     noise = [_noise(t, c) for t, c in zip(trainings, columns, strict=True)]
     windows = _windows(trainings, noise, error)
     energies = [_running(t.record.energy[:, c], w) for t, c, w in zip(trainings, columns, windows, strict=True)]
-    reference = reference_of(trainings, points, np.stack([e[-1] for e in energies]))
+    reached = np.stack([energy[-1] for energy in energies])
+    is_exact = bool(known.any()) and not lowest
+    best = exact[chosen] if is_exact else np.min(np.where(np.isfinite(reached), reached, np.inf), axis=0)
+    reference = Reference(points[chosen], best, is_exact, method if is_exact else "", points[~chosen])
     found = []
     for training, column, width, of_step, energy in zip(trainings, columns, windows, noise, energies, strict=True):
         record, after = training.record, slice(width - 1, None)
         above = energy - reference.energies
-        variance = _running(record.variance[:, column], width)
+        variance = _running_median(record.variance[:, column], width)
         with np.errstate(divide="ignore", invalid="ignore"):
             scores = training.physics.electrons * variance / energy**2
         filled = np.where(np.isfinite(above), above, -np.inf)
@@ -104,22 +116,25 @@ def curves_of(trainings: Sequence[Training], error: float | None = None) -> tupl
     return reference, tuple(found)
 
 
-def reference_of(trainings: Sequence[Training], points: Points, reached: Float[np.ndarray, "runs points"]) -> Reference:
-    """The reference of each point: exact where any of the systems knows it, else the lowest of what was `reached`."""
-    energies = np.full(len(points), np.nan)
-    method = ""
+def _exact(trainings: Sequence[Training], points: Points) -> tuple[Float[np.ndarray, " points"], str]:
+    """The exact energy of each point where any of the systems knows it, NaN elsewhere, and what it comes from."""
+    energies, method = np.full(len(points), np.nan), ""
     for training in trainings:
         known = training.physics.known(points)
         if known is None:
             continue
         order = [training.record.names.index(name) for name in known.names]
         found = known.at(known.exact, points[:, order] if order else points)
-        if np.isfinite(found).any() and not method:
-            method = known.method
+        method = method or (known.method if np.isfinite(found).any() else "")
         energies = np.where(np.isfinite(energies), energies, found)
-    exact = np.isfinite(energies)
-    lowest = np.min(np.where(np.isfinite(reached), reached, np.inf), axis=0)
-    return Reference(points, np.where(exact, energies, lowest), exact, method)
+    return energies, method
+
+
+def _columns(training: Training, points: Points) -> Int[np.ndarray, " points"]:
+    """Where the points are among those of a training."""
+    if not training.record.names:
+        return np.arange(len(points))
+    return np.argmax(same_points(points, training.record.points), axis=1)
 
 
 def _common_points(trainings: Sequence[Training]) -> Points:
@@ -197,3 +212,8 @@ def _running(values: Float[np.ndarray, "steps points"], width: int) -> Float[np.
     count = np.concatenate([start, np.cumsum(finite, axis=0)])
     number = count[width:] - count[:-width]
     return np.where(number > 0, (total[width:] - total[:-width]) / np.maximum(number, 1), np.nan)
+
+
+def _running_median(values: Float[np.ndarray, "steps points"], width: int) -> Float[np.ndarray, "means points"]:
+    """Medians of each `width` steps in a row, NaN where an entry is missing."""
+    return np.median(np.lib.stride_tricks.sliding_window_view(values, width, axis=0), axis=-1)

@@ -22,6 +22,8 @@ def comparison_figure(found: tuple[Reference, Sequence[Curves]]) -> "Figure":
     Takes what [`curves_of`][qernel.studies.compare.curves_of] returns. Of errors below the statistical one, shaded, the
     axis is linear.
     """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     reference, curves = found
     figure = new_figure(10.0, 8.5)
     panels = figure.subplots(3, 2, sharex="col", sharey="row")
@@ -33,7 +35,7 @@ def comparison_figure(found: tuple[Reference, Sequence[Curves]]) -> "Figure":
             for row, y in enumerate((one.largest, one.mean, one.v_score)):
                 panels[row, column].plot(x, y, label=one.training.name if not row + column else None, **style)
     unit = unit_text(curves[0].training.physics.unit)
-    minus = "exact" if reference.exact.all() else ("reference" if reference.exact.any() else "lowest reached")
+    minus = "exact" if reference.exact else "lowest reached"
     texts = (f"largest error, $E$ − {minus}", f"mean error, $E$ − {minus}")
     for row, text in enumerate(texts):
         panels[row, 0].set_ylabel(f"{text}\n({unit})")
@@ -53,6 +55,12 @@ def comparison_figure(found: tuple[Reference, Sequence[Curves]]) -> "Figure":
         panels[2, column].set_xlabel(text)
         if all(np.all(x > 0) for x in ((c.seconds, c.samples)[column] for c in curves)):
             panels[2, column].set_xscale("log")
+            axis = panels[2, column].xaxis
+            axis.set_minor_formatter(NullFormatter())
+            if column == 0:
+                # Trainings differ by less than a decade of seconds: the powers of ten alone would be one label.
+                axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     figure.legend(loc="outside upper center", ncols=min(len(curves), 4))
     figure.align_ylabels()
     return figure
