@@ -27,6 +27,10 @@ _NARROW = 0.8
 _MARGIN = 0.003
 
 
+class TooManyFillings(ValueError):
+    """A shell that can be filled in more ways than are compared."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Filling:
     r"""One determinant of orbitals of definite crystal momentum, of each momentum the lowest bands.
@@ -115,7 +119,8 @@ def open_shell_fillings(hamiltonian: Hamiltonian, *parameters: PyTree, cutoff: f
     - `cutoff`: largest wavevector of the energies, inverse Bohr, 0.8 of the `default_cutoff` by default: differences of
       energies are then good to 1e-3 meV per electron for the default moiré material.
 
-    **Raises:** `ValueError` for open boundaries, for no parameters, or for more than a million fillings.
+    **Raises:** `ValueError` for open boundaries or for no parameters; `TooManyFillings`, which is one, for more than a
+    million fillings.
     """
     if not parameters:
         raise ValueError("fillings need the parameters of at least one Hamiltonian")
@@ -247,7 +252,7 @@ class _Shells:
     @staticmethod
     def _check(count: int) -> None:
         if count > MOST_FILLINGS:
-            raise ValueError(
+            raise TooManyFillings(
                 f"the last shell can be filled in {count:,} ways, and at most {MOST_FILLINGS:,} are compared"
             )
 
