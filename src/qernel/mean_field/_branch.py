@@ -106,8 +106,8 @@ def liquid_branch(
 
     Real non-interacting Bloch orbitals or, `self_consistent`, complex Hartree-Fock orbitals of the same
     momenta. An open shell warns once, and its first members are taken; or those of a `filling`, one of
-    [`open_shell_fillings`][qernel.mean_field.open_shell_fillings], at all members of the family. The orbitals are complex
-    then if no real ones stand for it.
+    [`open_shell_fillings`][qernel.mean_field.open_shell_fillings], at all members of the family. The orbitals are
+    complex then if no real ones stand for it.
     """
     real = not self_consistent and (filling is None or filling.real)
     momenta = None if filling is None else filling.momenta

@@ -43,9 +43,9 @@ class Filling:
     - `degeneracy`: number of fillings that the symmetries carry into one another, this one among them.
     - `energies`: Hartree-Fock energy at each Hamiltonian, Ha*, total; `relaxed`, where it is self-consistent. Elsewhere
       it is that of the orbitals which are self-consistent with the shell filled evenly, an upper bound of it.
-    - `real`: whether real orbitals stand for it: those of a pair ±k have a real and an imaginary part, and of a single k
-      the real part is a state of momenta ±K with the same energy. Of two single ones it is not: their product mixes
-      other momenta, of other energies.
+    - `real`: whether real orbitals stand for it: those of a pair ±k have a real and an imaginary part, and of a single
+      k the real part makes a state of momenta ±K with the same energy. Those of two single ones do not: their product
+      mixes other momenta, of other energies.
     """
 
     momenta: tuple[Int[np.ndarray, "up dim"], Int[np.ndarray, "down dim"]]
@@ -184,10 +184,11 @@ class _Shells:
             for k in range(len(self.integers))
             for band in range(self.base[spin, k], depth[spin, k])
         ]
-        self.first = tuple(
+        up, down = (
             (int(n - low.sum()), int((high - low).sum()))
             for n, low, high in zip(hamiltonian.electrons, self._certain[0], self._possible[0], strict=True)
         )
+        self.first = up, down
         self._kept = _kept_by_all(functionals)
 
     def momenta_of(self, integers: Int[np.ndarray, "waves dim"]) -> Int[np.ndarray, " waves"]:
@@ -287,8 +288,8 @@ def _words(marked: Bool[np.ndarray, "fillings places"]) -> np.ndarray:
 
 
 def _momenta(hamiltonian: Hamiltonian, functionals: Sequence[Functional], waves: PlaneWaves):
-    """Shortest wave of every momentum, in the order of the plane waves, and the momentum of every wave. Two momenta that
-    one of the Hamiltonians mixes are one."""
+    """Shortest wave of every momentum, in the order of the plane waves, and the momentum of every wave. Two momenta
+    that one of the Hamiltonians mixes are one."""
     spectra = [np.abs(np.fft.fftn(f.one_body_potential)) for f in functionals]
     labels = momentum_classes(waves, primitive_lattice(hamiltonian), np.real(np.fft.ifftn(sum(spectra))))
     _, firsts = np.unique(labels, return_index=True)

@@ -31,8 +31,9 @@ class MomentumBlocks:
     $$ F_k = h_k + v(G - G')\,\rho_{G-G'} - \sum_{k',D} v(D)\, S_D P_{k'} S_D^\dagger , \qquad
        \rho_D = \sum_{k,G} P_k[G + D, G] , $$
 
-    where $S_D$ adds D to a wave. The matrices are as small as the number of plane waves of one momentum, a few tens, and
-    the exchange is one matrix product: a hundred times as fast as on the grid, with the same energies.
+    where $S_D$ adds D to a wave. The matrices are as small as the number of plane waves of one momentum, a few tens,
+    and the exchange is one matrix product: 24 electrons are self-consistent in 0.08 s, and on the grid, with the same
+    energy, in 2 s.
 
     **Fields:**
 

@@ -19,8 +19,8 @@ from ._sizes import cells_in
 class Liquids:
     """The liquids of a family: the fillings of its last shell that come near the lowest Hartree-Fock energy.
 
-    **Arguments:** `shell`: all fillings, at the depths `nodes` in meV, or None where they are not compared, in cells that
-    are too large and shells that can be filled in too many ways: the first members are taken then, as
+    **Arguments:** `shell`: all fillings, at the depths `nodes` in meV, or None where they are not compared, in cells
+    that are too large and shells that can be filled in too many ways: the first members are taken then, as
     [`bloch_orbitals`][qernel.mean_field.bloch_orbitals] does; `scale`: from Ha* to meV per electron.
     """
 

@@ -36,8 +36,8 @@ def moire_system(
 
     The phases `liquid` (Bloch orbitals) and `crystal` (Hartree-Fock) are told apart by S(K), the structure factor at
     the corners of the moiré Brillouin zone; `gaussians` and `plane_waves` stand for the same two where these cost too
-    much. Where an open shell can be filled in inequivalent ways, `liquid` is the one with the lowest Hartree-Fock energy
-    at the smallest depth, and `liquid_2` and so on are those that are lowest elsewhere or close:
+    much. Where an open shell can be filled in inequivalent ways, `liquid` is the one with the lowest Hartree-Fock
+    energy at the smallest depth, and `liquid_2` and so on are those that are lowest elsewhere or close:
     [`open_shell_fillings`][qernel.mean_field.open_shell_fillings].
 
     **Arguments:** as for [`moire_family`][qernel.systems.moire.moire_family], and
