@@ -14,6 +14,10 @@ from ._branch import potential_depth as potential_depth
 from ._classical import ClassicalCrystal as ClassicalCrystal
 from ._classical import classical_crystal as classical_crystal
 from ._crystal import crystal_sites as crystal_sites
+from ._fillings import Filling as Filling
+from ._fillings import OpenShell as OpenShell
+from ._fillings import TooManyFillings as TooManyFillings
+from ._fillings import open_shell_fillings as open_shell_fillings
 from ._functional import Functional as Functional
 from ._gaussian_width import gaussian_width as gaussian_width
 from ._grid import Grid as Grid

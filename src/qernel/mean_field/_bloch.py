@@ -1,4 +1,5 @@
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -93,6 +94,7 @@ def bloch_orbitals(
     real: bool = True,
     electrons: tuple[int, int] | None = None,
     members: Sequence[int] | None = None,
+    momenta: tuple[Int[np.ndarray, "up dim"], Int[np.ndarray, "down dim"]] | None = None,
 ) -> BlochOrbitals:
     """The lowest orbitals of the one-body Hamiltonian T + V (no interaction), of definite momentum, at zero
     twist.
@@ -102,7 +104,8 @@ def bloch_orbitals(
     still an eigenstate of the one-body problem.
 
     Where the last level is only partly filled (an open shell) the members are taken in the order of the
-    plane waves, which depends on the cell alone, and a `UserWarning` names the degeneracy.
+    plane waves, which depends on the cell alone, and a `UserWarning` names the degeneracy. Other choices may have lower
+    energies: [`open_shell_fillings`][qernel.mean_field.open_shell_fillings] finds them.
 
     **Arguments:**
 
@@ -110,12 +113,19 @@ def bloch_orbitals(
     - `real`: real combinations, or one complex orbital for each momentum.
     - `electrons`: numbers of orbitals (up, down), if not the Hamiltonian's.
     - `members`: which members of the open shell of spin up to fill, counted from 0; no warning then.
+    - `momenta`: in place of all of that the momentum of every orbital, the lowest bands of each, as a
+      [`Filling`][qernel.mean_field.Filling] has them; no warning either.
+
+    **Raises:** `ValueError` for members that do not fit the shell, or for momenta whose orbitals are not there, or
+    whose state no real orbitals stand for.
     """
     waves = plane_waves(hamiltonian, cutoff)
     functional = hartree_fock_functional(hamiltonian, parameters, waves)
     counts = hamiltonian.electrons if electrons is None else electrons
     labels = momentum_classes(waves, primitive_lattice(hamiltonian), functional.one_body_potential)
-    energies, momenta, column = bloch_spectrum(functional, labels, max(counts), real)
+    if momenta is not None:
+        counts = tuple(map(len, momenta))
+    energies, orbital_momenta, column = bloch_spectrum(functional, labels, max(counts), real)
     levels = levels_of(energies)
     order = np.lexsort((np.arange(len(energies)), levels))
     if len(order) < max(counts):
@@ -132,13 +142,16 @@ def bloch_orbitals(
         if not all(0 <= i < len(shell) for i in members):
             raise ValueError(f"the shell has members 0 to {len(shell) - 1}, got {list(members)}")
         chosen[0] = np.concatenate([below, shell[list(members)]])
-    for n in sorted({n for spin, n in enumerate(counts) if n and (spin or members is None)}):
+    if momenta is not None:
+        chosen = [order[np.isin(order, c)] for c in _of_momenta(momenta, orbital_momenta, labels, waves, real)]
+    warned = [n for spin, n in enumerate(counts) if n and (spin or members is None)] if momenta is None else []
+    for n in sorted(set(warned)):
         _warn_of_open_shell(levels[order], energies[order], n)
     up, down = (np.array([column(int(i)) for i in c], dtype=dtype).reshape(len(c), waves.size).T for c in chosen)
     return BlochOrbitals(
         OrbitalSet(waves, (up, down)),
         (energies[chosen[0]], energies[chosen[1]]),
-        (momenta[chosen[0]], momenta[chosen[1]]),
+        (orbital_momenta[chosen[0]], orbital_momenta[chosen[1]]),
     )
 
 
@@ -187,6 +200,44 @@ def bloch_spectrum(functional: Functional, labels: np.ndarray, count: int, real:
         return u if part == 0 else u.conj()
 
     return np.array(energies), np.array(momenta), column
+
+
+def _of_momenta(
+    filled: tuple[Int[np.ndarray, "up dim"], Int[np.ndarray, "down dim"]],
+    momenta: Float[np.ndarray, "orbitals dim"],
+    labels: Int[np.ndarray, " basis"],
+    waves: PlaneWaves,
+    real: bool,
+) -> list[Int[np.ndarray, " chosen"]]:
+    """The numbers of the orbitals of each spin that fill these momenta, of each the lowest bands."""
+    label_of = {tuple(n): int(label) for n, label in zip(waves.signed_integers.tolist(), labels, strict=True)}
+    integers = np.round(momenta @ waves.lattice.matrix.T / (2 * np.pi)).astype(int)
+    own = [label_of[tuple(n)] for n in integers.tolist()]
+    # Real ones of a pair carry the momentum of one of the two.
+    partner = [label_of[tuple(n)] for n in (-integers).tolist()]
+    found, single = [], 0
+    for spin in filled:
+        missing = [n for n in np.asarray(spin).tolist() if tuple(n) not in label_of]
+        if missing:
+            raise ValueError(f"the momentum {missing[0]} is none of the plane waves: fold it, or raise the cutoff")
+        wanted = Counter(label_of[tuple(n)] for n in np.asarray(spin).tolist())
+        met, chosen = Counter(), []
+        for number, (label, conjugate) in enumerate(zip(own, partner, strict=True)):
+            band, sine = (met[label], False) if not real or label == conjugate else divmod(met[label], 2)
+            met[label] += 1
+            both = wanted[label] if not real else min(wanted[label], wanted[conjugate])
+            one = wanted[label] if not real else max(wanted[label], wanted[conjugate])
+            if band < both or (band < one and not sine):
+                chosen.append(number)
+                single += band >= both
+        if len(chosen) != len(spin):
+            raise ValueError(f"{len(spin)} momenta have {len(chosen)} orbitals: raise the cutoff")
+        found.append(np.array(chosen, dtype=np.int64))
+    if single > 1:
+        raise ValueError(
+            f"{single} of these momenta k are filled without -k, and real orbitals mix their signs: choose real=False"
+        )
+    return found
 
 
 def levels_of(energies: Float[np.ndarray, " orbitals"]) -> Int[np.ndarray, " orbitals"]:

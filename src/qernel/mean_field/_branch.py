@@ -10,6 +10,7 @@ from ..orbitals import PlaneWaves
 from ._bloch import bloch_orbitals
 from ._crystal import crystal_sites
 from ._descent import orthonormalise
+from ._fillings import Filling
 from ._hartree_fock import hartree_fock
 from ._orbital_set import OrbitalSet
 from ._space_group import crystal_symmetries
@@ -98,19 +99,25 @@ def liquid_branch(
     *,
     cutoff: float | None = None,
     self_consistent: bool = False,
+    filling: Filling | None = None,
     coordinate: Callable[[PyTree], Float[Array, ""]] = potential_depth,
 ) -> OrbitalBranch:
     """Translation-symmetric orbitals along a family: the liquid.
 
     Real non-interacting Bloch orbitals or, `self_consistent`, complex Hartree-Fock orbitals of the same
-    momenta. An open shell warns once.
+    momenta. An open shell warns once, and its first members are taken; or those of a `filling`, one of
+    [`open_shell_fillings`][qernel.mean_field.open_shell_fillings], at all members of the family. The orbitals are
+    complex then if no real ones stand for it.
     """
+    real = not self_consistent and (filling is None or filling.real)
+    momenta = None if filling is None else filling.momenta
 
     def solve(parameters: PyTree, previous: OrbitalSet | None) -> OrbitalSet:
         with warnings.catch_warnings():
             if previous is not None:
                 warnings.simplefilter("ignore", UserWarning)
-            start = bloch_orbitals(family.hamiltonian, parameters, cutoff=cutoff, real=not self_consistent).orbitals
+            found = bloch_orbitals(family.hamiltonian, parameters, cutoff=cutoff, real=real, momenta=momenta)
+            start = found.orbitals
         if not self_consistent:
             return start
         return hartree_fock(family.hamiltonian, parameters, start, keep_momentum=True).orbitals

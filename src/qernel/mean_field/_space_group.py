@@ -124,6 +124,49 @@ def _rotations(cell: Lattice) -> Int[np.ndarray, "rotations dim dim"]:
     return np.array(found)
 
 
+def kept_rotations(functional: Functional) -> Int[np.ndarray, "rotations dim dim"]:
+    """Rotations and reflections, as in a `SpaceGroup`, that keep the potentials together with some shift; the identity
+    first.
+
+    The shift follows from the potential: V at RG is V at G, times e^{-iRG·t}, so that the phases of the ratios are a
+    linear function of RG.
+    """
+    cell = functional.grid.waves.lattice
+    integers, amplitudes = functional.potential_waves()
+    values = dict(zip(map(tuple, integers.tolist()), amplitudes, strict=True))
+    rotations = _rotations(cell)
+    shifts = np.zeros((len(rotations), cell.dim))
+    for i, m in enumerate(rotations):
+        moved = integers @ m
+        there = np.array([values.get(tuple(n), 0.0) for n in moved.tolist()])
+        if np.all(np.abs(there) > 0):
+            shifts[i] = _shift(cell, moved, -np.angle(there / amplitudes))
+    group = SpaceGroup(cell, rotations, shifts)
+    return rotations[kept_by_potential(functional, group)]
+
+
+def _shift(
+    cell: Lattice, integers: Int[np.ndarray, "waves dim"], phases: Float[np.ndarray, " waves"]
+) -> Float[np.ndarray, " dim"]:
+    """A shift t with G·t equal to these phases, modulo 2π, if there is one: for a basis of the lattice of the waves."""
+    rows, angles, basis, wanted = integers.copy(), phases.copy(), [], []
+    # Euclid's algorithm, column by column; what is done to the vectors is done to their phases.
+    for column in range(integers.shape[1]):
+        while len(live := np.flatnonzero(rows[:, column])):
+            pivot = live[np.argmin(np.abs(rows[live, column]))]
+            factors = rows[:, column] // rows[pivot, column]
+            factors[pivot] = 0
+            rows -= factors[:, None] * rows[pivot]
+            angles -= factors * angles[pivot]
+            if np.count_nonzero(rows[:, column]) == 1:
+                basis.append(rows[pivot].copy())
+                wanted.append(angles[pivot])
+                rows[pivot] = 0
+    if not basis:
+        return np.zeros(cell.dim)
+    return np.linalg.lstsq(np.array(basis) @ cell.reciprocal, np.array(wanted), rcond=None)[0]
+
+
 def kept_by_potential(functional: Functional, group: SpaceGroup) -> Bool[np.ndarray, " symmetries"]:
     """Which symmetries leave the potentials as they are: V at RG is V at G, times e^{-iRG·t}, and so is v of pairs."""
     integers, amplitudes = functional.potential_waves()

@@ -46,6 +46,7 @@ def build(config: Config, *, solve: bool = True) -> Problem:
         system = config.system.system()
         matter = matter_of(system.phases, config.ansatz.references)
         _check_phases(config.ansatz, matter)
+        _check_complex(config.ansatz, system)
         # What is only to be read, perhaps on another machine, was built somewhere.
         if solve:
             check_memory(config, system)
@@ -74,6 +75,15 @@ def _check_phases(a: AnsatzConfig, matter: tuple[str, ...]) -> None:
         )
     if a.phases == "separate" and len(set(matter)) < len(matter):
         raise ValueError(f"phases that compete must differ, and {list(a.references)} are those of {', '.join(matter)}")
+
+
+def _check_complex(a: AnsatzConfig, system: System) -> None:
+    own = [name for name in a.references if system.phase(name).complex]
+    if own and not a.complex:
+        raise ValueError(
+            f"ansatz.complex must be true for the orbitals '{own[0]}', a state of one momentum that no real "
+            "wavefunction has: leave it out, or take other references"
+        )
 
 
 def _settings(config: Config) -> Settings:

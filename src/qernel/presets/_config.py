@@ -14,6 +14,7 @@ from qernel.systems import (
     Section,
     SystemSection,
     Values,
+    complex_references,
     system_names,
     system_section,
 )
@@ -77,7 +78,8 @@ class AnsatzConfig(Section):
     `references` are sets of orbitals of the system, by default one of each of its phases of matter; `start`, the phase
     of matter that most of the weight is on at the start, or "both". `phases` is "separate" by default where the
     references are the system's own phases of matter, all of them to start with, and else "sum": states that may cross
-    are kept apart.
+    are kept apart. `complex` is true by default where one of the sets is complex, and `determinants` four or, where the
+    sets cannot share them, the next number that they can.
     """
 
     width: Size = 32
@@ -110,7 +112,8 @@ class AnsatzConfig(Section):
             raise ValueError(
                 f"key_value_heads must divide query_heads, got {self.key_value_heads} and {self.query_heads}"
             )
-        if self.references and self.determinants % len(self.references):
+        given = "determinants" in self.model_fields_set
+        if given and self.references and self.determinants % len(self.references):
             raise ValueError(
                 f"determinants must be a multiple of the {len(self.references)} sets of references, "
                 f"got {self.determinants}"
@@ -232,17 +235,23 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _resolved(self) -> "Config":
-        """With the system's own orbitals in place of none, and the phases of matter apart or in one sum."""
+        """With the system's own orbitals in place of none, and what suits them in place of what is not said."""
         ansatz, own = self.ansatz, self.system.references
-        if ansatz.references and ansatz.phases != "auto":
-            return self
-        values: dict[str, Any] = ansatz.model_dump() | {"references": ansatz.references or own}
+        given = ansatz.model_fields_set
+        references = ansatz.references or own
+        changes: dict[str, Any] = {} if ansatz.references else {"references": references}
+        if not ansatz.complex and "complex" not in given and complex_references(self.system, references):
+            changes["complex"] = True
+        if "determinants" not in given and ansatz.determinants % len(references):
+            changes["determinants"] = -(-ansatz.determinants // len(references)) * len(references)
         if ansatz.phases == "auto":
-            compete = len(own) > 1 and values["references"] == own and ansatz.start == "both" and ansatz.conditioned
-            values["phases"] = "separate" if compete else "sum"
+            compete = len(own) > 1 and references == own and ansatz.start == "both" and ansatz.conditioned
+            changes["phases"] = "separate" if compete else "sum"
+        if not changes:
+            return self
         # Validated anew: determinants must fit the number of sets.
         try:
-            return self.model_copy(update={"ansatz": AnsatzConfig.model_validate(values)})
+            return self.model_copy(update={"ansatz": AnsatzConfig.model_validate(ansatz.model_dump() | changes)})
         except ValidationError as error:
             raise SectionError("ansatz", error) from None
 

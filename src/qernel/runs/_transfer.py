@@ -48,7 +48,11 @@ def with_network_of(
     directory = _directory(run)
     trained = _configuration(directory)
     ansatz = trained.model_dump(mode="json")["ansatz"]
-    network = [f"ansatz.{name}={_toml(ansatz[name])}" for name in _NETWORK]
+    # A real network says nothing against another liquid, whose orbitals may be complex.
+    network = [f"ansatz.{name}={_toml(ansatz[name])}" for name in _NETWORK if name != "complex" or ansatz["complex"]]
+    # More liquids compete where the open shell of the new cell has choices: the conditioning knows those of the old.
+    if set(trained.ansatz.references) < set(load(source, overrides).ansatz.references):
+        network.append(f"ansatz.references={_toml(ansatz['references'])}")
     try:
         config = load(source, [*network, *overrides])
     except ConfigurationError:

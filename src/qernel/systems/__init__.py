@@ -2,6 +2,8 @@
 
 from ._known_systems import system_names as system_names
 from ._known_systems import system_section as system_section
+from ._open_shell import OpenShellSection as OpenShellSection
+from ._open_shell import complex_references as complex_references
 from ._order_parameter import OrderParameter as OrderParameter
 from ._order_parameter import label_order_parameters as label_order_parameters
 from ._phase import Phase as Phase

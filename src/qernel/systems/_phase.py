@@ -24,6 +24,9 @@ class Phase:
     - `matter`: the phase of matter, by default the name. Two sets may stand for one phase of matter.
     - `about`: what the orbitals are, in words.
     - `memory`: bytes that solving for them takes at least, if they are many.
+    - `complex`: whether the orbitals are complex, which the wavefunction must be then.
+    - `momentum`: total momentum of their determinant in units of the supercell's reciprocal vectors, if it has one; the
+      real part of one with the momentum K has K and -K.
     """
 
     name: str
@@ -31,6 +34,8 @@ class Phase:
     matter: str = ""
     about: str = ""
     memory: int = 0
+    complex: bool = False
+    momentum: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

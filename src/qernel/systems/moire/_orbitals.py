@@ -1,6 +1,7 @@
 """Mean-field orbitals of a moiré family, on a fine grid of depths."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from jaxtyping import Float
 
 from qernel.hamiltonian import Family
 from qernel.mean_field import (
+    Filling,
     OrbitalSet,
     crystal_branch,
     crystal_sites,
@@ -25,34 +27,50 @@ from qernel.mean_field import (
 from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves, SpinBlocks
 from qernel.systems import Phase
 
+from ._liquids import Liquids, is_complex
+
 
 class MoireOrbitals:
     """The sets of orbitals of a moiré family, each solved for when it is asked for; the crystal's sites found once.
 
-    - `liquid`: Bloch orbitals of the moiré potential; `crystal`: Hartree-Fock orbitals of the crystal;
-      `gaussians`: Gaussians on the crystal's sites, where Hartree-Fock takes too long; `plane_waves`: no potential
-      at all.
+    - `liquid`: Bloch orbitals of the moiré potential, of an open shell those of the best filling; `liquid_2` and so on,
+      of fillings that compete with it; `crystal`: Hartree-Fock orbitals of the crystal; `gaussians`: Gaussians on the
+      crystal's sites, where Hartree-Fock takes too long; `plane_waves`: no potential at all.
 
     **Arguments:** `family`, at any depths: the crystal sits on the sites that are best at the last; `nodes`, the
-    depths in meV at which orbitals are solved for and between which they are interpolated.
+    depths in meV at which orbitals are solved for and between which they are interpolated; `liquids`, the fillings of
+    the liquid at these depths.
     """
 
-    def __init__(self, family: Family, nodes: tuple[float, ...]):
+    def __init__(self, family: Family, nodes: tuple[float, ...], liquids: Liquids):
         self._family = family
         self._nodes = nodes
+        self._liquids = liquids
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """All sets as phases of matter."""
+        """All sets as phases of matter: further liquids last, so that numbers and colours of the others stay."""
         of = lambda name: functools.partial(self._of, name)
         # A table of coefficients at every node: what is solved for in between is smaller.
         functions = max(available_orbitals(self._family), 1) * self._family.hamiltonian.n_electrons
         table = 8 * len(self._nodes) * functions
+        first, *further = [
+            Phase(
+                name,
+                of(name),
+                about=self._liquids.about(number),
+                memory=2 * table if is_complex(filling) else table,
+                complex=is_complex(filling),
+                momentum=None if filling is None else tuple(filling.momentum.tolist()),
+            )
+            for number, (name, filling) in enumerate(self._liquids.named.items())
+        ]
         return (
-            Phase("liquid", of("liquid"), about="Bloch orbitals of the moiré potential", memory=table),
+            first,
             Phase("crystal", of("crystal"), about="Hartree-Fock orbitals of the crystal", memory=table),
             Phase("gaussians", of("gaussians"), "crystal", "Gaussians on the crystal's sites", table),
-            Phase("plane_waves", of("plane_waves"), "liquid", "plane waves"),
+            Phase("plane_waves", of("plane_waves"), "liquid", "plane waves", 0, first.complex, first.momentum),
+            *further,
         )
 
     @functools.cached_property
@@ -68,14 +86,35 @@ class MoireOrbitals:
             electrons = family.hamiltonian.electrons
             waves = plane_waves(family.hamiltonian, _cutoff(name, family))
             nodes = np.asarray(family.parameters.depth, np.float64)
+            filling = self._liquids.named.get("liquid" if name == "plane_waves" else name)
+            if is_complex(filling):
+                dtype = jnp.result_type(dtype, jnp.complex64)
+            if solve and name in self._liquids.named:
+                self._liquids.warn()
             tables = (
-                _solve(name, family, self.sites)
+                self._solve(name, family, filling)
                 if solve
                 else tuple(np.zeros((len(nodes), waves.size, n)) for n in electrons)
             )
             occupied = [jnp.asarray(table, dtype) for table, n in zip(tables, electrons, strict=True) if n]
             of_spins = [InterpolatedOrbitals(waves, nodes, table, potential_depth) for table in occupied]
         return of_spins[0] if len(of_spins) == 1 else SpinBlocks(*of_spins)
+
+    def _solve(self, name: str, family: Family, filling: Filling | None) -> Sequence[np.ndarray]:
+        if name == "crystal":
+            return crystal_branch(family, sites=self.sites).coefficients
+        if name == "gaussians":
+            return orbital_branch(family, lambda p, _: _gaussians(family, p, self.sites)).coefficients
+        if name != "plane_waves":
+            return liquid_branch(family, filling=filling).coefficients
+        cutoff = _cutoff(name, family)
+        if is_complex(filling):
+            # Without a potential the Bloch orbitals are plane waves.
+            flat = family.at({"depth_meV": [0.0]})
+            tables = liquid_branch(flat, filling=filling, cutoff=cutoff).coefficients
+            return tuple(np.repeat(table, family.size, axis=0) for table in tables)
+        unit = np.eye(plane_waves(family.hamiltonian, cutoff).size)
+        return tuple(np.repeat(unit[None, :, :n], family.size, axis=0) for n in family.hamiltonian.electrons)
 
 
 def orbital_nodes(low: float, high: float, spacing: float) -> tuple[float, ...]:
@@ -103,18 +142,6 @@ def _cutoff(name: str, family: Family) -> float:
         if PlaneWaves(cell, cutoff).size >= max(family.hamiltonian.electrons):
             return cutoff
     return default_cutoff(family.hamiltonian)
-
-
-def _solve(name: str, family: Family, sites: Float[np.ndarray, "electrons dim"]):
-    if name == "liquid":
-        return liquid_branch(family).coefficients
-    if name == "crystal":
-        return crystal_branch(family, sites=sites).coefficients
-    if name == "gaussians":
-        return orbital_branch(family, lambda parameters, _: _gaussians(family, parameters, sites)).coefficients
-    waves = plane_waves(family.hamiltonian, _cutoff(name, family))
-    unit = np.eye(waves.size)
-    return tuple(np.repeat(unit[None, :, :n], family.size, axis=0) for n in family.hamiltonian.electrons)
 
 
 def _gaussians(family: Family, parameters: Any, sites: Float[np.ndarray, "electrons dim"]) -> OrbitalSet:

@@ -1,16 +1,28 @@
 """The [system] section of moiré configurations."""
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, model_validator
 
 from qernel.lattice import Lattice, PeriodicDistance, shells, supercell, triangular
-from qernel.systems import MOST_MEMBERS, Electrons, Finite, Positive, SizedSection, System, Values, electrons_text
+from qernel.systems import (
+    MOST_MEMBERS,
+    Electrons,
+    Finite,
+    OpenShellSection,
+    Positive,
+    SizedSection,
+    System,
+    Values,
+    electrons_text,
+)
 
+from ._liquids import Liquids, liquids
 from ._material import Material
-from ._orbitals import available_orbitals
+from ._orbitals import orbital_nodes
 from ._sizes import cell_of, cells_in, check_cells, electrons_in
 from ._system import moire_system
 
@@ -50,7 +62,7 @@ def _toml(value: Any) -> str:
     return str(value)[:200].replace("(", "[").replace(")", "]")
 
 
-class MoireSection(SizedSection):
+class MoireSection(SizedSection, OpenShellSection):
     """The material, the supercell and the family of potential depths.
 
     **Arguments:**
@@ -135,14 +147,26 @@ class MoireSection(SizedSection):
 
     @property
     def references(self) -> tuple[str, ...]:
-        return ("liquid", "crystal")
+        liquid, *further = self._liquids.named
+        return (liquid, "crystal", *further)
+
+    def complex_references(self, names: Sequence[str]) -> tuple[str, ...]:
+        own = self._liquids.complex_names
+        # Plane waves are filled as the first liquid is.
+        filled = {"plane_waves": "liquid"}
+        return tuple(name for name in names if filled.get(name, name) in own)
+
+    @property
+    def _liquids(self) -> Liquids:
+        nodes = orbital_nodes(*self.depth_range, self.orbital_spacing_meV)
+        return liquids(self.material, self.supercell, self.electrons, nodes, self.phi_degrees)
 
     @property
     def summary(self) -> str:
         return f"{electrons_text(self.electrons)} in {self.cells} moiré cells"
 
     def system(self) -> System:
-        system = moire_system(
+        return moire_system(
             self.material,
             self.supercell,
             self.electrons,
@@ -151,13 +175,6 @@ class MoireSection(SizedSection):
             depth_range_meV=self.depth_range,
             orbital_spacing_meV=self.orbital_spacing_meV,
         )
-        available, wanted = available_orbitals(system.family), max(self.electrons)
-        if wanted > available:
-            raise ValueError(
-                f"{wanted} electrons of one spin need as many orbitals, and {self.cells} moiré cells "
-                f"have {available}: choose fewer electrons or a larger supercell"
-            )
-        return system
 
     def at(self, points: Any) -> "MoireSection":
         depths = tuple(sorted(float(depth) for (depth,) in points))

@@ -18,8 +18,9 @@ from qernel.systems import System
 
 from ._family import Numbers, moire_family
 from ._known_values import moire_known_values
+from ._liquids import liquids
 from ._material import Material
-from ._orbitals import MoireOrbitals, orbital_nodes
+from ._orbitals import MoireOrbitals, available_orbitals, orbital_nodes
 from ._order_parameters import CrystalOrders, order_parameters
 
 
@@ -37,14 +38,17 @@ def moire_system(
 
     The phases `liquid` (Bloch orbitals) and `crystal` (Hartree-Fock) are told apart by S(K), the structure factor at
     the corners of the moiré Brillouin zone; `gaussians` and `plane_waves` stand for the same two where these cost too
-    much.
+    much. Where an open shell can be filled in inequivalent ways, `liquid` is the one with the lowest Hartree-Fock
+    energy at the smallest depth, and `liquid_2` and so on are those that are lowest elsewhere or close:
+    [`open_shell_fillings`][qernel.mean_field.open_shell_fillings].
 
     **Arguments:** as for [`moire_family`][qernel.systems.moire.moire_family], and
 
     - `depth_range_meV`: the range that wavefunctions are made for (default: that of the depths).
     - `orbital_spacing_meV`: orbitals are solved for at depths about so far apart, and interpolated.
 
-    **Raises:** `ValueError` as `moire_family` does, or for a range that does not hold the depths.
+    **Raises:** `ValueError` as `moire_family` does, for a range that does not hold the depths, or for more
+    electrons of one spin than there are orbitals.
 
     **Source:** arXiv:2604.26018.
     """
@@ -54,9 +58,16 @@ def moire_system(
     if not low <= depths.min() <= depths.max() <= high:
         raise ValueError(f"the range of depths, {low:g} to {high:g} meV, must hold all of {depths.tolist()}")
     span = family.at(sorted({float(low), float(high)}))
-    orbitals = MoireOrbitals(family, orbital_nodes(float(low), float(high), orbital_spacing_meV))
     cells = family.hamiltonian.supercell
     assert cells is not None
+    available, wanted = available_orbitals(family), max(electrons)
+    if wanted > available:
+        raise ValueError(
+            f"{wanted} electrons of one spin need as many orbitals, and {cells.cells} moiré cells "
+            f"have {available}: choose fewer electrons or a larger supercell"
+        )
+    nodes = orbital_nodes(float(low), float(high), orbital_spacing_meV)
+    orbitals = MoireOrbitals(family, nodes, liquids(material, cells.index, tuple(electrons), nodes, phi_degrees))
     filling = Fraction(sum(electrons), cells.cells)
     area = abs(np.linalg.det(family.hamiltonian.cell.matrix))  # pyright: ignore[reportOptionalMemberAccess]
     return System(
