@@ -1,12 +1,16 @@
 """Fillings of open shells: how many, which of them are equal, their energies and momenta, what a run takes."""
 
+import dataclasses
 import functools
+import itertools
 import warnings
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from qernel.hamiltonian import InPhase
 from qernel.mean_field import (
     Filling,
     OrbitalSet,
@@ -16,6 +20,7 @@ from qernel.mean_field import (
     hartree_fock_functional,
     liquid_branch,
     open_shell_fillings,
+    plane_waves,
 )
 from qernel.mean_field._fillings import MOST_FILLINGS, _Shells
 from qernel.mean_field._space_group import kept_rotations
@@ -23,6 +28,8 @@ from qernel.presets import ConfigurationError, build, load, preset
 from qernel.systems.moire import Material, moire_family
 
 MATERIAL = Material()
+# A liquid whose orbitals are complex, in a network that compiles in seconds.
+SMALL = ("electrons=[3,0]", "depths_meV=[10]", "width=8", "layers=1", "orbital_spacing_meV=15")
 
 
 @functools.cache
@@ -85,8 +92,6 @@ def equivalent(filling, momenta):
 
 
 def functional(members):
-    from qernel.mean_field import plane_waves
-
     return hartree_fock_functional(members.hamiltonian, members.select(0), plane_waves(members.hamiltonian))
 
 
@@ -116,8 +121,6 @@ def test_equivalent_fillings_have_equal_energies_and_inequivalent_ones_others():
         h, own = members.hamiltonian, functional(members)
         filled, size = found.shells[0]
         assert shape in (None, size)
-        import itertools
-
         energies = [
             sum(own(bloch_orbitals(h, members.select(0), real=False, members=chosen).orbitals.coefficients)[0].values())
             for chosen in itertools.combinations(range(size), filled)
@@ -176,8 +179,6 @@ def test_both_spins_and_their_exchange():
 @pytest.mark.parametrize("shift", [0.0, 0.37])
 def test_rotations_are_found_wherever_the_potential_lies(phi, shift):
     """A shifted potential has the same rotations, with shifts that are found from its waves."""
-    import dataclasses
-
     own = functional(family(3, (3, 0), 10.0, phi=phi))
     values = np.fft.fftn(own.one_body_potential)
     axes = [np.round(np.fft.fftfreq(n, 1 / n)) for n in values.shape]
@@ -216,26 +217,42 @@ def test_a_configuration_takes_the_liquids_that_compete_and_is_complex_where_it_
 
 def test_a_liquid_of_complex_orbitals_starts_and_says_what_it_is():
     """Complex and real sets in one wavefunction, apart and in one sum; the run says what is filled."""
-    small = ("electrons=[3,0]", "depths_meV=[10]", "width=8", "layers=1", "orbital_spacing_meV=15")
-    config = load("moire-6", [*small, "ansatz.references=['liquid','gaussians','plane_waves']"])
+    config = load("moire-6", [*SMALL, "ansatz.references=['liquid','gaussians','plane_waves']"])
     assert config.ansatz.determinants == 6 and config.ansatz.complex
     with pytest.warns(
         UserWarning, match="open shell: .* 2 of 6 degenerate orbitals, in 15 ways, 3 of them inequivalent"
     ):
         problem = build(config)
-    r = np.asarray(problem.state().positions)[0, 0]
+    r = problem.state().positions[0, 0]
     parameters = jax.tree.map(lambda leaf: leaf[0], problem.system.family.parameters)
     value = problem.ansatz(r, parameters)
     assert np.isfinite(value.log_magnitude) and not value.real
+    found = problem.ansatz.derivatives(r, parameters)
+    assert found.log_psi.log_magnitude == pytest.approx(float(value.log_magnitude), abs=1e-4)
+    assert np.isfinite(found.gradient).all() and np.isfinite(found.laplacian)
     orbitals = problem.ansatz.references[0](r, parameters)
     assert np.iscomplexobj(orbitals)
     # Of definite momentum: a translation by a moiré vector multiplies the determinant by a phase.
     (phase,) = (p for p in problem.system.phases if p.name == "liquid")
     cells = problem.system.family.hamiltonian.supercell
     t = cells.primitive.matrix[0]
-    ratio = np.linalg.det(problem.ansatz.references[0](r + t.astype(r.dtype), parameters)) / np.linalg.det(orbitals)
+    moved = problem.ansatz.references[0](r + jnp.asarray(t, r.dtype), parameters)
+    ratio = complex(np.linalg.det(moved) / np.linalg.det(orbitals))
     expected = np.exp(1j * np.array(phase.momentum) @ cells.lattice.reciprocal @ t)
     assert ratio == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:open shell")
+def test_complex_and_real_phases_compete_in_one_network():
+    settings = ("ansatz.references=['liquid','gaussians']", "ansatz.phases='separate'")
+    problem = build(load("moire-6", [*SMALL, *settings]))
+    assert problem.names == ("liquid", "crystal")
+    r = problem.state().positions[0, 0]
+    parameters = jax.tree.map(lambda leaf: leaf[0], problem.system.family.parameters)
+    for number in range(2):
+        in_phase = InPhase(parameters, jnp.asarray(float(number)))
+        found = problem.ansatz.derivatives(r, in_phase)
+        assert np.isfinite(found.log_psi.log_magnitude) and np.isfinite(found.laplacian)
 
 
 def test_a_filling_is_what_it_says():

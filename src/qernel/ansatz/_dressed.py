@@ -11,6 +11,7 @@ from qernel.orbitals import log_sum_determinants_laplacian
 from qernel.propagation import Jet, own_jet
 
 from ._contract import Derivatives, LogPsi
+from ._stacked import stacked
 
 # Of a Jastrow factor: value, gradient, Laplacian.
 JastrowDerivatives = tuple[Float[Array, ""], Float[Array, "electrons dim"], Float[Array, ""]]
@@ -100,7 +101,7 @@ def _reference_parts(references, r, parameters):
     """Real and, if there is one, imaginary part of the orbitals with their own derivatives: (references, electrons,
     orbitals), the same with `dim` before the orbitals, and the Laplacian."""
     jets = [own_jet(lambda x, orbital=orbital: orbital(x, parameters), r) for orbital in references]
-    stacked = [jnp.stack(part) for part in zip(*((j.value, j.jacobian, j.laplacian) for j in jets), strict=True)]
-    yield tuple(jnp.real(part).astype(r.dtype) for part in stacked)
-    if jnp.iscomplexobj(stacked[0]):
-        yield tuple(jnp.imag(part).astype(r.dtype) for part in stacked)
+    parts = [stacked(part) for part in zip(*((j.value, j.jacobian, j.laplacian) for j in jets), strict=True)]
+    yield tuple(jnp.real(part).astype(r.dtype) for part in parts)
+    if jnp.iscomplexobj(parts[0]):
+        yield tuple(jnp.imag(part).astype(r.dtype) for part in parts)

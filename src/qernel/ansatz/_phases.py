@@ -13,6 +13,7 @@ from ._branch import restricted
 from ._contract import Ansatz, Derivatives, LogPsi
 from ._projected import MomentumProjected
 from ._qernel import Qernel
+from ._stacked import stacked
 
 
 class CompetingPhases(eqx.Module):
@@ -104,4 +105,4 @@ class _OneOf(eqx.Module):
     number: Array
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> Inexact[Array, "electrons orbitals"]:
-        return jnp.stack([reference(r, without_phase(parameters)) for reference in self.references])[self.number]
+        return stacked([reference(r, without_phase(parameters)) for reference in self.references])[self.number]

@@ -42,6 +42,7 @@ from qernel.propagation import Jet, PairJet, add, constant_features, own_jet
 from ._conditioner import Conditioner
 from ._contract import Derivatives, LogPsi
 from ._dressed import dressed_derivatives
+from ._stacked import stacked
 
 
 class QernelBlock(eqx.Module):
@@ -241,7 +242,7 @@ class Qernel(eqx.Module):
         else:
             factor = 1 + outputs[:, 0]
         repeats = self.determinants // len(self.references)
-        orbitals = jnp.stack([orbital(r, parameters) for orbital in self.references], axis=1)
+        orbitals = stacked([orbital(r, parameters) for orbital in self.references], axis=1)
         if jnp.iscomplexobj(orbitals) and not self.complex:
             raise ValueError(_COMPLEX_REFERENCES)
         orbitals = jnp.repeat(orbitals, repeats, axis=1).astype(factor.dtype)

@@ -88,7 +88,7 @@ class MoireOrbitals:
             nodes = np.asarray(family.parameters.depth, np.float64)
             filling = self._liquids.named.get("liquid" if name == "plane_waves" else name)
             if is_complex(filling):
-                dtype = jnp.result_type(dtype, jnp.complex64)
+                dtype = np.result_type(jnp.dtype(dtype), np.complex64)
             if solve and name in self._liquids.named:
                 self._liquids.warn()
             tables = (
