@@ -236,7 +236,7 @@ def test_a_liquid_of_complex_orbitals_starts_and_says_what_it_is():
     (phase,) = (p for p in problem.system.phases if p.name == "liquid")
     cells = problem.system.family.hamiltonian.supercell
     t = cells.primitive.matrix[0]
-    moved = problem.ansatz.references[0](r + jnp.asarray(t, r.dtype), parameters)
+    moved = problem.ansatz.references[0](r + jnp.asarray(t, r.dtype)[None], parameters)
     ratio = complex(np.linalg.det(moved) / np.linalg.det(orbitals))
     expected = np.exp(1j * np.array(phase.momentum) @ cells.lattice.reciprocal @ t)
     assert ratio == pytest.approx(expected, abs=1e-3)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from qernel.mean_field import Filling, OpenShell, TooManyFillings, open_shell_fillings
+from qernel.mean_field import Filling, OpenShell, TooManyFillings, default_cutoff, open_shell_fillings
+from qernel.orbitals import PlaneWaves
 
 from ._family import moire_family
 from ._material import Material
@@ -109,8 +110,9 @@ def _stretches(nodes: np.ndarray, here: np.ndarray) -> str:
     return " and ".join(f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in spans)
 
 
-# The orbitals of one spin in so many cells take seconds: 150 electrons in 225 cells two of them, in 400 five.
-_MOST_CELLS = 400
+# The orbitals of one spin in 225 cells, those of the largest preset, take two seconds, and the interactions of all their
+# plane waves 150 MB.
+_MOST_CELLS = 256
 # Depths at which fillings are compared: between two of them no energy changes by much.
 _MOST_NODES = 25
 
@@ -132,6 +134,11 @@ def liquids(
     with jax.enable_x64(True):
         family = moire_family(material, index, electrons, nodes, phi_degrees=phi_degrees)
         members = [family.select(i) for i in range(family.size)]
+        cell = family.hamiltonian.cell
+        assert cell is not None
+        if PlaneWaves(cell, default_cutoff(family.hamiltonian)).size < max(electrons):
+            # More electrons than orbitals: the system says so.
+            return Liquids(None, nodes, scale)
         try:
             shell = open_shell_fillings(family.hamiltonian, *members)
         except TooManyFillings:
