@@ -146,8 +146,12 @@ def test_momentum_group_has_as_many_classes_as_cells():
 def test_the_basis_limit_is_exact_for_its_own_law():
     limit, error = basis_limit([18, 27], [-1.0 + 2 * 18**-1.5, -1.0 + 2 * 27**-1.5])
     assert np.isclose(limit, -1.0) and error > 0
+    limit, _ = basis_limit([18, 27], [-1.0 + 2 * 18**-1.8, -1.0 + 2 * 27**-1.8], exponent=1.8)
+    assert np.isclose(limit, -1.0)
     with pytest.raises(ValueError, match="at least two energies"):
         basis_limit([18], [-1.0])
+    with pytest.raises(ValueError, match="positive power"):
+        basis_limit([18, 27], [-1.0, -1.1], exponent=0.0)
 
 
 @pytest.mark.parametrize(
