@@ -140,8 +140,8 @@ def _replace(path: Path, write) -> Path:
 
 
 def format_table(dataset: "xarray.Dataset") -> str:
-    """The table for a terminal: energies with errors in the last digits, how far they lie above exact ones where any are
-    known, and the diagnostics that matter."""
+    """The table for a terminal: energies with errors in the last digits, how far they lie above the exact ones where
+    these are known, and the diagnostics that matter."""
     lowest, axes, orders = ground_state(dataset), coordinates_of(dataset), order_parameters_of(dataset)
     terms = ["energy", "kinetic", *potentials_of(dataset)]
     phases = lowest_phases(dataset)

@@ -177,26 +177,17 @@ def exact_diagonalisation(
     )
 
 
-def basis_limit(
-    orbitals: Sequence[int], energies: Sequence[float], dim: int = 2, *, exponent: float | None = None
-) -> tuple[float, float]:
-    r"""Extrapolate upper bounds in growing bases of M orbitals to all orbitals, $E(M) = E_\infty + c\,M^{-p}$.
+def basis_limit(orbitals: Sequence[int], energies: Sequence[float], dim: int = 2) -> tuple[float, float]:
+    r"""Extrapolate upper bounds in growing bases of M orbitals to all orbitals, $E(M) = E_\infty + c\,M^{-(d+1)/d}$.
 
-    The electron-electron cusp makes the error of a basis of wavevectors up to K fall as a power of it: $p = (d+1)/d$
-    by default. Where electrons of one spin meet the wavefunction vanishes, and their energies converge faster, with
-    $p = (d+2)/d$. A straight line through the last two; the error is half of the step from the last bound. **The result
-    is no bound.**
+    The electron-electron cusp makes the error of a basis of wavevectors up to K fall as $K^{-(d+1)}$. A straight line
+    through the last two; the error is half of the step from the last bound. **The result is no bound.**
 
-    **Arguments:** `exponent`: p.
-
-    **Raises:** `ValueError` for fewer than two energies, or an exponent that is not positive.
+    **Raises:** `ValueError` for fewer than two energies.
     """
-    power = (dim + 1) / dim if exponent is None else exponent
-    if not power > 0:
-        raise ValueError(f"the error of a basis falls with a positive power of its size, got {power:g}")
     if len(orbitals) < 2 or len(orbitals) != len(energies):
         raise ValueError(f"need at least two energies, one for each basis, got {len(energies)} for {len(orbitals)}")
-    x = np.asarray(orbitals[-2:], dtype=float) ** -power
+    x = np.asarray(orbitals[-2:], dtype=float) ** (-(dim + 1) / dim)
     slope = (energies[-1] - energies[-2]) / (x[1] - x[0])
     limit = energies[-1] - slope * x[1]
     return float(limit), float(abs(limit - energies[-1]) / 2)
