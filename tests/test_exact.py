@@ -1,6 +1,7 @@
 """Exact diagonalisation: reference energies, terms, structure factors; spin; limits; bad input."""
 
 import functools
+import importlib.resources
 import json
 import pathlib
 
@@ -64,6 +65,27 @@ def test_six_electrons_change_their_momentum_with_the_depth():
     assert reference(6, 30.0)["ground_momentum"] == "K"
     assert 0 < meV(crystal.energy, 6) - reference(6, 30.0)["upper_bound"] < 0.4
     assert crystal.structure_factor[0] > 1.1 > 0.9 > liquid.structure_factor[0]
+
+
+@pytest.mark.parametrize("phase, momentum", [("liquid", (0, 1)), ("crystal", (1, 2))])
+def test_the_table_of_six_electrons_is_that_of_its_command(phase, momentum):
+    """The kept value of a small basis, in which a diagonalisation takes a second."""
+    table = importlib.resources.files("qernel.systems.moire") / "data" / "moire.json"
+    cases = json.loads(table.read_text("utf-8"))["exact"]["cases"]
+    (case,) = [c for c in cases if c.get("phase") == phase and c["depth_meV"] == 16.0]
+    found = solved((6, 0), 16.0, 2, momenta=(momentum,))
+    assert abs(meV(found.energy, 6) - case["bands"]["2"]) < 1e-4
+    assert case["bands"]["2"] > case["bands"]["4"] > case["bands"]["5"] > case["estimate"]
+    # In larger bases it changes by a few hundredths.
+    assert abs(found.structure_factor[0] - case["structure_factor_K"]) < 0.06
+
+
+def test_the_lowest_state_is_that_of_lanczos():
+    """One level is looked for by Davidson's method, several by Lanczos'."""
+    for depth, momentum in ((15.0, (0, 1)), (30.0, (1, 2)), (0.0, (1, 2))):
+        one, several = (solved((6, 0), depth, 2, momenta=(momentum,), levels=n) for n in (1, 2))
+        assert np.isclose(one.levels[0, 0], several.levels[0, 0], rtol=1e-8)
+        np.testing.assert_allclose(one.structure_factor, several.structure_factor, atol=1e-3)
 
 
 @pytest.mark.parametrize("depth", [0.0, 20.0])

@@ -1,5 +1,7 @@
 """Frozen wavefunctions measured: energies with honest errors, observables, and the labelled table of them."""
 
+from ._above_exact import AboveExact as AboveExact
+from ._above_exact import above_exact as above_exact
 from ._axes import Axis as Axis
 from ._axes import axes_of as axes_of
 from ._axes import axis_named as axis_named
@@ -16,6 +18,7 @@ from ._axes import single_axis as single_axis
 from ._axes import slope_of as slope_of
 from ._evaluate import evaluate as evaluate
 from ._evaluation import Evaluation as Evaluation
+from ._known_values import KnownBranch as KnownBranch
 from ._known_values import KnownValues as KnownValues
 from ._known_values import add_known_values as add_known_values
 from ._known_values import known_at_rows as known_at_rows

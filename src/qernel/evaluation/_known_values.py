@@ -1,5 +1,7 @@
 """Energies and phase boundaries known from other methods, beside the results of a wavefunction."""
 
+import dataclasses
+import json
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -12,6 +14,30 @@ if TYPE_CHECKING:
     import xarray
 
 _COLUMNS = ("exact", "exact_error", "upper_bound", "mean_field")
+_OF_BRANCH = ("exact", "exact_error", "upper_bound")
+
+
+class KnownBranch(eqx.Module):
+    """The lowest level of one phase of matter, whether it is the ground state or not; NaN where it is not known.
+
+    - `name`: of the phase, as results call it where phases are measured separately.
+    - `exact`, `exact_error`, `upper_bound`: as in [`KnownValues`][qernel.evaluation.KnownValues], at its points.
+    - `values`: expectation values in its state, by the names that results have for them: terms of the Hamiltonian,
+      order parameters.
+    - `momentum`: its total momentum in words, if it has one.
+    """
+
+    name: str = eqx.field(static=True)
+    exact: Float[np.ndarray, " known"]
+    exact_error: Float[np.ndarray, " known"]
+    upper_bound: Float[np.ndarray, " known"]
+    values: dict[str, Float[np.ndarray, " known"]]
+    momentum: str = eqx.field(static=True, default="")
+
+    @property
+    def words(self) -> str:
+        """The name with the momentum: `liquid, X(0,1)`."""
+        return self.name.replace("_", " ") + f", {self.momentum}" * bool(self.momentum)
 
 
 class KnownValues(eqx.Module):
@@ -24,7 +50,11 @@ class KnownValues(eqx.Module):
     - `mean_field`: the best known energy of one determinant, an upper bound.
     - `method`, `mean_field_method`: what they come from; `remark`: what a reader of figures should know of them.
     - `boundaries`: lines (or places, with one coordinate) where the exact ground state changes its phase, each as
-      points in the order of `names`.
+      points in the order of `names`; `boundary_errors`: the uncertainty of each, along its place with one coordinate;
+      none where they are exact.
+    - `branches`: the lowest level of each phase of matter, where they are known one by one.
+
+    **Raises:** `ValueError` for branches of one name or at other points, or errors that are not one for each boundary.
     """
 
     names: tuple[str, ...] = eqx.field(static=True)
@@ -38,6 +68,49 @@ class KnownValues(eqx.Module):
     mean_field_method: str = eqx.field(static=True, default="Hartree-Fock")
     remark: str = eqx.field(static=True, default="")
     boundaries: tuple[Float[np.ndarray, "_ coordinates"], ...] = ()
+    boundary_errors: tuple[float, ...] = eqx.field(static=True, default=())
+    branches: tuple[KnownBranch, ...] = ()
+
+    def __check_init__(self) -> None:
+        names = [branch.name for branch in self.branches]
+        if len(set(names)) < len(names):
+            raise ValueError(f"the branches of known values need different names, got {', '.join(names)}")
+        for branch in self.branches:
+            if len(branch.exact) != len(self.points):
+                raise ValueError(
+                    f"the branch '{branch.name}' needs a value at each of the {len(self.points)} points, NaN where it "
+                    f"is not known, got {len(branch.exact)}"
+                )
+        if self.boundary_errors and len(self.boundary_errors) != len(self.boundaries):
+            raise ValueError(
+                f"give the error of each of the {len(self.boundaries)} boundaries, or none, got "
+                f"{len(self.boundary_errors)}"
+            )
+
+    def branch(self, name: str) -> KnownBranch | None:
+        """The branch of a phase of matter, None where it is not known."""
+        return next((branch for branch in self.branches if branch.name == name), None)
+
+    def of_branch(self, name: str) -> "KnownValues | None":
+        """The values of one branch in the place of those of the ground state, without a mean field; None where it is
+        not known."""
+        branch = self.branch(name)
+        if branch is None:
+            return None
+        return dataclasses.replace(
+            self,
+            **{column: getattr(branch, column) for column in _OF_BRANCH},
+            mean_field=np.full(len(self.points), np.nan),
+            terms={term: branch.values[term] for term in self.terms if term in branch.values},
+        )
+
+    def places(self, name: str) -> list[tuple[float, float]]:
+        """Where the exact ground state changes along one coordinate, with errors, 0 where they are exact."""
+        column = self.names.index(name)
+        errors = self.boundary_errors or (0.0,) * len(self.boundaries)
+        return [
+            (float(point[column]), error) for line, error in zip(self.boundaries, errors, strict=True) for point in line
+        ]
 
     @property
     def has_exact(self) -> bool:
@@ -81,11 +154,46 @@ def add_known_values(dataset: "xarray.Dataset", known: KnownValues | None) -> "x
         # In the table's order of coordinates, in which they are read again.
         joined = joined[:, [known.names.index(name) for name in names]]
         columns["known_boundary"] = (("boundary", "coordinate"), joined)
+    if known.boundary_errors:
+        columns["known_boundary_error"] = ("known_line", np.array(known.boundary_errors, np.float64))
+    if known.branches:
+        columns |= _columns_of(known.branches, unit)
     dataset = dataset.assign(columns)
     dataset.attrs.update(
         known_method=known.method, known_mean_field_method=known.mean_field_method, known_remark=known.remark
     )
+    dataset.attrs["known_branches"] = json.dumps([[branch.name, branch.momentum] for branch in known.branches])
     return dataset
+
+
+_VALUE = "known_branch_value_"
+
+
+def _columns_of(branches: tuple[KnownBranch, ...], unit: dict[str, str]) -> dict[str, Any]:
+    """Branches along a dimension of their own; NaN for a quantity that one of them lacks."""
+    axes, missing = ("known_branch", "known"), np.full(len(branches[0].exact), np.nan)
+    names = dict.fromkeys(name for branch in branches for name in branch.values)
+    stack = lambda arrays: np.stack(list(arrays))
+    columns = {
+        f"known_branch_{name}": (axes, stack(getattr(branch, name) for branch in branches), unit) for name in _OF_BRANCH
+    }
+    return columns | {
+        f"{_VALUE}{name}": (axes, stack(branch.values.get(name, missing) for branch in branches)) for name in names
+    }
+
+
+def _branches_of(dataset: "xarray.Dataset") -> tuple[KnownBranch, ...]:
+    named = json.loads(str(dataset.attrs.get("known_branches", "[]")))
+    values = [str(name).removeprefix(_VALUE) for name in dataset.data_vars if str(name).startswith(_VALUE)]
+    return tuple(
+        KnownBranch(
+            name=name,
+            **{column: dataset[f"known_branch_{column}"].values[number] for column in _OF_BRANCH},
+            values={value: dataset[f"{_VALUE}{value}"].values[number] for value in values},
+            momentum=momentum,
+        )
+        for number, (name, momentum) in enumerate(named)
+    )
 
 
 def known_values(dataset: "xarray.Dataset") -> KnownValues | None:
@@ -110,12 +218,22 @@ def known_values(dataset: "xarray.Dataset") -> KnownValues | None:
         mean_field_method=str(dataset.attrs["known_mean_field_method"]),
         remark=str(dataset.attrs["known_remark"]),
         boundaries=boundaries,
+        boundary_errors=tuple(dataset["known_boundary_error"].values.tolist())
+        if "known_boundary_error" in dataset
+        else (),
+        branches=_branches_of(dataset),
     )
 
 
-def known_at_rows(dataset: "xarray.Dataset", column: str) -> Float[np.ndarray, " rows"]:
-    """A column of the reference values (`exact`, `exact_error`, `upper_bound`, `mean_field`) at the rows of a table."""
+def known_at_rows(dataset: "xarray.Dataset", column: str, phase: str | None = None) -> Float[np.ndarray, " rows"]:
+    """A column of the reference values (`exact`, `exact_error`, `upper_bound`, `mean_field`) at the rows of a table.
+
+    **Arguments:** `phase`: that of the branch of this phase of matter, NaN where it is not known; by default the ground
+    state's.
+    """
     known = known_values(dataset)
+    if known is not None and phase is not None:
+        known = known.of_branch(phase)
     axes = coordinates_of(dataset) or axes_of(dataset)
     rows = _columns([positions_on(dataset, axis) for axis in axes], dataset.sizes[rows_of(dataset)])
     if known is None:

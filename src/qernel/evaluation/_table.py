@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas
 
+from ._above_exact import above_exact
 from ._axes import MEMBER, coordinates_of, in_order, indexed
+from ._known_values import known_at_rows
 from ._phases import ground_state, lowest_phases, phases_of
 
 if TYPE_CHECKING:
@@ -50,7 +52,11 @@ def order_parameters_of(dataset: "xarray.Dataset") -> list[str]:
 
 
 def table_rows(dataset: "xarray.Dataset") -> "tuple[list[str], list[list[float | str]]]":
-    """Heads and rows of the table, of the lowest phase at every point."""
+    """Heads and rows of the table, of the lowest phase at every point.
+
+    Where exact energies are known `exact`, `exact_error` and `above_exact`, the energy less the exact one, come last,
+    and `exact_PHASE` of every phase whose exact branch is known.
+    """
     lowest, names = ground_state(dataset), columns(dataset)
     listed = [lowest[name].values.tolist() for name in names]
     for phase in phases_of(dataset):
@@ -61,6 +67,15 @@ def table_rows(dataset: "xarray.Dataset") -> "tuple[list[str], list[list[float |
     if phases_of(dataset):
         names.append("phase")
         listed.append(lowest_phases(dataset))
+    against = above_exact(dataset)
+    if against.known:
+        names += ["exact", "exact_error", "above_exact"]
+        listed += [known_at_rows(lowest, "exact").tolist(), against.exact_error.tolist(), against.value.tolist()]
+        for phase in phases_of(dataset):
+            exact = known_at_rows(lowest, "exact", phase)
+            if np.isfinite(exact).any():
+                names.append(f"exact_{phase}")
+                listed.append(exact.tolist())
     return names, [list(row) for row in zip(*listed, strict=True)]
 
 
@@ -125,19 +140,24 @@ def _replace(path: Path, write) -> Path:
 
 
 def format_table(dataset: "xarray.Dataset") -> str:
-    """The table for a terminal: energies with errors in the last digits, and the diagnostics that matter."""
+    """The table for a terminal: energies with errors in the last digits, how far they lie above the exact ones where
+    these are known, and the diagnostics that matter."""
     lowest, axes, orders = ground_state(dataset), coordinates_of(dataset), order_parameters_of(dataset)
     terms = ["energy", "kinetic", *potentials_of(dataset)]
     phases = lowest_phases(dataset)
     symbols = [str(dataset[name].attrs.get("symbol", name)) for name in orders]
     lines = [[axis.name for axis in axes] + [*terms, *symbols, "V-score", "accept", "tau", "ESS", "R-hat"]]
     lines[0] += ["phase"] if phases else []
+    against = above_exact(dataset)
+    lines[0][len(axes) + 1 : len(axes) + 1] = ["above exact"] * bool(against.known)
     for index in in_order(dataset):
         value = lambda name, i=index: float(lowest[name].values[i])
         lines.append(
             [
                 *(f"{value(axis.name):g}" for axis in axes),
-                *(with_error(value(term), value(f"{term}_error")) for term in (*terms, *orders)),
+                with_error(value("energy"), value("energy_error")),
+                *[with_error(float(against.value[index]), float(against.error[index]))] * bool(against.known),
+                *(with_error(value(term), value(f"{term}_error")) for term in (*terms[1:], *orders)),
                 f"{value('v_score'):.1e}",
                 f"{value('acceptance'):.2f}",
                 f"{value('autocorrelation_time'):.1f}",

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Complex, Int
+import scipy.sparse
+from jaxtyping import Bool, Complex, Float, Int
 
 from ._pair_integrals import PairIntegrals
 
@@ -123,7 +124,14 @@ class TwoBody:
 
     def __init__(self, sector: Sector):
         self.sector = sector
-        self.blocks, self.positions, self.signs, self.size = sector.removals(2)
+        self.blocks, positions, signs, size = sector.removals(2)
+        starts = np.arange(sector.dimension + 1) * positions.shape[1]
+        states = scipy.sparse.csr_array(
+            (signs.ravel().astype(np.float64), positions.ravel(), starts), (sector.dimension, size)
+        )
+        # By (pairs, rests), the longer of its two sides: it is gone through in order both when pairs are taken out and
+        # when they are put back, and only the state, which a cache holds, is read and written here and there.
+        self._taken_out = states.T.tocsr()
 
     def matrices(self, v: PairIntegrals) -> list[Complex[np.ndarray, "pairs pairs"]]:
         """Antisymmetrised ⟨ab|v|cd⟩ of each block."""
@@ -139,12 +147,25 @@ class TwoBody:
 
     def apply(self, matrices, psi: Complex[np.ndarray, " states"]) -> Complex[np.ndarray, " states"]:
         """The operator on a state."""
-        y = np.zeros(self.size, dtype=np.complex128)
-        y[self.positions] = self.signs * psi[:, None]
+        # The signs are real: two columns of real numbers take half of the multiplications.
+        y = (self._taken_out @ _as_columns(psi)).ravel().view(np.complex128)
         for (pairs, rests, offset), matrix in zip(self.blocks, matrices, strict=True):
             part = slice(offset, offset + len(pairs) * rests)
             y[part] = (matrix @ y[part].reshape(len(pairs), rests)).ravel()
-        return np.einsum("sw,sw->s", self.signs, y[self.positions])
+        return (self._taken_out.T @ _as_columns(y)).ravel().view(np.complex128)
+
+    def diagonal(self, matrices) -> Float[np.ndarray, " states"]:
+        """Expectation values of the operator in the determinants."""
+        of_pairs = [
+            np.repeat(np.diagonal(matrix).real, rests)
+            for (_, rests, _), matrix in zip(self.blocks, matrices, strict=True)
+        ]
+        return abs(self._taken_out).T @ np.concatenate([np.zeros(0), *of_pairs])
+
+
+def _as_columns(values: Complex[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:
+    """Real and imaginary parts side by side."""
+    return np.ascontiguousarray(values, dtype=np.complex128).view(np.float64).reshape(-1, 2)
 
 
 def density_matrix(

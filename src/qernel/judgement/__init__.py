@@ -12,6 +12,8 @@ from ._hellmann_feynman import slope_lines as slope_lines
 from ._jump import Jump as Jump
 from ._jump import steepest_stretch as steepest_stretch
 from ._jump import stretch_of as stretch_of
+from ._known_places import known_place_sentences as known_place_sentences
+from ._known_places import known_places as known_places
 from ._order import interaction_of as interaction_of
 from ._order import order_jump as order_jump
 from ._order import order_parameter as order_parameter

@@ -7,12 +7,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from qernel.evaluation import (
+    AboveExact,
+    above_exact,
     axes_of,
     axis_named,
     doubts_of,
     ground_state,
     known_at_rows,
     known_values,
+    phases_of,
     points_of,
     rows_of,
     single_axis,
@@ -22,6 +25,7 @@ from qernel.observables import LIMITS
 from qernel.training import TrainingRecord, complaints
 
 from ._hellmann_feynman import slope_lines
+from ._known_places import known_place_sentences
 from ._order import phase_sentences
 from ._total_momentum import momentum_sentences
 from ._zero_variance import systematic
@@ -62,6 +66,8 @@ def findings(dataset: "xarray.Dataset", training: TrainingRecord | None = None) 
         *_end_of_training(lowest, training),
         *_slopes(dataset),
         *_known(lowest),
+        *_by_branch(dataset),
+        *_known_places(lowest),
         *(Finding("phases", text) for text in momentum_sentences(dataset)),
         *_phases(dataset),
     ]
@@ -279,6 +285,28 @@ def _slopes(dataset: "xarray.Dataset") -> list[Finding]:
     ]
 
 
+def _worst_and_mean(dataset: "xarray.Dataset", against: AboveExact) -> str:
+    """How far energies lie above exact ones: at worst and where, and on average."""
+    worst, unit = against.worst, f"{_unit(dataset)} per electron"
+    one = np.arange(len(against.value)) == worst
+    scale = max(3 - int(np.floor(np.log10(np.nanmax(np.abs(against.value)) + 1e-300))) - 1, 0)
+    high, error = float(against.value[worst]), float(against.error[worst])
+    where = f" at {_labels(dataset, one)}" if len(against.value) > 1 else ""
+    mean = f", {against.mean:+.{scale}f} on average over {_count(against.known, 'point')}" if against.known > 1 else ""
+    return f"at worst {'+' * (high > 0)}{with_error(high, error)} {unit}{where}{mean}"
+
+
+def _by_branch(dataset: "xarray.Dataset") -> list[Finding]:
+    """Separate phases against the exact branches of the same names, one by one."""
+    against = {name: above_exact(dataset, name) for name in phases_of(dataset)}
+    parts = [f"{name.replace('_', ' ')} {_worst_and_mean(dataset, one)}" for name, one in against.items() if one.known]
+    return [Finding("references", f"Each phase against its own exact level: {'; '.join(parts)}.")] if parts else []
+
+
+def _known_places(dataset: "xarray.Dataset") -> list[Finding]:
+    return [Finding("references", text) for text in known_place_sentences(dataset)]
+
+
 def _known(dataset: "xarray.Dataset") -> list[Finding]:
     known = known_values(dataset)
     if known is None:
@@ -286,17 +314,10 @@ def _known(dataset: "xarray.Dataset") -> list[Finding]:
     energy, sigma = dataset["energy"].values, dataset["energy_error"].values
     columns = ("exact", "exact_error", "mean_field")
     exact, uncertainty, mean_field = (known_at_rows(dataset, name) for name in columns)
-    found, here, unit = [], np.isfinite(exact), f"{_unit(dataset)} per electron"
+    found, here = [], np.isfinite(exact)
     missing = energy - exact
     if here.any():
-        worst = int(np.nanargmax(missing))
-        one = np.arange(len(energy)) == worst
-        scale = max(3 - int(np.floor(np.log10(np.nanmax(np.abs(missing)) + 1e-300))) - 1, 0)
-        text = (
-            f"Against {known.method}: {np.nanmean(missing):+.{scale}f} {unit} on average over "
-            f"{_count(int(here.sum()), 'point')}, at most {with_error(missing[worst], float(sigma[worst]))} at "
-            f"{_labels(dataset, one)}."
-        )
+        text = f"Against {known.method}: {_worst_and_mean(dataset, above_exact(dataset))}."
         found.append(Finding("references", text))
         below = here & (energy < exact - 3 * sigma - np.nan_to_num(uncertainty) - 1e-9 * np.abs(exact))
         if below.any():

@@ -10,6 +10,9 @@ from ._draw import draw as draw
 from ._draw import save_figure as save_figure
 from ._energy import energy_figure as energy_figure
 from ._interaction import interaction_figure as interaction_figure
+from ._known import draw_known_branches as draw_known_branches
+from ._known import draw_known_slopes as draw_known_slopes
+from ._known import exact_difference as exact_difference
 from ._momentum_distribution import momentum_distribution_figure as momentum_distribution_figure
 from ._multiples import multiples as multiples
 from ._observables import observables_figure as observables_figure
@@ -23,6 +26,7 @@ from ._quantity import Quantity as Quantity
 from ._quantity import measured as measured
 from ._rows import axis_text as axis_text
 from ._rows import energy_unit as energy_unit
+from ._rows import mark_known_places as mark_known_places
 from ._rows import row_title as row_title
 from ._rows import shade_transition as shade_transition
 from ._slope import slope_figure as slope_figure

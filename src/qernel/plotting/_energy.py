@@ -6,6 +6,7 @@ import numpy as np
 
 from qernel.evaluation import (
     KnownValues,
+    above_exact,
     axes_of,
     ground_state,
     in_order,
@@ -17,6 +18,7 @@ from qernel.evaluation import (
     single_axis,
 )
 
+from ._known import draw_above_lowest, known_branches
 from ._multiples import multiples
 from ._palette import phase_colours, term_colours, term_label
 from ._plane import Lines, measured_boundary
@@ -59,6 +61,10 @@ def energy_figure(dataset: "xarray.Dataset", boundary: Lines | None = None) -> "
         _below_mean_field(axes[1 + bool(phases)], rows, known, x, order)
     if known is not None and to_exact:
         _above_exact(axes[-1], rows, known, x, order)
+        for name in phases:
+            _phase_above_exact(axes[-1], dataset, name)
+        _other_levels(axes[-1], rows, known)
+        axes[-1].legend(ncols=2, loc="upper right", borderaxespad=0.2)
     axes[-1].set_xlabel(axis_text(rows))
     figure.align_ylabels()
     return figure
@@ -109,6 +115,10 @@ def _above_lowest(axes: "Axes", dataset, phases: "dict[str, xarray.Dataset]") ->
         axes.errorbar(
             position[order], above, error[order], color=colours[name], marker="o", label=name.replace("_", " ")
         )
+    low, high = axes.get_ylim()
+    draw_above_lowest(axes, dataset)
+    # What was measured sets the scale: far from where they compete exact levels lie meV apart.
+    axes.set_ylim(low, high)
     axes.set_ylabel(f"above the lowest\n({_short_unit(dataset)})")
     axes.legend(loc="best")
 
@@ -165,7 +175,26 @@ def _above_exact(axes: "Axes", dataset, known: KnownValues, x, order) -> None:
     room = 0.55 * max(high - min(low, 0.0), 1e-12)
     axes.set_ylim(min(low, -0.1 * room), max(high, 0.0) + room)
     axes.set_ylabel("$E - E_{\\mathrm{exact}}$\n" + f"({_short_unit(dataset)})")
-    axes.legend(ncols=2, loc="upper right", borderaxespad=0.2)
+
+
+def _phase_above_exact(axes: "Axes", dataset, name: str) -> None:
+    """A separate phase against the exact level of its own."""
+    against, x, colour = above_exact(dataset, name), places(dataset), phase_colours(dataset)[name]
+    here = [row for row in in_order(dataset) if np.isfinite(against.value[row])]
+    if here:
+        label = f"{name.replace('_', ' ')}, from its own exact level"
+        style = {"color": colour, "marker": "D", "ms": 4, "mfc": "none", "ls": "none"}
+        axes.errorbar(x[here], against.value[here], against.error[here], label=label, **style)
+
+
+def _other_levels(axes: "Axes", dataset, known: KnownValues) -> None:
+    """The exact levels that are not the lowest, as far as they are in sight: where a model follows one it is stuck."""
+    limits = axes.get_ylim()
+    for branch, colour, here, place in known_branches(dataset):
+        above = (branch.exact - known.exact)[here]
+        there = np.isfinite(above)
+        axes.plot(place[there], above[there], color=colour, lw=1.0, ls=":", label=f"exact, {branch.words}")
+    axes.set_ylim(limits)
 
 
 def _quantities(dataset) -> list[Quantity]:

@@ -7,6 +7,7 @@ import numpy as np
 from qernel.evaluation import axes_of, ground_state, in_order, known_values, single_axis
 from qernel.judgement import interaction_of
 
+from ._known import draw_known_branches
 from ._multiples import multiples
 from ._palette import term_colours, term_label
 from ._plane import Lines, measured_boundary
@@ -43,7 +44,7 @@ def interaction_figure(dataset: "xarray.Dataset", boundary: Lines | None = None)
     shade_transition(axes, rows, label=True)
     axes.errorbar(x, value[order], error[order], color=colour, marker="o", label="this wavefunction")
     known, axis = known_values(rows), single_axis(rows)
-    if known is not None and axis is not None and name in known.terms:
+    if not draw_known_branches(axes, rows, name) and known is not None and axis is not None and name in known.terms:
         here = known_on_line(rows, known)
         place, exact = known.coordinate(axis.name)[here], known.terms[name][here]
         if np.isfinite(exact).any():

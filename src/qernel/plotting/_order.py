@@ -14,6 +14,7 @@ from qernel.evaluation import (
     separate_phases,
 )
 
+from ._known import draw_known_branches
 from ._multiples import multiples
 from ._palette import phase_colours
 from ._plane import Lines, category_map, measured_boundary
@@ -86,6 +87,7 @@ def _curve(panel: "Axes", dataset, name: str) -> None:
             panel.errorbar(places(table)[there], of_phase.values[there], errors, label=label, **style)
     colour, label = (BLACK, "lowest phase") if phases_of(dataset) else (BLUE, "this wavefunction")
     panel.errorbar(x[order], quantity.values[order], quantity.errors[order], color=colour, marker="o", label=label)
+    draw_known_branches(panel, dataset, name)
     attrs = rows[name].attrs
     signature = str(attrs.get("signature", ""))
     if signature in rows:

@@ -61,13 +61,19 @@ def shade_transition(axes: "Axes", dataset: "xarray.Dataset", label: bool = Fals
         # Within one step of the grid it jumps; over several it is resolved, and changes fast.
         text = f"{symbol} jumps" if found.steps == 1 else f"half of the change of {symbol}"
         axes.axvspan(found.low, found.high, color=SHADE, lw=0, zorder=0, label=text if label else None)
+    mark_known_places(axes, dataset, label)
+
+
+def mark_known_places(axes: "Axes", dataset: "xarray.Dataset", label: bool = False) -> None:
+    """Dashed lines where the exact ground state changes, with a band of their errors."""
     axis, known = single_axis(dataset), known_values(dataset)
     if axis is None or known is None:
         return
-    boundaries = [point for line in known.boundaries for point in line[:, known.names.index(axis.name)]]
-    for number, place in enumerate(boundaries):
+    for number, (place, error) in enumerate(known.places(axis.name)):
         text = "known boundary" if label and number == 0 else None
         axes.axvline(place, color=BLACK, lw=0.9, ls=(0, (4, 3)), zorder=1, label=text)
+        if error > 0:
+            axes.axvspan(place - error, place + error, color=BLACK, alpha=0.12, lw=0, zorder=0)
 
 
 def known_on_line(dataset: "xarray.Dataset", known: KnownValues) -> Bool[np.ndarray, " known"]:

@@ -7,6 +7,7 @@ import numpy as np
 from qernel.evaluation import axes_of, positions_on, slope_of
 from qernel.judgement import SlopeLine, slope_lines
 
+from ._known import draw_known_slopes
 from ._rows import shade_transition
 from ._style import BLACK, RED, new_figure, unit_text
 
@@ -37,6 +38,9 @@ def slope_figure(dataset: "xarray.Dataset") -> "Figure | None":
     for column, axis in enumerate(axes):
         above, below = panels[:, column]
         _several(above, below, dataset, [line for line in lines if line.axis.name == axis.name])
+        if len(axes_of(dataset)) == 1:
+            draw_known_slopes(above, dataset)
+            above.legend()
         above.set_ylabel(rf"$dE/d{axis.latex}$ per electron")
         below.set_ylabel("difference")
         below.set_xlabel(axis.text)
@@ -69,6 +73,7 @@ def _single(dataset, line: SlopeLine) -> "Figure":
         ls="none",
         label=rf"$\Delta E/\Delta {symbol}$, from the energies",
     )
+    draw_known_slopes(above, dataset, line.phase)
     above.set_ylabel(rf"$dE/d{symbol}$ per electron")
     above.legend()
     below.axhline(0, color=RED, lw=1.0)

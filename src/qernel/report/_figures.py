@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from qernel.evaluation import KnownValues, known_at_rows, known_values, order_parameters_of, potentials_of
-from qernel.judgement import interaction_of, order_jump, order_parameter, phase_boundaries
+from qernel.evaluation import KnownValues, known_at_rows, known_values, order_parameters_of, potentials_of, with_error
+from qernel.judgement import interaction_of, known_places, order_jump, order_parameter, phase_boundaries
 from qernel.plotting import scalar_observables
 
 from ._record import Record
@@ -146,12 +146,18 @@ def _shaded(record: Record) -> str:
         text += f" Shaded: the interval in which {symbol} {what}."
     known = known_values(record.dataset)
     if known is not None and known.boundaries:
-        text += " Dashed: where the exact ground state changes its phase."
+        places = known_places(record.lowest)
+        listed = _and([with_error(place, error) for place, error in places]) if places else ""
+        text += " Dashed: where the exact ground state changes its phase"
+        text += f", {record.axes[0].symbol} = {listed}{record.axes[0].suffix}." if listed else "."
     return text
 
 
 def _squares(known: KnownValues | None) -> str:
-    return f" Open squares: {known.method}." if known is not None and known.has_exact else ""
+    if known is None or not known.has_exact:
+        return ""
+    levels = "; ".join(branch.words for branch in known.branches)
+    return f" Open squares: {known.method}" + (f", each phase in its colour ({levels})." if levels else ".")
 
 
 def _energy(record: Record) -> tuple[str, str]:
@@ -252,9 +258,13 @@ def _structure_factor(record: Record) -> tuple[str, str]:
 def _slope(record: Record) -> tuple[str, str]:
     if len(record.axes) == 1:
         s = record.axes[0].symbol
+        known = known_values(record.dataset)
+        exact = known is not None and bool(known.branches)
+        squares = " Open squares: exact, each phase in its colour, between neighbouring known values." if exact else ""
         caption = (
             f"Hellmann-Feynman check. Above: ⟨∂H/∂{s}⟩ measured at each value, and the slope of the energies "
-            f"between neighbours. Below: their difference; the band is what the interpolation may miss. {_MEANS}"
+            f"between neighbours. Below: their difference; the band is what the interpolation may miss."
+            f"{squares} {_MEANS}"
         )
         return caption, f"Slope of the energy against {s} from two independent estimates, and their difference."
     caption = (

@@ -3,6 +3,7 @@
 import numpy as np
 
 from qernel.evaluation import (
+    above_exact,
     axis_named,
     known_at_rows,
     known_values,
@@ -56,6 +57,8 @@ def phase_table(record: Record) -> Table | None:
         return None
     dataset, lowest = record.dataset, record.lowest
     of = {name: dataset.sel(phase=name) for name in record.phases}
+    against = {name: above_exact(dataset, name) for name in record.phases}
+    against = {name: one for name, one in against.items() if one.known}
     rows = []
     for row in record.order:
         name = str(lowest["phase"].values[row])
@@ -67,13 +70,30 @@ def phase_table(record: Record) -> Table | None:
             error = float(np.hypot(lowest["energy_error"].values[row], errors[nearest]))
             gap = with_error(rest[nearest] - float(lowest["energy"].values[row]), error)
         cells = [_measured(table, "energy", row) for table in of.values()]
-        rows.append([*_places(record, row), Cell(name.replace("_", " ")), *cells, Cell(gap)])
+        own = [
+            Cell(
+                with_error(one.value[row], one.error[row]),
+                bool(one.value[row] < -3 * one.error[row] - one.exact_error[row]),
+            )
+            for one in against.values()
+        ]
+        rows.append([*_places(record, row), Cell(name.replace("_", " ")), *cells, Cell(gap), *own])
     heads = [f"E, {name.replace('_', ' ')}" for name in of]
     caption = (
         f"Energies of the phases, each measured where it was still trained, in {record.energy_unit}; the last column "
         "is the distance of the next one from the lowest."
     )
-    return Table(caption, (*_heads(record), "lowest", *heads, "next above"), rows, words=("lowest",))
+    if against:
+        known = known_values(dataset)
+        levels = [] if known is None else [known.branch(name) for name in against]
+        caption = caption.replace("the last column", "next above")
+        caption += (
+            " E − exact: of each phase less its own exact level ("
+            + "; ".join(level.words for level in levels if level is not None)
+            + ")."
+        )
+    own = [f"E − exact, {name.replace('_', ' ')}" for name in against]
+    return Table(caption, (*_heads(record), "lowest", *heads, "next above", *own), rows, words=("lowest",))
 
 
 def momentum_table(record: Record) -> Table | None:
@@ -238,6 +258,17 @@ def comparison_table(record: Record) -> Table | None:
     if has_exact:
         caption += f" Exact: {method}" + ("; its variational value is the bound." if has_bound else ".")
         caption += " Errors of E − exact are those of E."
+        against = above_exact(dataset)
+        if against.known > 1:
+            worst = against.worst
+            where = ", ".join(
+                f"{axis.symbol} = {axis.value(positions_on(dataset, axis)[worst])}" for axis in record.axes
+            )
+            caption += (
+                f" At worst E − exact is {with_error(against.value[worst], against.error[worst])}"
+                f"{f' at {where}' if where else ''}, on average over {against.known} rows "
+                f"{_plain(against.mean, float(np.nanmedian(against.error)))}."
+            )
     if has_exact and has_mean:
         caption += f" Of correlation: the error as a share of the correlation energy, {mean} less exact."
     return Table(f"{caption} {known.remark}".rstrip(), heads, rows)

@@ -10,6 +10,7 @@ import numpy as np
 from qernel.evaluation import (
     axes_of,
     ground_state,
+    known_values,
     lowest_phases,
     phases_of,
     positions_on,
@@ -30,8 +31,12 @@ from qernel.plotting import (
     SKY,
     Quantity,
     category_map,
+    draw_known_branches,
+    draw_known_slopes,
     energy_unit,
+    exact_difference,
     in_math,
+    mark_known_places,
     measured,
     multiples,
     new_figure,
@@ -107,6 +112,7 @@ def transition_figure(
         if panel is not overlaps:
             panel.set_xlabel(_head(axis))
             _mark(panel, finding)
+            mark_known_places(panel, lowest)
     return figure
 
 
@@ -134,6 +140,7 @@ def _with_branches(panel: "Axes", rows, branches, name: str | None, otherwise: s
         style: dict[str, Any] = {"color": colours.get(phase, SKY), "marker": "s", "mfc": "none", "lw": 0.9, "ls": "--"}
         _points(panel, branch, name, label=f"{phase} branch", **style)
     _points(panel, rows, name, color=BLACK, label="model", marker="o")
+    draw_known_branches(panel, rows, name)
     attrs = rows[name].attrs
     panel.set_ylabel(with_unit(in_math(str(attrs.get("symbol", name.replace("_", " ")))), str(attrs["units"])))
     panel.legend()
@@ -161,6 +168,13 @@ def _energies(panel: "Axes", rows, compared) -> None:
     difference = rows["energy"].values[same] - base["energy"].values
     error = np.hypot(rows["energy_error"].values[same], base["energy_error"].values)
     panel.errorbar(x, difference, error, color=BLACK, marker="o", label="model")
+    known = known_values(rows)
+    exact = None if known is None else exact_difference(known, first, second)
+    if known is not None and exact is not None:
+        limits, place = (panel.get_xlim(), panel.get_ylim()), known.coordinate(axis.name)
+        panel.errorbar(place, *exact, color=BLACK, marker="s", mfc="none", ls=":", lw=1, label=f"{second}, exact")
+        panel.set_xlim(limits[0])
+        panel.set_ylim(limits[1])
     panel.legend()
 
 
@@ -176,6 +190,7 @@ def _slopes(panel: "Axes", rows) -> None:
     for number, line in enumerate(slope_lines(rows)):
         sharp, label = line.check.error < 0.1 * np.ptp(rows[name].values), rf"$dE/d{latex}$" if number == 0 else None
         panel.plot(line.check.middle[sharp], line.check.from_energies[sharp], "x", color=ORANGE, label=label)
+    draw_known_slopes(panel, rows)
     panel.set_ylabel("slope per electron")
     panel.legend()
 

@@ -25,6 +25,7 @@ from qernel.judgement import (
     competitors,
     crossing_sentence,
     interaction_of,
+    known_place_sentences,
     momenta_at_crossing,
     order_jump,
     order_parameter,
@@ -122,7 +123,8 @@ def find_transition(
             f"{np.max(above.excess[above.above]):.2g} {words.energy}: the model is in the wrong phase, or not trained."
         ]
     more = [crossing_sentence(scan, *one) for one in others]
-    evidence = [*more, *_changes(scan, words), *_susceptibility(scan, words), *unfit]
+    exact = known_place_sentences(scan)
+    evidence = [*more, *exact, *_changes(scan, words), *_susceptibility(scan, words), *unfit]
     if crossing is not None and crossing.crosses:
         kind, place, error, first = _of_crossing(crossing, jump, names, words)
     elif jump is not None:

@@ -238,7 +238,7 @@ def _without_labels(part: Any) -> Any:
     """A table whose rows have no coordinates, without what belongs to all of them."""
     rows = rows_of(part)
     labels = [name for name, label in part.coords.items() if label.dims == (rows,)]
-    known = [name for name in part.variables if "known" in part[name].dims or "boundary" in part[name].dims]
+    known = [name for name in part.variables if {"known", "known_line", "boundary"} & set(part[name].dims)]
     return part.drop_vars([*labels, *known]).rename_dims({rows: _ROW})
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from qernel.evaluation import KnownValues
+from qernel.evaluation import KnownBranch, KnownValues
 from qernel.hamiltonian import Family
 
 from ._material import Material
@@ -14,14 +14,17 @@ from ._potential import MoireParameters
 
 _DATA = importlib.resources.files("qernel.systems.moire") / "data" / "moire.json"
 _TERMS = ("kinetic", "moire", "interaction")
+# As the results call S(K).
+_ORDER = "structure_factor_K"
 
 
 def moire_known_values(family: Family, material: Material) -> KnownValues | None:
     """Reference values of a family that varies the depth, meV per electron, or None.
 
     Exact diagonalisation is extrapolated to all bands, an estimate with its uncertainty, its terms good to about
-    0.1 meV; its `upper_bound` is the variational value of the same calculation. The number of electrons, the periodic
-    cell, the material and φ must be those of the table.
+    0.1 meV; its `upper_bound` is the variational value of the same calculation. Of six electrons the lowest level of
+    each phase is known, liquid and crystal, and where the two cross; the lower one is the ground state. The number of
+    electrons, the periodic cell, the material and φ must be those of the table.
     """
     table = json.loads(_DATA.read_text("utf-8"))
     cell, (up, down) = family.hamiltonian.supercell, family.hamiltonian.electrons
@@ -32,16 +35,25 @@ def moire_known_values(family: Family, material: Material) -> KnownValues | None
     def of_this_system(case: dict[str, Any]) -> bool:
         return case["electrons"] == up and _same_cell(np.asarray(cell.index), case["cells"])
 
-    exact, mean_field = (
-        {case["depth_meV"]: case for case in filter(of_this_system, table[kind]["cases"])}
-        for kind in ("exact", "hartree_fock")
-    )
+    levels = list(filter(of_this_system, table["exact"]["cases"]))
+    mean_field = {case["depth_meV"]: case for case in filter(of_this_system, table["hartree_fock"]["cases"])}
+    # The lowest of the levels at each depth.
+    exact = {case["depth_meV"]: case for case in sorted(levels, key=lambda case: -case["estimate"])}
     depths = sorted({*exact, *mean_field})
     if not depths:
         return None
 
     def column(cases: dict[float, dict[str, Any]], key: str) -> np.ndarray:
-        return np.array([cases[depth][key] if depth in cases else np.nan for depth in depths], np.float64)
+        values = [cases[depth].get(key, np.nan) if depth in cases else np.nan for depth in depths]
+        return np.array(values, np.float64)
+
+    def branch(phase: str) -> KnownBranch:
+        of = {case["depth_meV"]: case for case in levels if case.get("phase") == phase}
+        columns = (column(of, name) for name in ("estimate", "estimate_error", "upper_bound"))
+        (momentum,) = {case["momentum"] for case in of.values()}
+        return KnownBranch(phase, *columns, {name: column(of, name) for name in (*_TERMS, _ORDER)}, momentum)
+
+    crossings = list(filter(of_this_system, table["exact"]["crossings"]))
 
     return KnownValues(
         names=names,
@@ -53,6 +65,9 @@ def moire_known_values(family: Family, material: Material) -> KnownValues | None
         terms={name: column(exact, name) for name in _TERMS},
         method="exact diagonalisation",
         remark="Exact diagonalisation in Bloch bands, extrapolated to all bands; its terms are good to about 0.1 meV.",
+        boundaries=tuple(np.array([[case["depth_meV"]]], np.float64) for case in crossings),
+        boundary_errors=tuple(float(case["error"]) for case in crossings),
+        branches=tuple(branch(phase) for phase in dict.fromkeys(case["phase"] for case in levels if "phase" in case)),
     )
 
 
