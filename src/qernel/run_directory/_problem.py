@@ -200,7 +200,7 @@ class Problem:
         scale = np.maximum(np.ptp(trained_at, axis=0), 1e-300)
         apart = np.linalg.norm((points[:, None] - trained_at[None]) / scale, axis=2)
         near = np.argsort(apart, axis=1)[:, : 4 * int(varying.sum())]
-        return trained[near].any(axis=1)
+        return np.asarray(trained[near].any(axis=1))
 
     def with_points(self, points: Points) -> "Problem":
         """The same wavefunction trained at other points."""
