@@ -536,3 +536,14 @@ def test_rolling_mean():
     values[4] = np.nan
     np.testing.assert_allclose(smooth(values, 3)[4], 4.0)
     assert smooth(np.full((4, 1), np.nan), 2).shape == (4, 1)
+
+
+def test_both_exact_branches_are_drawn_beside_separate_phases(tmp_path):
+    table = moire_phases([10.0, 12.0, 14.0, 16.0, 17.0, 18.0])
+    for make in (energy_figure, slope_figure, order_figure, interaction_figure):
+        shown = {text for text in texts(make(table)) if text.startswith("exact, ")}
+        assert shown == {"exact, liquid, X(0,1)", "exact, crystal, K"}, make
+    assert "known boundary" in texts(energy_figure(table))
+    assert "liquid, from its own exact level" in texts(energy_figure(table))
+    # A run in one sum is compared with the lower of the two.
+    assert "uncertainty of the exact value" in texts(energy_figure(moire_table([10.0, 14.0, 18.0])))

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from qernel.evaluation import KnownBranch, KnownValues, known_values, single_axis
 
@@ -21,7 +21,7 @@ SQUARES: dict[str, Any] = {"marker": "s", "ms": 7, "mfc": "none", "mew": 1.1, "l
 
 def known_branches(
     dataset: "xarray.Dataset",
-) -> list[tuple[KnownBranch, str, Float[np.ndarray, " known"], Float[np.ndarray, " places"]]]:
+) -> list[tuple[KnownBranch, str, Int[np.ndarray, " places"], Float[np.ndarray, " places"]]]:
     """Of every exact branch along a table's single coordinate: itself, its colour, the numbers of the known points on
     the line, by increasing coordinate, and their places; none without."""
     known, axis = known_values(dataset), single_axis(dataset)
