@@ -110,7 +110,7 @@ def _stretches(nodes: np.ndarray, here: np.ndarray) -> str:
     return " and ".join(f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in spans)
 
 
-# The orbitals of one spin in 225 cells, those of the largest preset, take two seconds, and the interactions of all
+# The orbitals of one spin in 225 cells, those of the largest preset, take two seconds, and the interactions of all of
 # their plane waves 150 MB.
 _MOST_CELLS = 256
 # Depths at which fillings are compared: between two of them no energy changes by much.
