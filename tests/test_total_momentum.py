@@ -317,7 +317,7 @@ def test_the_verdict_names_the_momentum_of_each_phase_and_tells_crossings_apart(
     assert "weight in common is 0.3400(40): only these parts" in broken[2]
     # The transition says the same of its branches; and nothing without momenta.
     found = find_transition(with_momenta(moire_phases(np.linspace(10, 22, 13)), [PAIR, GAMMA]))
-    assert any("They are different" in text for text in found.evidence)
+    assert any("They are different" in text for text in found.sentences)
     assert said(moire_phases(DEPTHS)) == []
 
 

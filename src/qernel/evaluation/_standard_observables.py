@@ -181,7 +181,7 @@ def standard_observables(
 
 
 def _count(measurement: Measurement, cells: int) -> int:
-    """How many samples the weights of total momenta are measured on, at `cells` evaluations of ψ each."""
+    """Number of samples that the weights of total momenta are measured on, at `cells` evaluations of ψ each."""
     walkers, records = measurement.samples.shape[:2]
     ansatz = measurement.ansatz
     ansatz = ansatz.ansatz if isinstance(ansatz, OnePhase) else ansatz

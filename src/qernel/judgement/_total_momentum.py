@@ -52,7 +52,7 @@ class MomentumWeights:
         return largest if surplus > _SIGMA * np.nan_to_num(self.errors[row, largest]) else None
 
     def text(self, row: int, momentum: int) -> str:
-        """`±(0,1) 0.98(1)`"""
+        """A momentum of a row with its weight: `±(0,1) 0.98(1)`."""
         return f"{self.names[momentum]} {_share(self.weights[row, momentum], self.errors[row, momentum])}"
 
     def listed(self, row: int) -> str:
@@ -94,7 +94,8 @@ def momentum_weights(dataset: "xarray.Dataset") -> MomentumWeights | None:
 
 
 def common_weight(first: MomentumWeights, second: MomentumWeights, rows: tuple[int, int]) -> tuple[float, float]:
-    r"""$\sum_K\min(P_K, Q_K)$ of two states, 1 for the same momenta and 0 for none in common, and its error.
+    r"""The weight $\sum_K\min(P_K, Q_K)$ that two states have in common, 1 for the same momenta and 0 for different
+    ones, and its error.
 
     States of which it is zero are orthogonal, and no perturbation with the period of the primitive cells mixes them.
     """
@@ -116,7 +117,7 @@ def momentum_sentences(dataset: "xarray.Dataset") -> list[str]:
 def momenta_at_crossing(
     first: "xarray.Dataset", second: "xarray.Dataset", crossing: BranchCrossing, names: tuple[str, str]
 ) -> str:
-    """What the total momenta of two states say of the crossing of their energies; empty if they were not measured.
+    """A sentence on the total momenta of two states where their energies cross; empty if these were not measured.
 
     **Arguments:** as for [`branch_crossing`][qernel.judgement.branch_crossing], what that found, and names of the two.
     """
