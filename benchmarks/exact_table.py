@@ -3,9 +3,9 @@
 Exact diagonalisation of six spin-polarised electrons on 3x3 moiré cells, for the lowest level of each branch: that of
 the liquid, of total momentum X = (0, 1), and that of the crystal, K = (1, 2). (In two bands, where all sectors are
 cheap, the ground state has the momentum X up to 15 and K from 16 meV on. The crystal's third level, at Gamma, lies
-0.0003
-to 0.008 meV per electron above K from 14 meV on, and below K up to 10 meV. The crystal is followed down to 8 meV, where
-S(K) is still above 1.)
+0.0003 to 0.008 meV per electron above K from 14 meV on, and below K up to 10 meV. The crystal is followed down to
+8 meV, where S(K) is still above 1.)
+
 In 2, 4 and 5 Bloch bands (2 000, 216 000 and 905 000 determinants; 1, 4 and 24 s of one core each) every value is an
 upper bound. (Three bands cut a degenerate level at the corners of the zone: which part of it is kept is rounding, worth
 0.01 meV.) The estimate for all bands goes on from the last step as far as larger calculations of some levels do.

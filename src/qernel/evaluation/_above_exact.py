@@ -1,4 +1,4 @@
-"""How far energies lie above the exact ones: row by row, at worst, and on average."""
+"""Energies above the exact ones: row by row, at worst, and on average."""
 
 import dataclasses
 from typing import TYPE_CHECKING

@@ -54,19 +54,11 @@ def order_parameters_of(dataset: "xarray.Dataset") -> list[str]:
 def table_rows(dataset: "xarray.Dataset") -> "tuple[list[str], list[list[float | str]]]":
     """Heads and rows of the table, of the lowest phase at every point.
 
-    Where exact energies are known `exact`, `exact_error` and `above_exact`, the energy less the exact one, come last,
-    and `exact_PHASE` of every phase whose exact branch is known.
+    Where exact energies are known `exact`, `exact_error` and `above_exact`, the energy less the exact one, come after
+    the columns, with `exact_PHASE` of every phase whose exact branch is known.
     """
     lowest, names = ground_state(dataset), columns(dataset)
     listed = [lowest[name].values.tolist() for name in names]
-    for phase in phases_of(dataset):
-        for variable in ("energy", "energy_error"):
-            head = "_error" * variable.endswith("_error")
-            names.append(f"energy_{phase}{head}")
-            listed.append(dataset[variable].sel(phase=phase).values.tolist())
-    if phases_of(dataset):
-        names.append("phase")
-        listed.append(lowest_phases(dataset))
     against = above_exact(dataset)
     if against.known:
         names += ["exact", "exact_error", "above_exact"]
@@ -76,6 +68,14 @@ def table_rows(dataset: "xarray.Dataset") -> "tuple[list[str], list[list[float |
             if np.isfinite(exact).any():
                 names.append(f"exact_{phase}")
                 listed.append(exact.tolist())
+    for phase in phases_of(dataset):
+        for variable in ("energy", "energy_error"):
+            head = "_error" * variable.endswith("_error")
+            names.append(f"energy_{phase}{head}")
+            listed.append(dataset[variable].sel(phase=phase).values.tolist())
+    if phases_of(dataset):
+        names.append("phase")
+        listed.append(lowest_phases(dataset))
     return names, [list(row) for row in zip(*listed, strict=True)]
 
 

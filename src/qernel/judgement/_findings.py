@@ -286,7 +286,7 @@ def _slopes(dataset: "xarray.Dataset") -> list[Finding]:
 
 
 def _worst_and_mean(dataset: "xarray.Dataset", against: AboveExact) -> str:
-    """How far energies lie above exact ones: at worst and where, and on average."""
+    """Energies above the exact ones in words: at worst and where, and on average."""
     worst, unit = against.worst, f"{_unit(dataset)} per electron"
     one = np.arange(len(against.value)) == worst
     scale = max(3 - int(np.floor(np.log10(np.nanmax(np.abs(against.value)) + 1e-300))) - 1, 0)
