@@ -38,8 +38,8 @@ class VarianceSlope(eqx.Module):
 
 
 def variance_slope(record: TrainingRecord) -> VarianceSlope | None:
-    """The slope of a training's energies against their variance; None where the training does not tell it: it is too
-    short, or the energies do not rise with the variance by more than two errors."""
+    """The slope of a training's energies against their variance, no less than zero; None where the training does not
+    tell it: it is too short, or the energies fall where the variance rises, by more than two errors."""
     place, energy, error, variance = _stretches(record)
     points, place = np.unique(place, return_inverse=True)
     if len(place) < len(points) + 3:
@@ -51,8 +51,8 @@ def variance_slope(record: TrainingRecord) -> VarianceSlope | None:
     freedom = len(energy) - len(fit)
     inflation = max(1.0, float(np.sum(((design @ fit - energy) * weights) ** 2)) / freedom)
     covariance = np.linalg.pinv((design * weights[:, None]).T @ (design * weights[:, None])) * inflation
-    slope = VarianceSlope(float(fit[-1]), float(np.sqrt(covariance[-1, -1])))
-    return slope if np.isfinite(slope.value + slope.error) and slope.value > 2 * slope.error else None
+    value, error = float(fit[-1]), float(np.sqrt(covariance[-1, -1]))
+    return VarianceSlope(max(value, 0.0), error) if np.isfinite(error) and value > -2 * error else None
 
 
 def _stretches(record: TrainingRecord):
