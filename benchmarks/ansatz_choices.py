@@ -1,6 +1,6 @@
 """What trains best, and why: `python benchmarks/ansatz_choices.py [--steps 200] [--seconds S] [--only NAME ...]`.
 
-Trains variants of the `moire-6` wavefunction in one run and prints, for each, the error against exact diagonalisation
+Trains variants of the `moire-6-sum` wavefunction in one run and prints, for each, the error against exact diagonalisation
 (meV per electron, at depths of which 5, 10 and 20 meV are not trained), its time, and S(K) at depths on both sides of
 the transition. The reference energies and their source stand in tests/reference. Every variant gets the same number of
 steps; `--seconds` stops one earlier, for a comparison at equal time.
@@ -43,10 +43,10 @@ def reference():
 
 
 def run(name, overrides, arguments, exact):
-    problem = build(preset("moire-6", f"training.seed={arguments.seed}", *overrides))
-    state = burn_in(problem.state(), problem.family, problem.method, 30)
+    problem = build(preset("moire-6-sum", f"training.seed={arguments.seed}", *overrides))
+    state = burn_in(problem.state(), problem.members, problem.method, 30)
     start, steps = None, 0
-    for state, report in train(state, problem.family, problem.method, arguments.steps):
+    for state, report in train(state, problem.members, problem.method, arguments.steps):
         jax.block_until_ready(report)
         steps += 1
         # The first step compiles.

@@ -38,10 +38,10 @@ def steps():
     built = problem(
         arguments.electrons, walkers=arguments.walkers, real=True, chunk=chunk, precision=arguments.precision
     )
-    mesh = largest_mesh(built.family.size, arguments.walkers)
+    mesh = largest_mesh(built.members.size, arguments.walkers)
     times, state = [], built.state()
     start = time.perf_counter()
-    for state, _ in train(state, built.family, built.method, arguments.steps, mesh=mesh):
+    for state, _ in train(state, built.members, built.method, arguments.steps, mesh=mesh):
         jax.block_until_ready(state)
         times.append(time.perf_counter() - start)
         start = time.perf_counter()

@@ -1,6 +1,6 @@
 """Does a trained state agree with the exact one beyond its energy? `exact_agreement.py [--projected] [KEY=VALUE ...]`.
 
-Trains `moire-6` with three electrons on 3x3 moiré cells at 0, 5, 10, 20 and 30 meV, measures the frozen state, and
+Trains `moire-6-sum` with three electrons on 3x3 moiré cells at 0, 5, 10, 20 and 30 meV, measures the frozen state, and
 compares it with exact diagonalisation: energy by term, and chi-squared per point of S(q) and of the density. Every bin
 of the density is compared with the exact mean over it.
 
@@ -48,7 +48,7 @@ SETTINGS = (
 def trained(config, projected):
     """The problem, and evaluation and table of its frozen state."""
     problem = build(config)
-    family, method, settings = problem.family, problem.method, config.evaluation
+    family, method, settings = problem.members, problem.method, config.evaluation
     with jax.enable_x64(True):
         state = train_from(problem.state(), family, method, config.sampling.burn_in, config.training.steps)
         if projected:
@@ -81,7 +81,7 @@ def train_from(state, family, method, phases, steps):
 
 def exact(problem, depth, bands, vectors):
     """The lowest state at zero momentum, and the gap to the other momenta, from the smaller basis."""
-    hamiltonian, parameters = problem.family.hamiltonian, moire_parameters(problem.material, depth)
+    hamiltonian, parameters = problem.members.hamiltonian, moire_parameters(problem.material, depth)
     primitive = hamiltonian.supercell.primitive
     cutoff = 3.2 * float(np.linalg.norm(primitive.reciprocal[0]))
     everywhere = bands == BANDS[0]
@@ -116,7 +116,7 @@ def chi_squared(found, values):
 
 def compare(problem, samples, vectors, state, coarse):
     """Chi-squared per point of S(q), the folded density, the whole density; and of the smaller basis for each."""
-    hamiltonian = problem.family.hamiltonian
+    hamiltonian = problem.members.hamiltonian
     moire = hamiltonian.supercell
     folded = Hamiltonian(hamiltonian.kinetic, {}, hamiltonian.electrons, cell=moire.primitive)
     structure = structure_factor(samples, hamiltonian, vectors @ hamiltonian.cell.reciprocal)
@@ -134,13 +134,13 @@ def compare(problem, samples, vectors, state, coarse):
 
 def main(projected, overrides):
     start = time.perf_counter()
-    config = preset("moire-6", *SETTINGS, *overrides)
+    config = preset("moire-6-sum", *SETTINGS, *overrides)
     problem, evaluation, dataset = trained(config, projected)
     print(f"trained {config.training.steps} steps and measured in {time.perf_counter() - start:.0f} s", flush=True)
     print(
         "depth      E - exact  kinetic  moire  interaction (pulls)   gap   chi2: S(q)  folded density  density   basis"
     )
-    cell = problem.family.hamiltonian.cell
+    cell = problem.members.hamiltonian.cell
     vectors = np.round(cell.reciprocal_vectors(4.6 * np.linalg.norm(cell.reciprocal[0])) @ cell.matrix.T / (2 * np.pi))
     vectors = np.array([q for q in vectors.astype(int) if tuple(q) > (0, 0)])
     for row, depth in enumerate(DEPTHS):

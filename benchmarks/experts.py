@@ -25,7 +25,7 @@ arguments = parser.parse_args()
 
 def measure(*settings):
     built = problem(arguments.electrons, walkers=arguments.walkers, real=True, others=settings)
-    family = built.family
+    family = built.members
 
     @compiled
     def energies(ansatz, r, family):

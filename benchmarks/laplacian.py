@@ -56,7 +56,7 @@ def best(laplacian, built, r):
     trials = []
     for chunk in arguments.chunks:
         if chunk <= arguments.walkers:
-            of_chunk = timed(energies, built.ansatz, r, built.family, laplacian, chunk, repeats=arguments.repeats)
+            of_chunk = timed(energies, built.ansatz, r, built.members, laplacian, chunk, repeats=arguments.repeats)
             trials.append((of_chunk.median, chunk))
     time_, chunk = min(trials)
     return time_ / arguments.walkers, chunk
@@ -66,7 +66,7 @@ def difference(electrons, precision):
     built = problem(electrons, walkers=arguments.walkers, real=arguments.real, precision=precision)
     r = built.positions[:, :4].astype(float if precision == "double" else jnp.float32)
     fast, slow = (
-        energies(built.ansatz, r, built.family, method, 2) for method in (ForwardLaplacian(), FolxLaplacian())
+        energies(built.ansatz, r, built.members, method, 2) for method in (ForwardLaplacian(), FolxLaplacian())
     )
     return float(jnp.max(jnp.abs(fast - slow)) / jnp.max(jnp.abs(slow)))
 
@@ -74,7 +74,7 @@ def difference(electrons, precision):
 def measure(electrons):
     built = problem(electrons, walkers=arguments.walkers, real=arguments.real)
     r = built.positions
-    pass_time = timed(forward_pass, built.ansatz, r, built.family, repeats=arguments.repeats).median / arguments.walkers
+    pass_time = timed(forward_pass, built.ansatz, r, built.members, repeats=arguments.repeats).median / arguments.walkers
     floor = (2 * electrons + 2) * pass_time
     methods = {"closed": ForwardLaplacian(), "folx": PublishedFolx(), "folx+": FolxLaplacian()}
     if arguments.hessian:

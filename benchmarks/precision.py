@@ -47,7 +47,7 @@ def under(policy, built, state):
 
     @compiled
     def energies(ansatz, r):
-        return local_energies(ansatz, built.family.hamiltonian, r, built.family.parameters, None, 4).total.real
+        return local_energies(ansatz, built.members.hamiltonian, r, built.members.parameters, None, 4).total.real
 
     found = np.asarray(energies(ansatz, r), float)
     times = []
@@ -83,4 +83,4 @@ with jax.enable_x64(True):
     else:
         for number in arguments.electrons:
             fresh = problem(number, walkers=arguments.walkers, real=True)
-            compare(f"N = {number}", fresh, move_walkers(fresh.state(), fresh.family, fresh.method, arguments.burn_in))
+            compare(f"N = {number}", fresh, move_walkers(fresh.state(), fresh.members, fresh.method, arguments.burn_in))

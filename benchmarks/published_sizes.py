@@ -30,4 +30,4 @@ def problem(
         f'training.precision="{precision}"',
         "evaluation.at.depth_meV=[15]",
     ]
-    return build(preset("moire-6", *overrides, *others))
+    return build(preset("moire-6-sum", *overrides, *others))

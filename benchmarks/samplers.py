@@ -1,6 +1,6 @@
 """Independent samples per second of the sampling kernels: `python benchmarks/samplers.py [RUN] [--depths 5 20]`.
 
-Of the wavefunction trained in a run directory (default: `moire-6` trained for `--steps` steps), at the nearest trained
+Of the wavefunction trained in a run directory (default: `moire-6-sum` trained for `--steps` steps), at the nearest trained
 depths. Every kernel is timed in one run, on the cores that there are; the slowest of three observables counts, the
 interaction, the moiré potential and log|ψ|². The last table is that of a Slater determinant of plane waves for as many
 electrons.
@@ -49,10 +49,10 @@ def trained():
         directory = RunDirectory(Path(arguments.run))
         problem = build(configuration_of(directory, []), references=False)
         return restore(problem, directory, Console(), repair=False)
-    problem = build(preset("moire-6"))
-    state = move_walkers(problem.state(), problem.family, problem.method, problem.config.sampling.burn_in)
+    problem = build(preset("moire-6-sum"))
+    state = move_walkers(problem.state(), problem.members, problem.method, problem.config.sampling.burn_in)
     for _ in range(arguments.steps):
-        state, _ = train_step(state, problem.family, problem.method)
+        state, _ = train_step(state, problem.members, problem.method)
     return problem, state
 
 

@@ -57,7 +57,7 @@ def memory(built, walkers, solver):
     positions = jnp.broadcast_to(built.positions[:, :1], (1, walkers, *built.positions.shape[2:]))
     options = dict(compiler_options()) | {"xla_backend_optimization_level": "0"}
     shapes = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (trained, arrays, positions, built.family.parameters)
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (trained, arrays, positions, built.members.parameters)
     )
     analysis = jax.jit(update, compiler_options=options).lower(*shapes).compile().memory_analysis()
     return analysis.temp_size_in_bytes / 2**30
@@ -81,5 +81,5 @@ with jax.enable_x64(True):
         for name, solver in SOLVERS.items():
             update, inputs = update_of(built, solver)
             compiled_update = jax.jit(update, compiler_options=compiler_options())
-            seconds = timed(compiled_update, *inputs, built.positions, built.family.parameters, repeats=2).median
+            seconds = timed(compiled_update, *inputs, built.positions, built.members.parameters, repeats=2).median
             print(f"{walkers} walkers, {name}: {seconds:.2f} s", flush=True)

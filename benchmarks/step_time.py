@@ -49,7 +49,7 @@ def measure(electrons):
         chunk=chunk,
         others=[f"optimiser.name='{arguments.optimiser}'"],
     )
-    family, method = built.family, built.method
+    family, method = built.members, built.method
     # Not one of the steps in which KFAC computes eigenvectors, which are few.
     state = eqx.tree_at(lambda state: state.optimiser_state.step, built.state(), jnp.asarray(3, jnp.int32))
     trained, static = eqx.partition(state.ansatz, trainable(state.ansatz))
