@@ -74,7 +74,9 @@ def difference(electrons, precision):
 def measure(electrons):
     built = problem(electrons, walkers=arguments.walkers, real=arguments.real)
     r = built.positions
-    pass_time = timed(forward_pass, built.ansatz, r, built.members, repeats=arguments.repeats).median / arguments.walkers
+    pass_time = (
+        timed(forward_pass, built.ansatz, r, built.members, repeats=arguments.repeats).median / arguments.walkers
+    )
     floor = (2 * electrons + 2) * pass_time
     methods = {"closed": ForwardLaplacian(), "folx": PublishedFolx(), "folx+": FolxLaplacian()}
     if arguments.hessian:

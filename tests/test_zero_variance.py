@@ -6,6 +6,7 @@ from synthetic_evaluations import moire_phases, moire_table
 from test_health import record
 from test_judgement import CROSSING, KINK, branches
 
+from qernel.evaluation import table_rows
 from qernel.judgement import add_zero_variance, branch_crossing, variance_slope, verdict
 
 SLOPE = 0.08
@@ -59,6 +60,9 @@ def test_the_verdict_says_how_far_the_energies_lie_above_the_ground_state():
     assert "By their variance" not in " ".join(verdict(table))
     text = " ".join(verdict(add_zero_variance(table, {"": training()})))
     assert "By their variance the energies lie" in text
+    head, rows = table_rows(add_zero_variance(table, {"": training()}))
+    assert head[-2:] == ["energy_zero_variance", "energy_zero_variance_error"] and rows[0][-1] > 0
+    assert "energy_zero_variance" not in table_rows(table)[0]
 
 
 @pytest.mark.parametrize("of_first, of_second", [(0.1, 0.02), (0.02, 0.1), (0.0, 0.0)])

@@ -55,7 +55,8 @@ def table_rows(dataset: "xarray.Dataset") -> "tuple[list[str], list[list[float |
     """Heads and rows of the table, of the lowest phase at every point.
 
     Where exact energies are known `exact`, `exact_error` and `above_exact`, the energy less the exact one, come after
-    the columns, with `exact_PHASE` of every phase whose exact branch is known.
+    the columns, with `exact_PHASE` of every phase whose exact branch is known; then the energy at zero variance and its
+    error, where the training tells them.
     """
     lowest, names = ground_state(dataset), columns(dataset)
     listed = [lowest[name].values.tolist() for name in names]
@@ -68,6 +69,9 @@ def table_rows(dataset: "xarray.Dataset") -> "tuple[list[str], list[list[float |
             if np.isfinite(exact).any():
                 names.append(f"exact_{phase}")
                 listed.append(exact.tolist())
+    if "energy_zero_variance" in lowest:
+        names += ["energy_zero_variance", "energy_zero_variance_error"]
+        listed += [lowest[name].values.tolist() for name in names[-2:]]
     for phase in phases_of(dataset):
         for variable in ("energy", "energy_error"):
             head = "_error" * variable.endswith("_error")
