@@ -157,7 +157,7 @@ class TwoBody:
     def diagonal(self, matrices) -> Float[np.ndarray, " states"]:
         """Expectation values of the operator in the determinants."""
         of_pairs = [
-            np.repeat(np.diagonal(matrix).real, rests)
+            np.repeat(np.real(np.diagonal(matrix)), rests)
             for (_, rests, _), matrix in zip(self.blocks, matrices, strict=True)
         ]
         return abs(self._taken_out).T @ np.concatenate([np.zeros(0), *of_pairs])

@@ -49,9 +49,15 @@ def moire_known_values(family: Family, material: Material) -> KnownValues | None
 
     def branch(phase: str) -> KnownBranch:
         of = {case["depth_meV"]: case for case in levels if case.get("phase") == phase}
-        columns = (column(of, name) for name in ("estimate", "estimate_error", "upper_bound"))
         (momentum,) = {case["momentum"] for case in of.values()}
-        return KnownBranch(phase, *columns, {name: column(of, name) for name in (*_TERMS, _ORDER)}, momentum)
+        return KnownBranch(
+            name=phase,
+            exact=column(of, "estimate"),
+            exact_error=column(of, "estimate_error"),
+            upper_bound=column(of, "upper_bound"),
+            values={name: column(of, name) for name in (*_TERMS, _ORDER)},
+            momentum=momentum,
+        )
 
     crossings = list(filter(of_this_system, table["exact"]["crossings"]))
 
