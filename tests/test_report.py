@@ -198,7 +198,8 @@ def test_the_summary_is_the_verdict(run, page):
 
 def test_comparison_with_known_energies(run, page):
     rows = {float(row[0]): row for row in page.table("Hartree-Fock")[1:]}
-    assert sorted(rows) == DEPTHS.tolist() and rows[15.0][2] == "–"
+    assert sorted(rows) == DEPTHS.tolist() and rows[15.0][2] == "−59.5420(66)"
+    assert "At worst E − exact is" in page.text and f"on average over {len(DEPTHS)} rows" in page.text
     energy = read_netcdf(run / "results.nc")["energy"].values[2]
     # From the table of reference values: -51.9992 exact and -50.3374 Hartree-Fock at 10 meV.
     above = float(rows[10.0][5].replace("−", "-").split("(")[0])

@@ -36,7 +36,7 @@ class KnownBranch(eqx.Module):
 
     @property
     def words(self) -> str:
-        """The name with the momentum: `liquid, X(0,1)`."""
+        """The name with the momentum: `chain, k = (0,1)`."""
         return self.name.replace("_", " ") + f", {self.momentum}" * bool(self.momentum)
 
 

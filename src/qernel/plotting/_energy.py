@@ -117,7 +117,7 @@ def _above_lowest(axes: "Axes", dataset, phases: "dict[str, xarray.Dataset]") ->
         )
     low, high = axes.get_ylim()
     draw_above_lowest(axes, dataset)
-    # What was measured sets the scale: far from where they compete exact levels lie meV apart.
+    # What was measured sets the scale: far from where they compete exact levels lie far apart.
     axes.set_ylim(low, high)
     axes.set_ylabel(f"above the lowest\n({_short_unit(dataset)})")
     axes.legend(loc="best")

@@ -49,10 +49,14 @@ def moire_known_values(family: Family, material: Material) -> KnownValues | None
 
     def branch(phase: str) -> KnownBranch:
         of = {case["depth_meV"]: case for case in levels if case.get("phase") == phase}
-        estimate, error, bound = (column(of, name) for name in ("estimate", "estimate_error", "upper_bound"))
         (momentum,) = {case["momentum"] for case in of.values()}
         return KnownBranch(
-            phase, estimate, error, bound, {name: column(of, name) for name in (*_TERMS, _ORDER)}, momentum
+            name=phase,
+            exact=column(of, "estimate"),
+            exact_error=column(of, "estimate_error"),
+            upper_bound=column(of, "upper_bound"),
+            values={name: column(of, name) for name in (*_TERMS, _ORDER)},
+            momentum=momentum,
         )
 
     crossings = list(filter(of_this_system, table["exact"]["crossings"]))
