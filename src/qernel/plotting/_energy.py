@@ -172,7 +172,7 @@ def _above_exact(axes: "Axes", dataset, known: KnownValues, x, order) -> None:
         axes.plot(place, bound[bounded], color=BLUE, marker="_", ms=9, ls="none", label=f"bound by {known.method}")
     low, high = axes.get_ylim()
     # Room for the legend above the points, and zero in sight.
-    room = 0.55 * max(high - min(low, 0.0), 1e-12)
+    room = (1.1 if known.branches else 0.55) * max(high - min(low, 0.0), 1e-12)
     axes.set_ylim(min(low, -0.1 * room), max(high, 0.0) + room)
     axes.set_ylabel("$E - E_{\\mathrm{exact}}$\n" + f"({_short_unit(dataset)})")
 
