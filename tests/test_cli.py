@@ -178,7 +178,9 @@ def test_a_run_of_the_command_line_goes_on_in_a_script(run):
     r = np.random.default_rng(0).normal(size=(3, 2, 2))
     value = opened.psi(r, depth_meV=7.5)
     assert value.log_magnitude.shape == (3,) and np.isfinite(value.log_magnitude).all()
-    by_hand = opened.state.ansatz(jnp.asarray(r[1], jnp.float32), opened.problem.family_at(np.array([[7.5]])).select(0))
+    by_hand = opened.state.averaged(
+        jnp.asarray(r[1], jnp.float32), opened.problem.family_at(np.array([[7.5]])).select(0)
+    )
     np.testing.assert_allclose(value.log_magnitude[1], by_hand.log_magnitude, rtol=1e-5)
     assert [step.number for step in opened.train()] == [5]
     with pytest.raises(ValueError, match="ansatz.width cannot change in a run that has begun: it is 8"):

@@ -59,9 +59,8 @@ def exact(monkeypatch):
             found = system.known(system.family.at(points))
             here = np.array([EXACT.get(float(p[0]), np.nan) for p in points])
             nothing = np.full(len(points), np.nan)
-            return dataclasses.replace(
-                found, points=points, exact=here, exact_error=nothing, upper_bound=nothing, mean_field=nothing, terms={}
-            )
+            columns = {"exact": here, "exact_error": nothing, "upper_bound": nothing, "mean_field": nothing}
+            return dataclasses.replace(found, points=points, **columns, terms={}, branches=())
 
         return dataclasses.replace(real(system), known=at)
 

@@ -177,7 +177,7 @@ def test_memory_is_asked_for_before_it_is_taken():
         (["width=60000", "experts=60000"], "ansatz.width = 60000 needs about", "32"),
     ):
         overrides = [o.replace("chunk=1", "training.chunk=1") for o in overrides]
-        config = preset("moire-6", *overrides)
+        config = preset("moire-6-sum", *overrides)
         system = config.system.system()
         with pytest.raises(ConfigurationError, match=says) as error:
             check_memory(config, system, available=have)
@@ -185,7 +185,7 @@ def test_memory_is_asked_for_before_it_is_taken():
         key = str(error.value).split(" = ")[0]
         check_memory(load(config, [f"{key}={fitting}"]), system, available=have)
     with pytest.raises(ConfigurationError, match="sampling.walkers = 300000000 needs about 174 EB"):
-        build(preset("moire-6", "sampling.walkers=300000000"))
+        build(preset("moire-6-sum", "sampling.walkers=300000000"))
 
 
 def test_orbitals_of_a_large_cell_are_asked_for_as_well():

@@ -378,7 +378,7 @@ def test_psi_is_the_wavefunction_at_any_point(whole, narrow, dtype, wide):
     run = {"float32": narrow, "float64": whole}[dtype]
     r = np.random.default_rng(0).normal(size=(2, 5, 3, 2))
     family = run.problem.system.family.at([[1.7, 0.27]])
-    ansatz, parameters = run.state.ansatz, family.select(0)
+    ansatz, parameters = run.state.averaged, family.select(0)
     by_hand = [[ansatz(jnp.asarray(x, dtype), parameters) for x in row] for row in r]
     with jax.enable_x64(wide):
         many = run.psi(r, omega_y=1.7, kappa=0.27)
@@ -452,7 +452,7 @@ def test_phases_of_a_script_compete_in_a_plane(competing):
     assert run.problem.names == ("compact", "chain") and run.problem.phases(run.state) == ["compact", "chain"] * 4
     r = np.random.default_rng(1).normal(size=(3, 2))
     chain = run.psi(r, phase="chain", omega_y=1.7, kappa=0.2)
-    inner, family = run.state.ansatz.phase(1), run.problem.system.family.at([[1.7, 0.2]])
+    inner, family = run.state.averaged.phase(1), run.problem.system.family.at([[1.7, 0.2]])
     expected = inner(jnp.asarray(r, jnp.float32), family.select(0))
     np.testing.assert_allclose(float(chain.log_magnitude), float(expected.log_magnitude), rtol=1e-5)
     # Unless it is told, the phase that was the lowest at the nearest trained point.
@@ -473,7 +473,7 @@ def test_a_run_continues_at_other_members(competing, tmp_path):
     # Members are points in every phase: (2.6, 0.1) and (2.6, 0.3) are the nearest, twice.
     walkers = np.asarray(competing.state.positions)[[4, 5, 6, 7] * 2]
     np.testing.assert_array_equal(other._walkers, walkers)
-    assert_same(other.problem.ansatz, competing.state.ansatz)
+    assert_same(other.problem.ansatz, competing.state.averaged)
     assert train(other, 1) == [1]
     assert other.problem.phases(other.state) == ["compact", "chain"] * 4
     again = Run.open(tmp_path / "other", other.problem.system, two_phases(trap()), other.problem.method)

@@ -181,7 +181,7 @@ def _quality(dataset: "xarray.Dataset") -> list[Finding]:
 
 
 def _systematic(dataset: "xarray.Dataset") -> list[Finding]:
-    """How far the energies lie above the ground state, as the variance along the training says."""
+    """Distance of the energies from the ground state, as the variance along the training says."""
     above, uncertain = systematic(dataset)
     if not np.isfinite(above).any():
         return []

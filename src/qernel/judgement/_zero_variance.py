@@ -106,8 +106,8 @@ def add_zero_variance(dataset: "xarray.Dataset", records: Mapping[str, TrainingR
 
 
 def systematic(dataset: "xarray.Dataset") -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
-    """How far the energies of one phase are estimated to lie above their ground state, and the uncertainty of that: NaN
-    where it is not known."""
+    """Estimate how far the energies of one phase lie above their ground state, and its uncertainty: NaN where it is not
+    known."""
     if "energy_zero_variance" not in dataset:
         missing = np.full(dataset.sizes[rows_of(dataset)], np.nan)
         return missing, missing

@@ -248,7 +248,7 @@ class _Shells:
             of_spins.append(np.array(rows).reshape(len(rows), len(self.places)))
         up, down = of_spins
         self._check(len(up) * len(down))
-        return (up[:, None] | down[None]).reshape(-1, len(self.places))
+        return (up[:, None] | down[None]).reshape(len(up) * len(down), len(self.places))
 
     @staticmethod
     def _check(count: int) -> None:

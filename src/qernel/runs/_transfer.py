@@ -48,9 +48,9 @@ def with_network_of(
     directory = _directory(run)
     trained = _configuration(directory)
     ansatz = trained.model_dump(mode="json")["ansatz"]
-    # A real network says nothing against another liquid, whose orbitals may be complex.
+    # A real network says nothing against another filling of an open shell, whose orbitals may be complex.
     network = [f"ansatz.{name}={_toml(ansatz[name])}" for name in _NETWORK if name != "complex" or ansatz["complex"]]
-    # More liquids compete where the open shell of the new cell has choices: the conditioning knows those of the old.
+    # More phases compete where the open shell of the new cell has choices: the conditioning knows those of the old.
     if set(trained.ansatz.references) < set(load(source, overrides).ansatz.references):
         network.append(f"ansatz.references={_toml(ansatz['references'])}")
     try:

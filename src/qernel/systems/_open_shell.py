@@ -11,9 +11,9 @@ class OpenShellSection(SystemSection, abc.ABC):
 
     @abc.abstractmethod
     def complex_references(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Those of these sets of orbitals that are complex, for which a wavefunction must be so too."""
+        """Names of the sets among these that are complex, for which a wavefunction must be so too."""
 
 
 def complex_references(section: SystemSection, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of some sets of orbitals of a system that are complex: none unless it says so."""
+    """Names of the complex ones among some sets of orbitals of a system: none unless it says so."""
     return section.complex_references(names) if isinstance(section, OpenShellSection) else ()

@@ -17,7 +17,7 @@ from qernel.presets import DEFAULT_PRESET, Config, check_memory, load
 from qernel.run_directory import Interrupted, RunDirectory, Say, nothing_said, write_atomically
 from qernel.studies._callbacks import Each, Progress, unmeasured, unwatched
 from qernel.studies._run_or_resume import run_or_resume
-from qernel.systems import sized
+from qernel.systems import SizedSection, complex_references, sized
 
 from ._analysis import scaling_rows, scaling_table, scaling_verdict
 from ._figure import scaling_figure
@@ -76,7 +76,7 @@ def scale(
         one = section.resized(size)
         if one.size_label in configs:
             raise ValueError(f"two of the sizes {', '.join(named)} are one size: {one.size_label}")
-        configs[one.size_label] = config.model_copy(update={"system": one})
+        configs[one.size_label] = _of_size(config, one)
         _check_line(configs[one.size_label])
     folder, finished = Path(out), []
     for label, one in sorted(configs.items(), key=lambda item: (sum(item[1].system.electrons), item[0])):
@@ -101,6 +101,13 @@ def compare_sizes(folder: Path, directories: Sequence[RunDirectory]) -> Scaling:
     figure = save_figure(scaling_figure, tables, folder / "scaling.png")
     sentences = tuple(scaling_verdict(tables))
     return Scaling(tuple(directories), tables, scaling_table(tables), sentences, folder / "scaling.csv", figure)
+
+
+def _of_size(config: Config, section: SizedSection) -> Config:
+    """The configuration of another size: complex where its liquid is, whatever that of the first one is."""
+    needed = config.ansatz.complex or bool(complex_references(section, config.ansatz.references))
+    ansatz = config.ansatz.model_copy(update={"complex": needed})
+    return config.model_copy(update={"system": section, "ansatz": ansatz})
 
 
 def _check_line(config: Config) -> None:

@@ -39,7 +39,7 @@ class Liquids:
 
     @property
     def complex_names(self) -> tuple[str, ...]:
-        """Those of which no real orbitals are an eigenstate of the momentum."""
+        """Names of the liquids of which no real orbitals are an eigenstate of the momentum."""
         return tuple(name for name, filling in self.named.items() if is_complex(filling))
 
     def about(self, number: int) -> str:
@@ -69,7 +69,7 @@ def is_complex(filling: Filling | None) -> bool:
 
 
 def _of_shell(shell: OpenShell, named: Mapping[str, Filling | None], scale: float) -> str:
-    """What a user must know of the open shell; empty if it is closed."""
+    """Sentences about the open shell; empty if it is closed."""
     shells = [(filled, size) for filled, size in shell.shells if filled < size]
     if not shells:
         return ""
