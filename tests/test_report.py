@@ -232,7 +232,7 @@ def test_number_of_parameters(page):
 @pytest.mark.parametrize(
     "name, says, cites, does_not_cite",
     [
-        ("spring", "0.001 of the mean diagonal, 0.9", {"2302.01941", "2401.10190"}, {"1503.05671", "1806.03884"}),
+        ("spring", "0.01 of the mean diagonal, 0.9", {"2302.01941", "2401.10190"}, {"1503.05671", "1806.03884"}),
         ("kfac", "1 of the mean eigenvalue, 0.9", {"1503.05671", "1806.03884"}, {"2302.01941", "2401.10190"}),
         ("adam", "Adam, β₁ = 0.9", set(), {"2302.01941", "2401.10190", "1503.05671", "1806.03884"}),
     ],

@@ -72,7 +72,7 @@ class StochasticReconfiguration(AbstractOptimiser):
     # The trust region is what bounds early steps: ψ may change by a third in one, where norm constraints of 1e-3 are
     # usual and train far too slowly. The rate is an imaginary time, in the unit of the inverse energy.
     learning_rate: float | Callable = eqx.field(static=True, default=1.0)
-    damping: float = eqx.field(static=True, default=1e-3)
+    damping: float = eqx.field(static=True, default=1e-2)
     momentum: float = eqx.field(static=True, default=0.9)
     trust_region: float = eqx.field(static=True, default=0.3)
     balance: bool = eqx.field(static=True, default=True)

@@ -169,7 +169,7 @@ class OptimiserConfig(Section):
     name: Literal["spring", "kfac", "adam"] = "spring"
     learning_rate: Positive = 1.0
     decay: Positive = 300.0
-    damping: Positive = 1e-3
+    damping: Positive = 1e-2
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     trust_region: Positive = 0.3
     balance: bool = True
