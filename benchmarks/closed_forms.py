@@ -61,7 +61,8 @@ def _boundary(text, line, problem, fillings):
     axis = FREQUENCIES.index(problem.system.family.coordinates[line.along].name)
     with jax.enable_x64(True):
         omega, kappa = point_values(problem.family_at(line.points))
-    exact = filling_boundary(*(fillings[name] for name in line.names), omega, kappa, axis=axis)
+    first, second = (fillings[name] for name in line.names)
+    exact = filling_boundary(first, second, omega, kappa, axis=axis)
     relative, band = line.points[:, line.along] / exact - 1, line.error / exact
     _row(f"boundary {' / '.join(line.names)}{text}", relative, band, "{:.3%}")
 

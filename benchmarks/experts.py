@@ -31,7 +31,7 @@ def measure(*settings):
     def energies(ansatz, r, family):
         return local_energies(ansatz, family.hamiltonian, r, family.parameters, None, 2).total
 
-    inputs = built.ansatz, built.positions, family
+    inputs = built.ansatz, built.state().positions, family
     return [timed(function, *inputs, repeats=arguments.repeats).median for function in (forward_pass, energies)]
 
 

@@ -16,7 +16,7 @@ FIRST = 10
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("preset", nargs="?", default="moire-6")
     parser.add_argument("overrides", nargs="*")

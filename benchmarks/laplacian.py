@@ -64,7 +64,7 @@ def best(laplacian, built, r):
 
 def difference(electrons, precision):
     built = problem(electrons, walkers=arguments.walkers, real=arguments.real, precision=precision)
-    r = built.positions[:, :4].astype(float if precision == "double" else jnp.float32)
+    r = built.state().positions[:, :4].astype(float if precision == "double" else jnp.float32)
     fast, slow = (
         energies(built.ansatz, r, built.members, method, 2) for method in (ForwardLaplacian(), FolxLaplacian())
     )
@@ -73,8 +73,10 @@ def difference(electrons, precision):
 
 def measure(electrons):
     built = problem(electrons, walkers=arguments.walkers, real=arguments.real)
-    r = built.positions
-    pass_time = timed(forward_pass, built.ansatz, r, built.members, repeats=arguments.repeats).median / arguments.walkers
+    r = built.state().positions
+    pass_time = (
+        timed(forward_pass, built.ansatz, r, built.members, repeats=arguments.repeats).median / arguments.walkers
+    )
     floor = (2 * electrons + 2) * pass_time
     methods = {"closed": ForwardLaplacian(), "folx": PublishedFolx(), "folx+": FolxLaplacian()}
     if arguments.hessian:

@@ -24,7 +24,7 @@ from qernel.runs import Run
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=2000)
     times = parser.parse_args().times
     with tempfile.TemporaryDirectory() as folder:

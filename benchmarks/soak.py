@@ -65,7 +65,7 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     for name, value in (("steps", 10_000), ("kills", 0), ("every", 25), ("files", 200), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=value)
     return parser.parse_args()

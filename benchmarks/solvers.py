@@ -54,12 +54,14 @@ def update_of(built, solver):
 
 def memory(built, walkers, solver):
     update, (trained, arrays) = update_of(built, solver)
-    positions = jnp.broadcast_to(built.positions[:, :1], (1, walkers, *built.positions.shape[2:]))
+    one = built.state().positions[:, :1]
+    positions = jnp.broadcast_to(one, (1, walkers, *one.shape[2:]))
     options = dict(compiler_options()) | {"xla_backend_optimization_level": "0"}
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (trained, arrays, positions, built.members.parameters)
     )
     analysis = jax.jit(update, compiler_options=options).lower(*shapes).compile().memory_analysis()
+    assert analysis is not None
     return analysis.temp_size_in_bytes / 2**30
 
 
@@ -81,5 +83,6 @@ with jax.enable_x64(True):
         for name, solver in SOLVERS.items():
             update, inputs = update_of(built, solver)
             compiled_update = jax.jit(update, compiler_options=compiler_options())
-            seconds = timed(compiled_update, *inputs, built.positions, built.members.parameters, repeats=2).median
+            positions, parameters = built.state().positions, built.members.parameters
+            seconds = timed(compiled_update, *inputs, positions, parameters, repeats=2).median
             print(f"{walkers} walkers, {name}: {seconds:.2f} s", flush=True)

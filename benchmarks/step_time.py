@@ -23,6 +23,7 @@ from timing import forward_pass, one_core, timed
 from qernel.compilation import compiled, compiler_options
 from qernel.gradient import LogDerivatives, clipped_residuals, local_energies
 from qernel.layers import trainable
+from qernel.optimise import KFAC
 from qernel.training import train_step
 from qernel.training._step import sample_round
 
@@ -66,7 +67,7 @@ def measure(electrons):
 
     @compiled
     def gram(trained, r, mask):
-        if arguments.optimiser == "kfac":
+        if isinstance(method.optimiser, KFAC):
             return derivatives(trained, r).outer_products(arguments.walkers // method.optimiser.sample)
         return derivatives(trained, r).gram(mask).matrix
 
@@ -99,7 +100,9 @@ def of_one_walker(energies, ansatz, r):
     arrays, static = eqx.partition(ansatz, eqx.is_array)
     on_arrays = jax.jit(lambda arrays, r: energies(eqx.combine(arrays, static), r), compiler_options=compiler_options())
     program = on_arrays.lower(arrays, r[:, :1]).compile()
-    return matrix_flops(program.as_text()), program.memory_analysis().temp_size_in_bytes
+    text, memory = program.as_text(), program.memory_analysis()
+    assert text is not None and memory is not None
+    return matrix_flops(text), memory.temp_size_in_bytes
 
 
 def matrix_rate(size=1024):
