@@ -42,7 +42,7 @@ def reference():
     return {case["depth_meV"]: case["estimate"] for case in cases if case["electrons"] == 6}
 
 
-def run(name, overrides, arguments, exact):
+def run(name: str, overrides: list[str], arguments: argparse.Namespace, exact: dict[float, float]) -> None:
     problem = build(preset("moire-6-sum", f"training.seed={arguments.seed}", *overrides))
     state = burn_in(problem.state(), problem.members, problem.method, 30)
     start, steps = 0.0, 0

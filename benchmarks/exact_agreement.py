@@ -25,7 +25,7 @@ from qernel.ansatz import MomentumProjected
 from qernel.evaluation import evaluate, results
 from qernel.exact import ExactState, exact_diagonalisation
 from qernel.hamiltonian import Family, Hamiltonian
-from qernel.observables import density, structure_factor
+from qernel.observables import Estimate, density, structure_factor
 from qernel.presets import Config, build, preset
 from qernel.run_directory import Problem
 from qernel.sampling import Sampler
@@ -100,7 +100,7 @@ def exact(problem: Problem, depth: float, bands: int, vectors: np.ndarray):
     return state, gap * problem.system.units.hartree
 
 
-def over_bins(values, bins):
+def over_bins(values: np.ndarray, bins: tuple[int, ...]) -> np.ndarray:
     """Means over equal bins of a periodic function on a fine grid, by its Fourier series."""
     coefficients = np.fft.fftn(values) / values.size
     for axis, (fine, n) in enumerate(zip(values.shape, bins, strict=True)):
@@ -111,7 +111,7 @@ def over_bins(values, bins):
     return np.real(coefficients)
 
 
-def chi_squared(found, values):
+def chi_squared(found: Estimate, values: np.ndarray) -> float:
     """Mean squared deviation in units of the errors."""
     return float(np.mean(((found.value - values) / found.error) ** 2))
 
@@ -135,7 +135,7 @@ def compare(problem: Problem, samples: np.ndarray, vectors: np.ndarray, state: E
     ]
 
 
-def main(projected, overrides):
+def main(projected: bool, overrides: list[str]) -> None:
     start = time.perf_counter()
     config = preset("moire-6-sum", *SETTINGS, *overrides)
     problem, evaluation, dataset = trained(config, projected)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from published_sizes import configuration
 
+from qernel.ansatz import Ansatz
 from qernel.compilation import compiled
 from qernel.gradient import local_energies
 from qernel.presets import Config, build
@@ -44,7 +45,7 @@ def under(policy: str, config: Config, state: TrainingState) -> tuple[np.ndarray
     family = state.in_phase(rebuilt.members_of(state))
 
     @compiled
-    def energies(ansatz, r):
+    def energies(ansatz: Ansatz, r: jax.Array):
         return local_energies(ansatz, family.hamiltonian, r, family.parameters, None, 4).total.real
 
     found = np.asarray(energies(ansatz, r), float)

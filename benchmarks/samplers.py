@@ -7,6 +7,8 @@ of a Slater determinant of plane waves for as many electrons.
 """
 
 import argparse
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,17 +32,17 @@ parser.add_argument("--steps", type=int, default=100)
 arguments = parser.parse_args()
 
 
-def hmc(log_density, step_size):
+def hmc(log_density: Callable, step_size: jax.Array):
     """Hamiltonian Monte Carlo with four leapfrog steps, BlackJAX's."""
     import blackjax
 
-    def of(position):
+    def of(position: jax.Array):
         return blackjax.hmc(log_density, step_size.astype(position.dtype), jnp.ones(position.size, position.dtype), 4)
 
-    def init(position, rng_key=None):
+    def init(position: Any, rng_key: Any = None):
         return of(position).init(position, rng_key)
 
-    def step(rng_key, state):
+    def step(rng_key: Any, state: Any):
         return of(state.position).step(rng_key, state)
 
     return blackjax.base.SamplingAlgorithm(init, step)
@@ -57,12 +59,14 @@ def trained() -> tuple[Problem, TrainingState]:
     return problem, state
 
 
-def compare(title, density, family: Family, positions, step_size, kernels):
+def compare(
+    title: str, density: Callable, family: Family, positions: jax.Array, step_size: jax.Array, kernels: list[tuple]
+) -> None:
     hamiltonian, cell = family.hamiltonian, family.hamiltonian.cell
     assert cell is not None
     spacing = (cell.volume / hamiltonian.n_electrons) ** 0.5
 
-    def observables(r, parameters):
+    def observables(r: jax.Array, parameters: Any):
         return jnp.stack([energy for _, energy in sorted(hamiltonian.potential_energies(r, parameters).items())])
 
     print(f"\n{title}: {positions.shape[1]} walkers, {arguments.rounds} rounds; step in units of the spacing")
