@@ -69,6 +69,7 @@ def run(name: str, overrides: list[str], arguments: argparse.Namespace, exact: d
                 step_size=jnp.asarray(np.asarray(state.step_size)[nearest]),
                 burn_in=30,
                 rounds=arguments.rounds,
+                observables=[parameter.observable for parameter in problem.system.order_parameters],
                 chunk=16,
             ),
             family,

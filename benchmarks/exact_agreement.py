@@ -82,14 +82,16 @@ def train_from(state: TrainingState, family: Family, method: Method, rounds: int
 
 def exact(problem: Problem, depth: float, bands: int, vectors: np.ndarray):
     """The lowest state at zero momentum, and the gap to the other momenta, from the smaller basis."""
-    family = problem.family_at(np.array([[float(depth)]]))
+    with jax.enable_x64(True):
+        family = problem.family_at(np.array([[float(depth)]]))
+        parameters = family.select(0)
     hamiltonian, primitive = family.hamiltonian, family.hamiltonian.primitive
     assert primitive is not None
     cutoff = 3.2 * float(np.linalg.norm(primitive.reciprocal[0]))
     everywhere = bands == BANDS[0]
     state = exact_diagonalisation(
         hamiltonian,
-        family.select(0),
+        parameters,
         bands=bands,
         momenta=None if everywhere else [(0, 0)],
         cutoff=cutoff,
