@@ -1,9 +1,9 @@
 """What trains best, and why: `python benchmarks/ansatz_choices.py [--steps 200] [--seconds S] [--only NAME ...]`.
 
-Trains variants of the `moire-6-sum` wavefunction in one run and prints, for each, the error against exact diagonalisation
-(meV per electron, at depths of which 5, 10 and 20 meV are not trained), its time, and S(K) at depths on both sides of
-the transition. The reference energies and their source stand in tests/reference. Every variant gets the same number of
-steps; `--seconds` stops one earlier, for a comparison at equal time.
+Trains variants of the `moire-6-sum` wavefunction in one run and prints, for each, the error against exact
+diagonalisation (meV per electron, at depths of which 5, 10 and 20 meV are not trained), its time, and S(K) at depths on
+both sides of the transition. The reference energies and their source stand in tests/reference. Every variant gets the
+same number of steps; `--seconds` stops one earlier, for a comparison at equal time.
 """
 
 import argparse
@@ -42,10 +42,10 @@ def reference():
     return {case["depth_meV"]: case["estimate"] for case in cases if case["electrons"] == 6}
 
 
-def run(name, overrides, arguments, exact):
+def run(name: str, overrides: list[str], arguments: argparse.Namespace, exact: dict[float, float]) -> None:
     problem = build(preset("moire-6-sum", f"training.seed={arguments.seed}", *overrides))
     state = burn_in(problem.state(), problem.members, problem.method, 30)
-    start, steps = None, 0
+    start, steps = 0.0, 0
     for state, report in train(state, problem.members, problem.method, arguments.steps):
         jax.block_until_ready(report)
         steps += 1
@@ -57,23 +57,23 @@ def run(name, overrides, arguments, exact):
     depths = sorted({*exact, *arguments.order_at})
     with jax.enable_x64(True), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        family = problem.family_at(depths)
-        trained = np.array(problem.config.system.depths_meV)
-        nearest = np.array([int(np.argmin(np.abs(trained - depth))) for depth in depths])
+        family = problem.family_at(np.array(depths)[:, None])
+        nearest = problem.nearest(state, family.points)
         table = results(
             evaluate(
                 state.ansatz,
                 family,
                 jnp.asarray(np.asarray(state.positions)[nearest]),
-                sampler=Sampler(moves=20, wrap=family.hamiltonian.cell.wrap),
+                sampler=Sampler(moves=20, wrap=problem.method.sampler.wrap),
                 key=jax.random.key(arguments.seed + 1),
                 step_size=jnp.asarray(np.asarray(state.step_size)[nearest]),
                 burn_in=30,
                 rounds=arguments.rounds,
+                observables=[parameter.observable for parameter in problem.system.order_parameters],
                 chunk=16,
             ),
             family,
-            problem.material,
+            problem.system.units,
         )
     energies, bars = table["energy"].values, table["energy_error"].values
     errors = [energies[i] - exact[d] for i, d in enumerate(depths) if d in exact]

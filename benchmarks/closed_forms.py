@@ -11,6 +11,7 @@ Reads what `qernel run trap-3 --out DIR` and `qernel transition DIR` left, and p
 """
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -19,12 +20,15 @@ import xarray
 
 from qernel.evaluation import axes_of, ground_state, indexed, points_of
 from qernel.exact import filling_boundary, filling_energy, filling_susceptibility
-from qernel.judgement import phase_boundaries
+from qernel.judgement import PhaseBoundary, phase_boundaries
+from qernel.run_directory import Problem
 from qernel.runs import Run
 from qernel.systems.trap import FREQUENCIES, filling_name, fillings_of, point_values
 
+Filling = Sequence[Sequence[int]]
 
-def main(path):
+
+def main(path: str) -> None:
     run = Run.open(path)
     whole = run.problem.system.span or run.problem.system.family
     fillings = {filling_name(filling): filling for filling in fillings_of(whole)}
@@ -45,7 +49,7 @@ def main(path):
             _susceptibilities(text, data, run.problem, fillings)
 
 
-def _energies(text, data, problem, fillings):
+def _energies(text: str, data: xarray.Dataset, problem: Problem, fillings: Mapping[str, Filling]) -> None:
     rows = ground_state(data)
     chosen, omega, kappa = _values(rows, problem, fillings)
     electrons, points = problem.system.family.hamiltonian.n_electrons, points_of(rows)
@@ -57,16 +61,17 @@ def _energies(text, data, problem, fillings):
             _row(name + text, error[where], rows["energy_error"].values[where], "{:.1e}")
 
 
-def _boundary(text, line, problem, fillings):
+def _boundary(text: str, line: PhaseBoundary, problem: Problem, fillings: Mapping[str, Filling]) -> None:
     axis = FREQUENCIES.index(problem.system.family.coordinates[line.along].name)
     with jax.enable_x64(True):
         omega, kappa = point_values(problem.family_at(line.points))
-    exact = filling_boundary(*(fillings[name] for name in line.names), omega, kappa, axis=axis)
+    first, second = (fillings[name] for name in line.names)
+    exact = filling_boundary(first, second, omega, kappa, axis=axis)
     relative, band = line.points[:, line.along] / exact - 1, line.error / exact
     _row(f"boundary {' / '.join(line.names)}{text}", relative, band, "{:.3%}")
 
 
-def _susceptibilities(text, data, problem, fillings):
+def _susceptibilities(text: str, data: xarray.Dataset, problem: Problem, fillings: Mapping[str, Filling]) -> None:
     rows = ground_state(data)
     chosen, omega, kappa = _values(rows, problem, fillings)
     axes, names = axes_of(rows), [*FREQUENCIES[: omega.shape[1]], "kappa"]
@@ -79,16 +84,16 @@ def _susceptibilities(text, data, problem, fillings):
         _row(f"fidelity susceptibility along {axis.symbol}{text}", value, bar, "{:.1%}")
 
 
-def _values(rows, problem, fillings):
+def _values(rows: xarray.Dataset, problem: Problem, fillings: Mapping[str, Filling]):
     """The lowest filling at every row, and frequencies and κ there."""
     with jax.enable_x64(True):
         omega, kappa = point_values(problem.family_at(points_of(rows)))
     only = next(iter(fillings.values()))
-    names = rows["phase"].values.tolist() if "phase" in rows.coords else [None] * len(omega)
+    names = rows["phase"].values.tolist() if "phase" in rows.coords else [""] * len(omega)
     return [fillings.get(name, only) for name in names], omega, kappa
 
 
-def _row(name, error, bar, shape):
+def _row(name: str, error: np.ndarray, bar: np.ndarray, shape: str) -> None:
     worst = int(np.argmax(np.abs(error)))
     numbers = (np.mean(np.abs(error)), np.abs(error[worst]), bar[worst])
     print(f"| {name} | {len(error)} | " + " | ".join(shape.format(x) for x in numbers) + " |")

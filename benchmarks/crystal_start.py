@@ -8,6 +8,8 @@ all depths from 30 to 0 meV in steps of 5, as a run starts.
 import argparse
 import math
 import time
+from collections.abc import Callable
+from typing import Any
 
 from qernel.mean_field import crystal_branch, crystal_sites, crystal_start, crystal_symmetries, hartree_fock
 from qernel.systems.moire import Material, moire_family
@@ -17,7 +19,7 @@ parser.add_argument("--electrons", type=int, nargs="+", default=[6, 24, 54, 150]
 arguments = parser.parse_args()
 
 
-def timed(function, *inputs, **options):
+def timed(function: Callable, *inputs: Any, **options: Any):
     start = time.perf_counter()
     result = function(*inputs, **options)
     return result, time.perf_counter() - start

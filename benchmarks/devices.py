@@ -50,7 +50,7 @@ def steps():
     return {"devices": mesh.size, "seconds": float(np.median(times[1:])), "parameters": parameters.tolist()}
 
 
-def on_devices(devices, walkers, precision):
+def on_devices(devices: int, walkers: int, precision: str) -> dict:
     cores = sorted(os.sched_getaffinity(0))[:devices]
     command = [sys.executable, __file__, "--child", "--electrons", str(arguments.electrons)]
     command += ["--walkers", str(walkers), "--steps", str(arguments.steps), "--precision", precision]

@@ -23,13 +23,13 @@ import numpy as np
 
 from qernel.ansatz import MomentumProjected
 from qernel.evaluation import evaluate, results
-from qernel.exact import exact_diagonalisation
-from qernel.hamiltonian import Hamiltonian
-from qernel.observables import density, structure_factor
-from qernel.presets import build, preset
+from qernel.exact import ExactState, exact_diagonalisation
+from qernel.hamiltonian import Family, Hamiltonian
+from qernel.observables import Estimate, density, structure_factor
+from qernel.presets import Config, build, preset
+from qernel.run_directory import Problem
 from qernel.sampling import Sampler
-from qernel.systems.moire import moire_parameters
-from qernel.training import burn_in, initial_state, train
+from qernel.training import Method, TrainingState, burn_in, initial_state, train
 
 DEPTHS = (0, 5, 10, 20, 30)
 BANDS = (4, 6)
@@ -45,44 +45,48 @@ SETTINGS = (
 )
 
 
-def trained(config, projected):
+def trained(config: Config, projected: bool):
     """The problem, and evaluation and table of its frozen state."""
     problem = build(config)
     family, method, settings = problem.members, problem.method, config.evaluation
     with jax.enable_x64(True):
         state = train_from(problem.state(), family, method, config.sampling.burn_in, config.training.steps)
         if projected:
+            assert family.hamiltonian.supercell is not None
             ansatz = MomentumProjected(state.ansatz, family.hamiltonian.supercell)
             state = initial_state(ansatz, method, state.positions, key=problem.key)
             state = train_from(state, family, method, config.sampling.burn_in, config.training.steps // 4)
         positions = state.positions[:, np.arange(settings.walkers) % config.sampling.walkers]
-        if projected:
-            positions = ansatz.translated(positions, key=jax.random.fold_in(problem.key, 2))
+        if isinstance(state.ansatz, MomentumProjected):
+            positions = state.ansatz.translated(positions, key=jax.random.fold_in(problem.key, 2))
         evaluation = evaluate(
             state.ansatz,
             family,
             positions,
-            sampler=Sampler(moves=settings.moves, wrap=family.hamiltonian.cell.wrap),
+            sampler=Sampler(moves=settings.moves, wrap=method.sampler.wrap),
             key=jax.random.fold_in(problem.key, 1),
             step_size=state.step_size,
             burn_in=settings.burn_in,
-            rounds=settings.measured_rounds,
+            rounds=settings.rounds,
         )
-        return problem, evaluation, results(evaluation, family, problem.material)
+        return problem, evaluation, results(evaluation, family, problem.system.units)
 
 
-def train_from(state, family, method, phases, steps):
+def train_from(state: TrainingState, family: Family, method: Method, rounds: int, steps: int) -> TrainingState:
     """The state after burning in and training."""
-    state = burn_in(state, family, method, phases)
+    state = burn_in(state, family, method, rounds)
     for state, _ in train(state, family, method, steps):
         pass
     return state
 
 
-def exact(problem, depth, bands, vectors):
+def exact(problem: Problem, depth: float, bands: int, vectors: np.ndarray):
     """The lowest state at zero momentum, and the gap to the other momenta, from the smaller basis."""
-    hamiltonian, parameters = problem.members.hamiltonian, moire_parameters(problem.material, depth)
-    primitive = hamiltonian.supercell.primitive
+    with jax.enable_x64(True):
+        family = problem.family_at(np.array([[float(depth)]]))
+        parameters = family.select(0)
+    hamiltonian, primitive = family.hamiltonian, family.hamiltonian.primitive
+    assert primitive is not None
     cutoff = 3.2 * float(np.linalg.norm(primitive.reciprocal[0]))
     everywhere = bands == BANDS[0]
     state = exact_diagonalisation(
@@ -95,10 +99,10 @@ def exact(problem, depth, bands, vectors):
     )
     assert not state.momentum.any(), f"the ground state at {depth} meV has the momentum {state.momentum}"
     gap = np.partition(state.levels.ravel(), 1)[1] - state.levels.min() if everywhere else np.nan
-    return state, problem.material.to_meV(gap)
+    return state, gap * problem.system.units.hartree
 
 
-def over_bins(values, bins):
+def over_bins(values: np.ndarray, bins: tuple[int, ...]) -> np.ndarray:
     """Means over equal bins of a periodic function on a fine grid, by its Fourier series."""
     coefficients = np.fft.fftn(values) / values.size
     for axis, (fine, n) in enumerate(zip(values.shape, bins, strict=True)):
@@ -106,20 +110,21 @@ def over_bins(values, bins):
         centres = (np.arange(n) + 0.5) / n
         matrix = np.exp(2j * np.pi * np.outer(centres, waves)) * np.sinc(waves / n)
         coefficients = np.moveaxis(np.tensordot(matrix, coefficients, (1, axis)), 0, axis)
-    return coefficients.real
+    return np.real(coefficients)
 
 
-def chi_squared(found, values):
+def chi_squared(found: Estimate, values: np.ndarray) -> float:
     """Mean squared deviation in units of the errors."""
     return float(np.mean(((found.value - values) / found.error) ** 2))
 
 
-def compare(problem, samples, vectors, state, coarse):
+def compare(problem: Problem, samples: np.ndarray, vectors: np.ndarray, state: ExactState, coarse: ExactState):
     """Chi-squared per point of S(q), the folded density, the whole density; and of the smaller basis for each."""
     hamiltonian = problem.members.hamiltonian
-    moire = hamiltonian.supercell
+    moire, cell = hamiltonian.supercell, hamiltonian.cell
+    assert moire is not None and cell is not None
     folded = Hamiltonian(hamiltonian.kinetic, {}, hamiltonian.electrons, cell=moire.primitive)
-    structure = structure_factor(samples, hamiltonian, vectors @ hamiltonian.cell.reciprocal)
+    structure = structure_factor(samples, hamiltonian, vectors @ cell.reciprocal)
     one, whole = density(samples, folded, 8), density(samples, hamiltonian, 12)
     per_cell = lambda s: over_bins(s.density, (24, 24))[:8, :8] * moire.cells
     pairs = [
@@ -132,7 +137,7 @@ def compare(problem, samples, vectors, state, coarse):
     ]
 
 
-def main(projected, overrides):
+def main(projected: bool, overrides: list[str]) -> None:
     start = time.perf_counter()
     config = preset("moire-6-sum", *SETTINGS, *overrides)
     problem, evaluation, dataset = trained(config, projected)
@@ -140,18 +145,20 @@ def main(projected, overrides):
     print(
         "depth      E - exact  kinetic  moire  interaction (pulls)   gap   chi2: S(q)  folded density  density   basis"
     )
-    cell = problem.members.hamiltonian.cell
-    vectors = np.round(cell.reciprocal_vectors(4.6 * np.linalg.norm(cell.reciprocal[0])) @ cell.matrix.T / (2 * np.pi))
+    cell, samples = problem.members.hamiltonian.cell, evaluation.samples
+    assert cell is not None and samples is not None
+    radius = 4.6 * float(np.linalg.norm(cell.reciprocal[0]))
+    vectors = np.round(cell.reciprocal_vectors(radius) @ cell.matrix.T / (2 * np.pi))
     vectors = np.array([q for q in vectors.astype(int) if tuple(q) > (0, 0)])
     for row, depth in enumerate(DEPTHS):
         (coarse, gap), (state, _) = (exact(problem, depth, bands, vectors) for bands in BANDS)
         at = dataset.isel(depth=row)
-        unit = problem.material.hartree_meV / N
+        unit = problem.scale
         pulls = [
             (float(at[name]) - state.energies[name] * unit) / max(float(at[f"{name}_error"]), 1e-9)
             for name in ("kinetic", "moire", "interaction")
         ]
-        chi = compare(problem, evaluation.samples[row], vectors, state, coarse)
+        chi = compare(problem, samples[row], vectors, state, coarse)
         print(
             f"{depth:5g} {float(at.energy) - state.energy * unit:+9.4f}({float(at.energy_error):.4f})"
             f"  {pulls[0]:+8.1f} {pulls[1]:+6.1f} {pulls[2]:+8.1f}          {gap:7.3f}"

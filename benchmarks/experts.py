@@ -12,8 +12,10 @@ import jax
 from published_sizes import problem
 from timing import forward_pass, one_core, timed
 
+from qernel.ansatz import Ansatz
 from qernel.compilation import compiled
 from qernel.gradient import local_energies
+from qernel.hamiltonian import Family
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--experts", type=int, nargs="+", default=[4, 8, 16, 32])
@@ -23,19 +25,19 @@ parser.add_argument("--repeats", type=int, default=5)
 arguments = parser.parse_args()
 
 
-def measure(*settings):
+def measure(*settings: str) -> list[float]:
     built = problem(arguments.electrons, walkers=arguments.walkers, real=True, others=settings)
     family = built.members
 
     @compiled
-    def energies(ansatz, r, family):
+    def energies(ansatz: Ansatz, r: jax.Array, family: Family):
         return local_energies(ansatz, family.hamiltonian, r, family.parameters, None, 2).total
 
-    inputs = built.ansatz, built.positions, family
+    inputs = built.ansatz, built.state().positions, family
     return [timed(function, *inputs, repeats=arguments.repeats).median for function in (forward_pass, energies)]
 
 
-def table(cases):
+def table(cases: dict[str, tuple[str, ...]]) -> None:
     first = None
     for title, settings in cases.items():
         forward, energy = measure(*settings)

@@ -8,6 +8,7 @@ import argparse
 import tempfile
 import time
 from collections import defaultdict
+from typing import Any
 
 from qernel.presets import build, load
 from qernel.run_directory import Health, MetricsWriter, RunDirectory, start, train_in
@@ -16,7 +17,7 @@ FIRST = 10
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("preset", nargs="?", default="moire-6")
     parser.add_argument("overrides", nargs="*")
@@ -38,11 +39,11 @@ def main():
         print(f"| {name} | {1e3 * total / len(seconds[FIRST:]):.2f} | {total / steps:.2%} |")
 
 
-def timed(of, name, spent):
+def timed(of: type, name: str, spent: dict[str, list[float]]) -> None:
     """Note the time of every call of a method."""
     method = getattr(of, name)
 
-    def noting(*arguments):
+    def noting(*arguments: Any):
         begun = time.perf_counter()
         try:
             return method(*arguments)

@@ -5,6 +5,7 @@ beat, whatever they compute.
 """
 
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ KERNELS = {
 }
 
 
-def milliseconds(kernel) -> float:
+def milliseconds(kernel: Callable[[jax.Array], jax.Array]) -> float:
     lowered = jax.jit(lambda arrays: [kernel(x) for x in arrays], compiler_options=compiler_options()).lower(ARRAYS)
     start = time.process_time()
     lowered.compile()

@@ -9,6 +9,7 @@ own gets. The last columns are the largest difference of the closed rules from f
 """
 
 import argparse
+from collections.abc import Callable
 from unittest import mock
 
 import equinox as eqx
@@ -18,10 +19,13 @@ from folx import wrapped_functions
 from published_sizes import problem
 from timing import forward_pass, one_core, timed
 
+from qernel.ansatz import Ansatz
 from qernel.compilation import compiled
 from qernel.gradient import local_energies
+from qernel.hamiltonian import Family
 from qernel.laplacian import AbstractLaplacian, FolxLaplacian, ForwardLaplacian, HessianTrace
 from qernel.orbitals import _plane_wave_sum
+from qernel.run_directory import Problem
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--electrons", type=int, nargs="+", default=[6, 12, 24])
@@ -36,7 +40,7 @@ arguments = parser.parse_args()
 class PublishedFolx(AbstractLaplacian):
     """folx without the rules that this library adds to it."""
 
-    def __call__(self, log_psi, r):
+    def __call__(self, log_psi: Callable, r: jax.Array):
         # At most once, or it would come back.
         _plane_wave_sum._register()
         rules = wrapped_functions._LAPLACE_FN_REGISTRY
@@ -47,11 +51,11 @@ class PublishedFolx(AbstractLaplacian):
 
 
 @compiled
-def energies(ansatz, r, family, laplacian, chunk):
+def energies(ansatz: Ansatz, r: jax.Array, family: Family, laplacian: AbstractLaplacian, chunk: int):
     return local_energies(ansatz, family.hamiltonian, r, family.parameters, laplacian, chunk).kinetic
 
 
-def best(laplacian, built, r):
+def best(laplacian: AbstractLaplacian, built: Problem, r: jax.Array) -> tuple[float, int]:
     """The fastest chunk: time of a walker, and chunk."""
     trials = []
     for chunk in arguments.chunks:
@@ -62,18 +66,18 @@ def best(laplacian, built, r):
     return time_ / arguments.walkers, chunk
 
 
-def difference(electrons, precision):
+def difference(electrons: int, precision: str) -> float:
     built = problem(electrons, walkers=arguments.walkers, real=arguments.real, precision=precision)
-    r = built.positions[:, :4].astype(float if precision == "double" else jnp.float32)
+    r = built.state().positions[:, :4].astype(float if precision == "double" else jnp.float32)
     fast, slow = (
         energies(built.ansatz, r, built.members, method, 2) for method in (ForwardLaplacian(), FolxLaplacian())
     )
     return float(jnp.max(jnp.abs(fast - slow)) / jnp.max(jnp.abs(slow)))
 
 
-def measure(electrons):
+def measure(electrons: int) -> None:
     built = problem(electrons, walkers=arguments.walkers, real=arguments.real)
-    r = built.positions
+    r = built.state().positions
     pass_time = (
         timed(forward_pass, built.ansatz, r, built.members, repeats=arguments.repeats).median / arguments.walkers
     )

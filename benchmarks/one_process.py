@@ -12,6 +12,7 @@ import itertools
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from qernel.runs import Run
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=2000)
     times = parser.parse_args().times
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +40,7 @@ def main():
             measure(kind, once, times)
 
 
-def kinds(out, folder):
+def kinds(out: Path, folder: Path) -> dict[str, Callable]:
     """The four, each a function that does it once."""
     run = Run.open(out)
     numbers = itertools.count()
@@ -57,7 +58,7 @@ def kinds(out, folder):
     return {"a writer": write, "a load": load, "a run opened": lambda: Run.open(out), "an evaluation": evaluate}
 
 
-def measure(kind, once, times):
+def measure(kind: str, once: Callable, times: int) -> None:
     marks, seen = {times // 10, times // 2, times}, []
     begun = time.perf_counter()
     last = 0

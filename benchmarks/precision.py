@@ -14,16 +14,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from published_sizes import problem
-from rich.console import Console
+from published_sizes import configuration
 
-from qernel.cli._commands import configuration_of
+from qernel.ansatz import Ansatz
 from qernel.compilation import compiled
 from qernel.gradient import local_energies
-from qernel.presets import build
-from qernel.run_directory import RunDirectory
-from qernel.run_directory._training import restore
-from qernel.training import move_walkers
+from qernel.presets import Config, build
+from qernel.runs import Run
+from qernel.training import TrainingState, burn_in
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--electrons", type=int, nargs="*", default=[6, 24, 54])
@@ -34,9 +32,9 @@ parser.add_argument("--repeats", type=int, default=3)
 arguments = parser.parse_args()
 
 
-def under(policy, built, state):
+def under(policy: str, config: Config, state: TrainingState) -> tuple[np.ndarray, float]:
     """The local energies of one state, evaluated under a policy, and their time."""
-    rebuilt = build(built.config.model_copy(update={"training": with_precision(built, policy)}), references=False)
+    rebuilt = build(with_precision(config, policy), solve=False)
     wide = policy == "double"
     cast = lambda x: x.astype(float if wide else jnp.float32) if eqx.is_inexact_array(x) else x
     # The policy is part of the static structure, the arrays are those of the state.
@@ -44,10 +42,11 @@ def under(policy, built, state):
     empty, static = eqx.partition(rebuilt.ansatz, eqx.is_array)
     ansatz = eqx.combine(jax.tree.unflatten(jax.tree.structure(empty), arrays), static)
     r = cast(state.positions)
+    family = state.in_phase(rebuilt.members_of(state))
 
     @compiled
-    def energies(ansatz, r):
-        return local_energies(ansatz, built.members.hamiltonian, r, built.members.parameters, None, 4).total.real
+    def energies(ansatz: Ansatz, r: jax.Array):
+        return local_energies(ansatz, family.hamiltonian, r, family.parameters, None, 4).total.real
 
     found = np.asarray(energies(ansatz, r), float)
     times = []
@@ -58,14 +57,14 @@ def under(policy, built, state):
     return found, min(times)
 
 
-def with_precision(built, policy):
-    return built.config.training.model_copy(update={"precision": policy})
+def with_precision(config: Config, policy: str) -> Config:
+    return config.model_copy(update={"training": config.training.model_copy(update={"precision": policy})})
 
 
-def compare(title, built, state):
-    exact, seconds = under("double", built, state)
+def compare(title: str, config: Config, state: TrainingState) -> None:
+    exact, seconds = under("double", config, state)
     for policy in ("fast", "mixed"):
-        found, time_ = under(policy, built, state)
+        found, time_ = under(policy, config, state)
         difference = np.abs(found - exact) / np.abs(exact)
         print(
             f"{title:24s} {policy:6s} largest {difference.max():.1e}  median {np.median(difference):.1e}  "
@@ -77,10 +76,12 @@ def compare(title, built, state):
 with jax.enable_x64(True):
     print(f"jax {jax.__version__}, {jax.default_backend()}")
     if arguments.run is not None:
-        directory = RunDirectory(arguments.run)
-        problem_of_run = build(configuration_of(directory, []), references=False)
-        compare(str(arguments.run.name), *restore(problem_of_run, directory, Console(), repair=False))
+        run = Run.open(arguments.run)
+        if run.config is None:
+            raise SystemExit(f"{run.path} was made by a script, whose wavefunction has no other policies")
+        compare(run.path.name, run.config, run.state)
     else:
         for number in arguments.electrons:
-            fresh = problem(number, walkers=arguments.walkers, real=True)
-            compare(f"N = {number}", fresh, move_walkers(fresh.state(), fresh.members, fresh.method, arguments.burn_in))
+            config = configuration(number, walkers=arguments.walkers, real=True)
+            fresh = build(config)
+            compare(f"N = {number}", config, burn_in(fresh.state(), fresh.members, fresh.method, arguments.burn_in))

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from qernel.presets import build, preset
+from qernel.presets import Config, build, preset
 from qernel.run_directory import Problem
 
 CELLS = {6: "3", 12: "[6, 3]", 24: "6", 54: "9", 96: "12", 150: "15"}
 
 
-def problem(
+def configuration(
     electrons: int, *, walkers: int, real: bool, chunk: int = 0, precision: str = "mixed", others: Sequence[str] = ()
-) -> Problem:
+) -> Config:
     """4 layers of width 64, 4 query heads of 16 on 2 key/value heads, 4 experts, 4 determinants; one depth, 15 meV."""
     overrides = [
         f"system.supercell={CELLS[electrons]}",
@@ -30,4 +30,11 @@ def problem(
         f'training.precision="{precision}"',
         "evaluation.at.depth_meV=[15]",
     ]
-    return build(preset("moire-6-sum", *overrides, *others))
+    return preset("moire-6-sum", *overrides, *others)
+
+
+def problem(
+    electrons: int, *, walkers: int, real: bool, chunk: int = 0, precision: str = "mixed", others: Sequence[str] = ()
+) -> Problem:
+    """What that `configuration` describes."""
+    return build(configuration(electrons, walkers=walkers, real=real, chunk=chunk, precision=precision, others=others))

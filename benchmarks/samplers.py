@@ -1,26 +1,27 @@
 """Independent samples per second of the sampling kernels: `python benchmarks/samplers.py [RUN] [--depths 5 20]`.
 
-Of the wavefunction trained in a run directory (default: `moire-6-sum` trained for `--steps` steps), at the nearest trained
-depths. Every kernel is timed in one run, on the cores that there are; the slowest of three observables counts, the
-interaction, the moiré potential and log|ψ|². The last table is that of a Slater determinant of plane waves for as many
-electrons.
+Of the wavefunction trained in a run directory (default: `moire-6-sum` trained for `--steps` steps), at the nearest
+trained depths, in the last of its phases if several compete. Every kernel is timed in one run, on the cores that there
+are; the slowest of three observables counts, the interaction, the moiré potential and log|ψ|². The last table is that
+of a Slater determinant of plane waves for as many electrons.
 """
 
 import argparse
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
 
 from qernel.ansatz import SlaterDeterminant, log_density
-from qernel.cli._commands import configuration_of
+from qernel.hamiltonian import Family
 from qernel.orbitals import SpinBlocks, plane_wave_orbitals
 from qernel.presets import build, preset
-from qernel.run_directory import RunDirectory, restore
+from qernel.run_directory import Problem, in_phase
+from qernel.runs import Run
 from qernel.sampling import BlockWalk, Sampler, efficiency, langevin, random_walk
-from qernel.training import move_walkers, train_step
+from qernel.training import TrainingState, burn_in, train_step
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("run", nargs="?")
@@ -31,40 +32,44 @@ parser.add_argument("--steps", type=int, default=100)
 arguments = parser.parse_args()
 
 
-def hmc(log_density, step_size):
+def hmc(log_density: Callable, step_size: jax.Array):
     """Hamiltonian Monte Carlo with four leapfrog steps, BlackJAX's."""
     import blackjax
 
-    def of(position):
+    def of(position: jax.Array):
         return blackjax.hmc(log_density, step_size.astype(position.dtype), jnp.ones(position.size, position.dtype), 4)
 
-    def init(position, rng_key=None):
-        return of(position).init(position)
+    def init(position: Any, rng_key: Any = None):
+        return of(position).init(position, rng_key)
 
-    return blackjax.base.SamplingAlgorithm(init, lambda key, state: of(state.position).step(key, state))
+    def step(rng_key: Any, state: Any):
+        return of(state.position).step(rng_key, state)
+
+    return blackjax.base.SamplingAlgorithm(init, step)
 
 
-def trained():
+def trained() -> tuple[Problem, TrainingState]:
     if arguments.run:
-        directory = RunDirectory(Path(arguments.run))
-        problem = build(configuration_of(directory, []), references=False)
-        return restore(problem, directory, Console(), repair=False)
+        run = Run.open(arguments.run)
+        return run.problem, run.state
     problem = build(preset("moire-6-sum"))
-    state = move_walkers(problem.state(), problem.members, problem.method, problem.config.sampling.burn_in)
+    state = burn_in(problem.state(), problem.members, problem.method, problem.settings.burn_in)
     for _ in range(arguments.steps):
         state, _ = train_step(state, problem.members, problem.method)
     return problem, state
 
 
-def compare(title, density, family, positions, step_size, kernels):
-    cell, potentials = family.hamiltonian.cell, family.hamiltonian.potentials
-    spacing = (cell.volume / family.hamiltonian.n_electrons) ** 0.5
+def compare(
+    title: str, density: Callable, family: Family, positions: jax.Array, step_size: jax.Array, kernels: list[tuple]
+) -> None:
+    hamiltonian, cell = family.hamiltonian, family.hamiltonian.cell
+    assert cell is not None
+    spacing = (cell.volume / hamiltonian.n_electrons) ** 0.5
 
-    def observables(r, parameters):
-        plain = parameters.parameters if hasattr(parameters, "number") else parameters
-        return jnp.stack([term(r, plain) for _, term in sorted(potentials.items())])
+    def observables(r: jax.Array, parameters: Any):
+        return jnp.stack([energy for _, energy in sorted(hamiltonian.potential_energies(r, parameters).items())])
 
-    print(f"\n{title}: {positions.shape[1]} walkers, {arguments.phases} phases; step in units of the spacing")
+    print(f"\n{title}: {positions.shape[1]} walkers, {arguments.rounds} rounds; step in units of the spacing")
     print("kernel                       moves  step  acceptance  seconds  independent samples  per second", flush=True)
     found = {}
     for name, kernel, moves, acceptance in kernels:
@@ -93,11 +98,10 @@ def compare(title, density, family, positions, step_size, kernels):
 def main():
     problem, state = trained()
     n, walkers = problem.electrons, arguments.walkers
-    names = problem.phases or ("",)
-    phase = names[-1] if len(names) > 1 else ""
-    rows = [int(problem.nearest_rows([depth], phase)[0]) for depth in arguments.depths]
-    depths = tuple(problem.rows[row][0] for row in rows)
-    family = problem.family_at(depths, [names.index(phase)] * len(rows) if phase else None)
+    phase = problem.names[-1] if problem.names else ""
+    rows = problem.nearest(state, np.array(arguments.depths)[:, None], phase)
+    plain = problem.members_of(state).take(rows)
+    family = in_phase(problem, plain, [phase] * plain.size)
     start = np.asarray(state.positions)[rows][:, np.arange(walkers) % state.positions.shape[1]]
     steps = jnp.asarray(np.asarray(state.step_size)[rows])
     network = [
@@ -107,13 +111,13 @@ def main():
         ("Langevin", langevin, 5, 0.7),
         ("Hamiltonian, 4 steps", hmc, 2, 0.7),
     ]
-    places = ", ".join(f"{depth:g}" for depth in depths)
+    places = ", ".join(f"{depth:g}" for depth in plain.points[:, 0])
     title = f"{n} electrons, {type(problem.ansatz).__name__} {phase} at {places} meV"
     compare(title, log_density(state.ansatz), family, jnp.asarray(start), steps, network)
-    electrons = family.hamiltonian.electrons
-    spins = [plane_wave_orbitals(family.hamiltonian.cell, count) for count in electrons if count]
+    electrons, cell = family.hamiltonian.electrons, family.hamiltonian.cell
+    assert cell is not None
+    spins = [plane_wave_orbitals(cell, count) for count in electrons if count]
     slater = SlaterDeterminant(spins[0] if len(spins) == 1 else SpinBlocks(*spins), electrons)
-    plain = problem.family_at(depths)
     determinant = [
         ("random walk, all", random_walk, 20, 0.5),
         ("Langevin", langevin, 5, 0.7),

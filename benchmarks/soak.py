@@ -65,20 +65,20 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     for name, value in (("steps", 10_000), ("kills", 0), ("every", 25), ("files", 200), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=value)
     return parser.parse_args()
 
 
-def start(options, out, resume=False):
+def start(options: argparse.Namespace, out: Path, resume: bool = False) -> subprocess.Popen:
     settings = (*SMALL, f"training.steps={options.steps}", f"training.checkpoint_every={options.every}")
     what = ["resume", str(out)] if resume else ["run", "trap-1d", *settings, "--out", str(out)]
     limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (options.files, options.files))
     return subprocess.Popen([sys.executable, "-m", "qernel", *what], stdout=subprocess.DEVNULL, preexec_fn=limit)
 
 
-def last_step(out):
+def last_step(out: Path) -> int:
     """The step of the last whole row of the metrics, 0 before the first."""
     try:
         with open(out / "metrics.csv", "rb") as file:
@@ -89,7 +89,7 @@ def last_step(out):
         return 0
 
 
-def usage(process):
+def usage(process: subprocess.Popen) -> tuple[float, float, float, float]:
     try:
         watched = psutil.Process(process.pid)
         return watched.num_fds(), watched.num_threads(), watched.memory_info().rss / 2**20, time.monotonic()
@@ -97,7 +97,7 @@ def usage(process):
         return 0, 0, 0, 0
 
 
-def table(samples, options):
+def table(samples: np.ndarray, options: argparse.Namespace) -> None:
     print("| steps | open files | threads | memory (MiB) | steps a second |\n|---|---|---|---|---|")
     tenths = []
     for tenth in range(10):
@@ -115,7 +115,7 @@ def table(samples, options):
         print("| last / second tenth | " + " | ".join(f"{ratio:.3f}" for ratio in ratios) + " |")
 
 
-def report(out, options):
+def report(out: Path, options: argparse.Namespace) -> None:
     with open(out / "metrics.csv") as file:
         rows = Counter(int(row["step"]) for row in csv.DictReader(file))
     members = max(rows.values())

@@ -8,6 +8,7 @@ the update for N walkers of the width 64, run on one core.
 
 import argparse
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,7 +20,8 @@ from timing import one_core, timed
 from qernel.compilation import compiler_options
 from qernel.gradient import LogDerivatives
 from qernel.layers import trainable
-from qernel.optimise import Cholesky, ConjugateGradients
+from qernel.optimise import AbstractSolver, Cholesky, ConjugateGradients, StochasticReconfiguration
+from qernel.run_directory import Problem
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--electrons", type=int, default=24)
@@ -31,17 +33,18 @@ arguments = parser.parse_args()
 SOLVERS = {"cholesky": Cholesky(), "conjugate gradients": ConjugateGradients()}
 
 
-def built_with(width):
+def built_with(width: int) -> Problem:
     others = (f"ansatz.width={width}", f"ansatz.expert_width={width}", f"ansatz.head_size={width // 4}")
     return problem(arguments.electrons, walkers=2, real=True, others=others)
 
 
-def update_of(built, solver):
+def update_of(built: Problem, solver: AbstractSolver):
+    assert isinstance(built.method.optimiser, StochasticReconfiguration)
     optimiser = dataclasses.replace(built.method.optimiser, solver=solver)
     trained, static = eqx.partition(built.ansatz, trainable(built.ansatz))
     arrays, rest = eqx.partition(static, eqx.is_array)
 
-    def update(trained, arrays, positions, parameters):
+    def update(trained: Any, arrays: Any, positions: jax.Array, parameters: Any):
         derivatives = LogDerivatives(
             trained, eqx.combine(arrays, rest), positions, parameters, arguments.score_chunk or None
         )
@@ -52,14 +55,16 @@ def update_of(built, solver):
     return update, (trained, arrays)
 
 
-def memory(built, walkers, solver):
+def memory(built: Problem, walkers: int, solver: AbstractSolver) -> float:
     update, (trained, arrays) = update_of(built, solver)
-    positions = jnp.broadcast_to(built.positions[:, :1], (1, walkers, *built.positions.shape[2:]))
+    one = built.state().positions[:, :1]
+    positions = jnp.broadcast_to(one, (1, walkers, *one.shape[2:]))
     options = dict(compiler_options()) | {"xla_backend_optimization_level": "0"}
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (trained, arrays, positions, built.members.parameters)
     )
     analysis = jax.jit(update, compiler_options=options).lower(*shapes).compile().memory_analysis()
+    assert analysis is not None
     return analysis.temp_size_in_bytes / 2**30
 
 
@@ -81,5 +86,6 @@ with jax.enable_x64(True):
         for name, solver in SOLVERS.items():
             update, inputs = update_of(built, solver)
             compiled_update = jax.jit(update, compiler_options=compiler_options())
-            seconds = timed(compiled_update, *inputs, built.positions, built.members.parameters, repeats=2).median
+            positions, parameters = built.state().positions, built.members.parameters
+            seconds = timed(compiled_update, *inputs, positions, parameters, repeats=2).median
             print(f"{walkers} walkers, {name}: {seconds:.2f} s", flush=True)

@@ -11,6 +11,8 @@ local energy of one walker, `rate` what its own matrix products reach of the rat
 import argparse
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,9 +22,11 @@ from jax.flatten_util import ravel_pytree
 from published_sizes import problem
 from timing import forward_pass, one_core, timed
 
+from qernel.ansatz import Ansatz
 from qernel.compilation import compiled, compiler_options
 from qernel.gradient import LogDerivatives, clipped_residuals, local_energies
 from qernel.layers import trainable
+from qernel.optimise import KFAC
 from qernel.training import train_step
 from qernel.training._step import sample_round
 
@@ -36,11 +40,11 @@ parser.add_argument("--chunk", type=int, help="walkers at once in the energies; 
 arguments = parser.parse_args()
 
 
-def median(function, *inputs):
+def median(function: Callable, *inputs: Any) -> float:
     return timed(function, *inputs, repeats=arguments.repeats).median
 
 
-def measure(electrons):
+def measure(electrons: int) -> dict[str, float]:
     chunk = arguments.chunk or (8 if electrons < 12 else 2)
     built = problem(
         electrons,
@@ -55,23 +59,23 @@ def measure(electrons):
     trained, static = eqx.partition(state.ansatz, trainable(state.ansatz))
     size = ravel_pytree(trained)[0].size
 
-    def energies_of(ansatz, r):
+    def energies_of(ansatz: Ansatz, r: jax.Array):
         parameters, chunk = family.parameters, method.energy_chunk
         return local_energies(ansatz, family.hamiltonian, r, parameters, method.laplacian, chunk).total
 
     energies = compiled(energies_of)
 
-    def derivatives(trained, r):
+    def derivatives(trained: Any, r: jax.Array):
         return LogDerivatives(trained, static, r, family.parameters)
 
     @compiled
-    def gram(trained, r, mask):
-        if arguments.optimiser == "kfac":
+    def gram(trained: Any, r: jax.Array, mask: jax.Array):
+        if isinstance(method.optimiser, KFAC):
             return derivatives(trained, r).outer_products(arguments.walkers // method.optimiser.sample)
         return derivatives(trained, r).gram(mask).matrix
 
     @compiled
-    def update(trained, r, local, optimiser_state):
+    def update(trained: Any, r: jax.Array, local: jax.Array, optimiser_state: Any):
         residuals, mask, _ = clipped_residuals(local)
         return method.optimiser.update(derivatives(trained, r), residuals, mask, optimiser_state).trained
 
@@ -95,14 +99,16 @@ def measure(electrons):
     return {"pass": pass_time, "sampling": sampling, "energy": energy, "step": step}
 
 
-def of_one_walker(energies, ansatz, r):
+def of_one_walker(energies: Callable, ansatz: Ansatz, r: jax.Array) -> tuple[int, int]:
     arrays, static = eqx.partition(ansatz, eqx.is_array)
     on_arrays = jax.jit(lambda arrays, r: energies(eqx.combine(arrays, static), r), compiler_options=compiler_options())
     program = on_arrays.lower(arrays, r[:, :1]).compile()
-    return matrix_flops(program.as_text()), program.memory_analysis().temp_size_in_bytes
+    text, memory = program.as_text(), program.memory_analysis()
+    assert text is not None and memory is not None
+    return matrix_flops(text), memory.temp_size_in_bytes
 
 
-def matrix_rate(size=1024):
+def matrix_rate(size: int = 1024) -> float:
     a = jnp.ones((size, size), jnp.float32)
     return 2 * size**3 / median(jax.jit(lambda a: jnp.matmul(a, a, precision="highest")), a)
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from qernel.ansatz import log_density
+from qernel.ansatz import Ansatz, log_density
 from qernel.compilation import compiled
+from qernel.hamiltonian import Family
 
 
 class Timing(NamedTuple):
@@ -38,6 +39,6 @@ def timed(function: Callable, *inputs: Any, repeats: int = 5) -> Timing:
 
 
 @compiled
-def forward_pass(ansatz, r, family):
+def forward_pass(ansatz: Ansatz, r: jax.Array, family: Family) -> jax.Array:
     """log|ψ|² of all walkers."""
     return jax.vmap(lambda p, walkers: jax.vmap(lambda x: log_density(ansatz)(x, p))(walkers))(family.parameters, r)

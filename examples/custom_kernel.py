@@ -57,7 +57,8 @@ def main(rounds=200, walkers=512, log_density=with_node):
     @jax.jit
     def run(positions, key):
         def one_round(carry, number):
-            walkers = sampler(log_density, jnp.zeros(1), *carry, jax.random.fold_in(key, number))
+            positions, step_size = carry
+            walkers = sampler(log_density, jnp.zeros(1), positions, step_size, jax.random.fold_in(key, number))
             return (walkers.positions, walkers.step_size), (walkers.positions, walkers.acceptance)
 
         return jax.lax.scan(one_round, (positions, jnp.ones(1)), jnp.arange(rounds))[1]
