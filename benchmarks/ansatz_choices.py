@@ -61,7 +61,7 @@ def run(name: str, overrides: list[str], arguments: argparse.Namespace, exact: d
         nearest = problem.nearest(state, family.points)
         table = results(
             evaluate(
-                state.ansatz,
+                state.averaged,
                 family,
                 jnp.asarray(np.asarray(state.positions)[nearest]),
                 sampler=Sampler(moves=20, wrap=problem.method.sampler.wrap),

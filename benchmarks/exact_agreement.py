@@ -53,14 +53,14 @@ def trained(config: Config, projected: bool):
         state = train_from(problem.state(), family, method, config.sampling.burn_in, config.training.steps)
         if projected:
             assert family.hamiltonian.supercell is not None
-            ansatz = MomentumProjected(state.ansatz, family.hamiltonian.supercell)
+            ansatz = MomentumProjected(state.averaged, family.hamiltonian.supercell)
             state = initial_state(ansatz, method, state.positions, key=problem.key)
             state = train_from(state, family, method, config.sampling.burn_in, config.training.steps // 4)
         positions = state.positions[:, np.arange(settings.walkers) % config.sampling.walkers]
         if isinstance(state.ansatz, MomentumProjected):
             positions = state.ansatz.translated(positions, key=jax.random.fold_in(problem.key, 2))
         evaluation = evaluate(
-            state.ansatz,
+            state.averaged,
             family,
             positions,
             sampler=Sampler(moves=settings.moves, wrap=method.sampler.wrap),
