@@ -26,7 +26,7 @@ COLUMNS = (
     "depth_meV,energy,energy_error,kinetic,kinetic_error,kinetic_from_gradient,kinetic_from_gradient_error,"
     "moire,moire_error,interaction,interaction_error,variance,v_score,structure_factor_K,structure_factor_K_error,"
     "acceptance,autocorrelation_time,effective_samples,r_hat,localisation_length,localisation_length_error,"
-    "polarisation_modulus,polarisation_modulus_error"
+    "polarisation_modulus,polarisation_modulus_error,energy_zero_variance,energy_zero_variance_error"
 ).split(",")
 
 

@@ -122,7 +122,7 @@ def test_a_system_of_ones_own_from_the_first_step_to_the_report(example, quick_t
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(module, "print", show, raising=False)
-    settings = Settings(steps=8, walkers=32, burn_in=5, measured_walkers=32, measured_rounds=8, measured_burn_in=5)
+    settings = Settings(steps=8, walkers=32, burn_in=5, measured_walkers=32, measured_rounds=24, measured_burn_in=5)
     # Without a layer of attention and experts, for whose programs most of the time would go.
     sizes = dict(width=8, layers=0, determinants=2, condition_size=4)
     options = dict(heights=(0.0, 4.0), settings=settings, **sizes)

@@ -104,7 +104,7 @@ def compare_sizes(folder: Path, directories: Sequence[RunDirectory]) -> Scaling:
 
 
 def _of_size(config: Config, section: SizedSection) -> Config:
-    """The configuration of another size: complex where its liquid is, whatever that of the first one is."""
+    """The configuration of another size: complex where its orbitals are, whatever those of the first one are."""
     needed = config.ansatz.complex or bool(complex_references(section, config.ansatz.references))
     ansatz = config.ansatz.model_copy(update={"complex": needed})
     return config.model_copy(update={"system": section, "ansatz": ansatz})
