@@ -30,7 +30,7 @@ class VarianceSlope(eqx.Module):
 
     **Fields:** `value`; `error`, enlarged where the fit is worse than the errors allow.
 
-    **Source:** variance extrapolation, arXiv:cond-mat/9805116; V-score, arXiv:2302.04919.
+    **Source:** errors of energies and their variances over many systems, arXiv:2302.04919.
     """
 
     value: float

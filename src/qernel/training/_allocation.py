@@ -17,7 +17,8 @@ def reallocate(state: TrainingState, *, phases: int, margin: float) -> TrainingS
     to the state s whose energy gains most by it, of the n_s rows that it has: the largest
     $\sigma_s^2 / [n_s (n_s + 1)]$, which minimises $\sum_s \sigma_s^2 / n_s$. A row that changes goes on from the
     walkers of one of its new state, so that nothing is compiled again, the cost stays what it was, and no noise of a
-    metastable state disturbs the network. The variance is measured, averaged over about the last third of the steps.
+    metastable state disturbs the network. The variance is that of the clipped local energies, averaged over about the
+    last third of the steps.
 
     **Arguments:** `phases`, their number; `margin`, in effective Hartree, of the total energy. An energy that was never
     finite never wins; a variance that was not is taken for the mean of the others.

@@ -94,9 +94,9 @@ class TrainingState(eqx.Module):
 
     Where several phases of matter compete in one wavefunction, `phase` is the number of the one that each row of
     walkers trains and `point` that of the point of the family at which it does (one row for each phase at every point,
-    until [`reallocate`][qernel.training.reallocate] gives rows to others); `mean_energy` and `mean_variance` are
-    averaged over about the last third of the steps: by them the competition is decided and the rows are given out. None
-    otherwise.
+    until [`reallocate`][qernel.training.reallocate] gives rows to others); `mean_energy` and `mean_variance`, that of
+    the clipped local energies, are averaged over about the last third of the steps: by them the competition is decided
+    and the rows are given out. None otherwise.
 
     `faults` counts consecutive steps whose update was refused because it was not finite. No cached log-density is
     carried: it would be that of the parameters before the last update, and each round of sampling recomputes it.

@@ -130,7 +130,8 @@ def measure_and_update(
         phase=state.phase,
         mean_energy=_averaged(state.mean_energy, statistics.energy, state.step),
         point=state.point,
-        mean_variance=_averaged(state.mean_variance, statistics.variance, state.step),
+        # Of the clipped energies, as the gradient sees them: one walker near a node must not draw all rows to it.
+        mean_variance=_averaged(state.mean_variance, _finite_mean(unscaled**2, finite), state.step),
     )
     terms = {"kinetic": energies.kinetic, **energies.potentials}
     facts = {
