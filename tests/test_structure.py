@@ -32,11 +32,11 @@ hosts:
 chunks: compilation hosts
 hamiltonian: lattice parameters
 layers: parameters precision propagation
-orbitals: lattice parameters layers
+orbitals: lattice propagation parameters layers
 mean_field: lattice hamiltonian orbitals
 exact: lattice hamiltonian orbitals mean_field
 ansatz: lattice precision propagation hamiltonian layers orbitals
-laplacian: orbitals ansatz
+laplacian: propagation orbitals ansatz
 gradient: chunks hamiltonian ansatz laplacian
 sampling: compilation chunks hamiltonian
 optimise: compilation
@@ -47,8 +47,8 @@ training: observables
 evaluation: units compilation hosts chunks hamiltonian ansatz laplacian gradient sampling observables
 systems: lattice units hamiltonian layers orbitals mean_field exact sampling observables evaluation
 judgement: observables training evaluation
-run_directory: hosts hamiltonian layers ansatz observables check training evaluation systems
-presets: chunks precision hamiltonian layers ansatz sampling optimise training systems run_directory
+run_directory: hosts hamiltonian layers ansatz laplacian observables check training evaluation systems
+presets: chunks precision hamiltonian layers ansatz laplacian sampling optimise training systems run_directory
 plotting: lattice observables training evaluation judgement run_directory
 studies: hamiltonian ansatz observables training evaluation systems judgement run_directory presets plotting
 report: precision observables training evaluation judgement run_directory presets plotting

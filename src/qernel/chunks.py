@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Key, PRNGKeyArray, PyTree
 
 from qernel import hosts
 from qernel.compilation import compiler_options
@@ -34,6 +34,12 @@ def sharing_devices(positions: Array) -> int:
     if not isinstance(sharding, NamedSharding) or len(sharding.spec) < 2 or sharding.spec[1] is None:
         return 1
     return math.prod(sharding.mesh.shape[axis] for axis in np.atleast_1d(sharding.spec[1]))
+
+
+def walker_keys(key: PRNGKeyArray, shape: tuple[int, ...]) -> Key[Array, "hamiltonians walkers"]:
+    """A key for each of (Hamiltonians, walkers), folded with its number: the same on any number of devices."""
+    numbers = jnp.arange(shape[0] * shape[1]).reshape(shape)
+    return jax.vmap(jax.vmap(lambda number: jax.random.fold_in(key, number)))(numbers)
 
 
 def map_walkers(

@@ -5,6 +5,8 @@ from typing import Any, Protocol, runtime_checkable
 import equinox as eqx
 from jaxtyping import Array, Float, Inexact
 
+from qernel.propagation import Probes
+
 
 class LogPsi(eqx.Module):
     r"""$\log\psi = \texttt{log\_magnitude} + i\,\texttt{phase}$ of one configuration.
@@ -50,6 +52,19 @@ class DifferentiableAnsatz(Protocol):
     def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> LogPsi: ...
 
     def derivatives(self, r: Float[Array, "electrons dim"], parameters: Any) -> Derivatives: ...
+
+
+@runtime_checkable
+class ProbedAnsatz(Protocol):
+    """An ansatz that estimates its Laplacian from random directions with less noise and work than a general method.
+
+    [`ProbedLaplacian`][qernel.laplacian.ProbedLaplacian] uses `probed_derivatives` where there is one. Value and
+    gradient are exact, and the Laplacian is right in the mean over the signs of the probes.
+    """
+
+    def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> LogPsi: ...
+
+    def probed_derivatives(self, r: Float[Array, "electrons dim"], parameters: Any, probes: Probes) -> Derivatives: ...
 
 
 class AtParameters(eqx.Module):

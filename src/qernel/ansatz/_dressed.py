@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
-from qernel.orbitals import log_sum_determinants_laplacian
-from qernel.propagation import Jet, own_jet
+from qernel.orbitals import log_sum_determinants_laplacian, log_sum_determinants_probed
+from qernel.propagation import EveryCoordinate, Jet, Probes, own_jet
 
 from ._contract import Derivatives, LogPsi
+from ._node_noise import node_noise
 from ._stacked import stacked
 
 # Of a Jastrow factor: value, gradient, Laplacian.
@@ -43,16 +44,77 @@ def dressed_derivatives(
     size.
     """
     _check_parts(dressing, len(references), len(weights), len(r))
-    matrices, jacobian, laplacian = _matrices(dressing, references, len(weights), r, parameters)
-    is_complex = len(matrices) == 2
-    matrices = jax.lax.complex(matrices[0], matrices[1]) if is_complex else matrices[0]
-    found = log_sum_determinants_laplacian(*map(wide, (matrices, jacobian, laplacian, weights)))
+    matrices, jacobian, laplacian, _ = _matrices(dressing, references, len(weights), r, parameters, EveryCoordinate())
+    found = log_sum_determinants_laplacian(*map(wide, (_joined(matrices), jacobian, laplacian, weights)))
     log_magnitude, phase, gradient, curvature = found
-    gradient = gradient.reshape(r.shape)
+    log_psi = LogPsi(log_magnitude, phase, real=len(matrices) == 1)
+    return _with_jastrows(Derivatives(log_psi, gradient.reshape(r.shape), curvature), jastrows)
+
+
+def dressed_probed_derivatives(
+    dressing: Jet,
+    function: Callable[[Float[Array, "electrons dim"]], Float[Array, "electrons dressing"]],
+    references: tuple[Callable[..., Inexact[Array, "electrons orbitals"]], ...],
+    weights: Float[Array, " determinants"],
+    r: Float[Array, "electrons dim"],
+    parameters: Any,
+    probes: Probes,
+    *,
+    jastrows: Iterable[JastrowDerivatives] = (),
+    wide: Callable[[Array], Array] = lambda array: array,
+) -> Derivatives:
+    """What [`dressed_derivatives`][qernel.ansatz.dressed_derivatives] finds, the Laplacian from random directions.
+
+    The gradient is exact: one backward pass through the dressing. The Laplacian has a control variate, the wavefunction
+    whose dressing is held fixed ([`log_sum_determinants_probed`][qernel.orbitals.log_sum_determinants_probed]); that of
+    the Jastrow factors is exact.
+
+    **Arguments:** `dressing`, the jet of f along the `probes`, which begins with
+    `own_jet(..., r, probes)`; `function`, from the positions to the values of this jet; the others as for
+    `dressed_derivatives`.
+
+    **Raises:** `ValueError` as `dressed_derivatives`.
+    """
+    _check_parts(dressing, len(references), len(weights), len(r))
+    matrices, jacobian, laplacian, own = _matrices(dressing, references, len(weights), r, parameters, probes)
+    found = log_sum_determinants_probed(*map(wide, (_joined(matrices), jacobian, laplacian, own, weights)), probes)
+    phi = stacked([orbital(r, parameters) for orbital in references])
+    phi = jnp.repeat(phi, len(weights) // len(references), axis=0)
+    slopes = _backward(function, r, found.scores * phi.astype(found.scores.dtype))
+    log_psi = LogPsi(found.log_magnitude, found.phase, real=len(matrices) == 1)
+    slopes = slopes.astype(found.own_gradient.dtype)
+    own = _with_jastrows(Derivatives(log_psi, found.own_gradient, found.laplacian), jastrows)
+    laplacian = own.laplacian + node_noise(probes, own.gradient + slopes, own.gradient)
+    return Derivatives(own.log_psi, own.gradient + slopes, laplacian)
+
+
+def _backward(function, r, scores):
+    """Gradient that log ψ has from f, from its derivatives `scores` in the elements (determinants, electrons, orbitals)
+    of a complex f."""
+    dressing, pull = jax.vjp(function, r)
+    parts = dressing.size // scores.size
+
+    def of(*scores):
+        """The gradient of a real function with these derivatives in the parts of f."""
+        stacked_scores = jnp.stack(scores[:parts]).astype(dressing.dtype)
+        (gradient,) = pull(jnp.moveaxis(stacked_scores, 2, 0).reshape(dressing.shape))
+        return gradient
+
+    if not jnp.iscomplexobj(scores):
+        return of(scores)
+    return jax.lax.complex(of(scores.real, -scores.imag), of(scores.imag, scores.real))
+
+
+def _joined(matrices):
+    return jax.lax.complex(matrices[0], matrices[1]) if len(matrices) == 2 else matrices[0]
+
+
+def _with_jastrows(found, jastrows):
+    log_magnitude, gradient, laplacian = found.log_psi.log_magnitude, found.gradient, found.laplacian
     for value, slope, second in jastrows:
         log_magnitude = log_magnitude + value.astype(log_magnitude.dtype)
-        gradient, curvature = gradient + slope.astype(gradient.dtype), curvature + second.astype(curvature.dtype)
-    return Derivatives(LogPsi(log_magnitude, phase, real=not is_complex), gradient, curvature)
+        gradient, laplacian = gradient + slope.astype(gradient.dtype), laplacian + second.astype(laplacian.dtype)
+    return Derivatives(LogPsi(log_magnitude, found.log_psi.phase, real=found.log_psi.real), gradient, laplacian)
 
 
 def _check_parts(dressing, references, determinants, n):
@@ -65,9 +127,9 @@ def _check_parts(dressing, references, determinants, n):
         )
 
 
-def _matrices(dressing, references, determinants, r, parameters):
-    """φ (1 + f) as (parts, determinants, electrons, orbitals) with its Laplacian, and the Jacobian with the coordinates
-    before the orbitals."""
+def _matrices(dressing, references, determinants, r, parameters, directions):
+    """φ (1 + f) as (parts, determinants, electrons, orbitals), the Jacobian with the directions before the orbitals,
+    the Laplacian, and the Jacobian in each electron's own coordinates with f held fixed."""
     n, dim = r.shape
 
     def split(part):
@@ -76,19 +138,17 @@ def _matrices(dressing, references, determinants, r, parameters):
 
     f, f1, f2 = split(dressing.value), split(dressing.jacobian), split(dressing.laplacian)
     f = f + jnp.asarray([1.0, 0.0][: len(f)], r.dtype)[:, None, None, None]
-    own = jnp.eye(n, dtype=r.dtype)[None, None, :, :, None, None]
-    # The derivatives in each electron's own coordinates: every (n + 1)-th of the n x n pairs of electrons.
-    f1_own = f1.reshape(*f1.shape[:2], n * n, dim, n)[:, :, :: n + 1]
+    f1_own = directions.gather(f1, dim)
     products = []
     for part in _reference_parts(references, r, parameters):
         # 1, determinants, electrons, (dim,) orbitals
         phi, phi1, phi2 = (jnp.repeat(x, determinants // len(references), axis=0)[None] for x in part)
-        slopes = (phi1 * f[:, :, :, None])[:, :, :, None] * own
-        jacobian = phi[:, :, :, None] * f1 + slopes.reshape(f1.shape)
+        own = phi1 * f[:, :, :, None]
+        jacobian = phi[:, :, :, None] * f1 + directions.spread(own)
         laplacian = phi2 * f + phi * f2
         for axis in range(dim):
             laplacian = laplacian + 2 * phi1[:, :, :, axis] * f1_own[:, :, :, axis]
-        products.append((phi * f, jacobian, laplacian))
+        products.append((phi * f, jacobian, laplacian, own))
     if len(products) == 1:
         return products[0]
     if len(f) == 1:

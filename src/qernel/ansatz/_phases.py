@@ -3,11 +3,13 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from qernel.hamiltonian import InPhase, without_phase
 from qernel.layers import Frozen
+from qernel.propagation import Probes
 
 from ._branch import restricted
 from ._contract import Ansatz, Derivatives, LogPsi
@@ -60,6 +62,10 @@ class CompetingPhases(eqx.Module):
         """log ψ of one phase with its gradient and Laplacian."""
         return self._state(parameters).derivatives(r, parameters)
 
+    def probed_derivatives(self, r: Float[Array, "electrons dim"], parameters: InPhase, probes: Probes) -> Derivatives:
+        """As `derivatives`, the Laplacian estimated along random directions."""
+        return self._state(parameters).probed_derivatives(r, parameters, probes)
+
     def expert_gates(
         self, r: Float[Array, "electrons dim"], parameters: InPhase
     ) -> Float[Array, "layers electrons experts"]:
@@ -94,15 +100,61 @@ class OnePhase(eqx.Module):
         """log ψ with its gradient and Laplacian."""
         return self.ansatz.derivatives(r, self._in_phase(parameters))
 
+    def probed_derivatives(self, r: Float[Array, "electrons dim"], parameters: Any, probes: Probes) -> Derivatives:
+        """As `derivatives`, the Laplacian estimated along random directions."""
+        return self.ansatz.probed_derivatives(r, self._in_phase(parameters), probes)
+
     def _in_phase(self, parameters):
         return InPhase(parameters, jnp.asarray(self.number, float))
 
 
 class _OneOf(eqx.Module):
-    """The orbitals of one of several sets, chosen by a traced number."""
+    """The orbitals of one of several sets, chosen by a traced number.
+
+    Of sets that differ in their arrays alone, as those of the branches of one calculation do, the arrays are chosen and
+    one set is evaluated; others are all evaluated.
+    """
 
     references: tuple[Any, ...]
     number: Array
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> Inexact[Array, "electrons orbitals"]:
-        return stacked([reference(r, without_phase(parameters)) for reference in self.references])[self.number]
+        groups = _alike(self.references)
+        values = [self._chosen(group)(r, without_phase(parameters)) for group in groups]
+        if len(groups) == 1:
+            return values[0]
+        group_of = [next(g for g, group in enumerate(groups) if i in group) for i in range(len(self.references))]
+        return stacked(values)[jnp.asarray(group_of)[self.number]]
+
+    def _chosen(self, group):
+        """The set of this number if it is in the group, any one of the group otherwise."""
+        sets = [self.references[i] for i in group]
+        place = jnp.asarray([group.index(i) if i in group else 0 for i in range(len(self.references))])[self.number]
+        arrays, static = eqx.partition(sets[0], eqx.is_array)
+        leaves = zip(*(jax.tree.leaves(eqx.filter(one, eqx.is_array)) for one in sets), strict=True)
+        chosen = [stacked(leaf)[place] for leaf in leaves]
+        return eqx.combine(jax.tree.unflatten(jax.tree.structure(arrays), chosen), static)
+
+
+def _alike(references: tuple[Any, ...]) -> list[list[int]]:
+    """Numbers of the references in groups whose members differ in the values of their arrays alone, or in whether
+    these are complex."""
+
+    def kind(reference):
+        arrays, static = eqx.partition(reference, eqx.is_array)
+        shapes = [(leaf.shape, jnp.finfo(leaf.dtype).dtype) for leaf in jax.tree.leaves(arrays)]
+        return static, shapes
+
+    def is_inexact(reference):
+        return all(map(eqx.is_inexact_array, jax.tree.leaves(eqx.filter(reference, eqx.is_array))))
+
+    groups: list[list[int]] = []
+    for number, reference in enumerate(references):
+        for group in groups if is_inexact(reference) else []:
+            first = references[group[0]]
+            if is_inexact(first) and bool(eqx.tree_equal(kind(reference), kind(first))):
+                group.append(number)
+                break
+        else:
+            groups.append([number])
+    return groups

@@ -10,8 +10,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from qernel.lattice import Supercell
+from qernel.propagation import Probes
 
-from ._contract import Ansatz, Derivatives, DifferentiableAnsatz, LogPsi
+from ._contract import Ansatz, Derivatives, DifferentiableAnsatz, LogPsi, ProbedAnsatz
 
 
 class MomentumProjected(eqx.Module):
@@ -63,7 +64,18 @@ class MomentumProjected(eqx.Module):
     def derivatives(self, r: Float[Array, "electrons dim"], parameters: Any) -> Derivatives:
         r"""With the share $p_t$ of each translation in the sum, $\nabla\log\psi = \sum_t p_t\nabla\log\psi_t$ and
         $\nabla^2\log\psi = \sum_t p_t(\nabla^2\log\psi_t + (\nabla\log\psi_t)^2) - (\nabla\log\psi)^2$."""
-        found = jax.vmap(lambda x: self.ansatz.derivatives(x, parameters))(self._everywhere(r))
+        return self._derivatives(self.ansatz.derivatives, r, parameters)
+
+    def probed_derivatives(self, r: Float[Array, "electrons dim"], parameters: Any, probes: Probes) -> Derivatives:
+        """As `derivatives`, from estimates of the Laplacians of all translations along the same random directions if
+        the ansatz has them."""
+        if not isinstance(self.ansatz, ProbedAnsatz):
+            return self.derivatives(r, parameters)
+        of_one = self.ansatz.probed_derivatives
+        return self._derivatives(lambda x, parameters: of_one(x, parameters, probes), r, parameters)
+
+    def _derivatives(self, of_one, r, parameters):
+        found = jax.vmap(lambda x: of_one(x, parameters))(self._everywhere(r))
         value, shares = self._sum(found.log_psi)
         gradients, laplacians = found.gradient, found.laplacian
         if not value.real:

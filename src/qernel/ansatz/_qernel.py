@@ -37,11 +37,20 @@ from qernel.orbitals import (
     log_sum_determinants,
 )
 from qernel.precision import precision as precision_of
-from qernel.propagation import Jet, PairJet, add, constant_features, own_jet
+from qernel.propagation import (
+    AbstractDirections,
+    EveryCoordinate,
+    Jet,
+    PairJet,
+    Probes,
+    add,
+    constant_features,
+    own_jet,
+)
 
 from ._conditioner import Conditioner
 from ._contract import Derivatives, LogPsi
-from ._dressed import dressed_derivatives
+from ._dressed import dressed_derivatives, dressed_probed_derivatives
 from ._stacked import stacked
 
 
@@ -159,30 +168,56 @@ class Qernel(eqx.Module):
     def derivatives(self, r: Float[Array, "electrons dim"], parameters: Any) -> Derivatives:
         """log ψ with its gradient and Laplacian in one forward sweep with closed rules for every layer."""
         condition = self.conditioner(parameters).astype(r.dtype)
-        jastrows = []
-        if self.cusp is not None:
-            jastrows.append(self.cusp.derivatives(r, parameters))
-        if self.pair is not None:
-            jastrows.append(self.pair.derivatives(r, without_phase(parameters), condition))
         found = dressed_derivatives(
-            self.dressing.propagate(self._feature_jet(r, parameters, condition).dense()),
+            self._dressing_jet(r, parameters, condition, EveryCoordinate()),
             self.references,
             self.weights(condition),
             r,
             parameters,
-            jastrows=jastrows,
+            jastrows=self._jastrow_derivatives(r, parameters, condition),
             wide=precision_of(self.precision).wide,
         )
         if not (found.log_psi.real or self.complex):
             raise ValueError(_COMPLEX_REFERENCES)
         return found
 
-    def _feature_jet(
-        self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, " condition"]
+    def probed_derivatives(self, r: Float[Array, "electrons dim"], parameters: Any, probes: Probes) -> Derivatives:
+        """log ψ with its gradient, and an estimate of its Laplacian along random directions: see
+        [`ProbedLaplacian`][qernel.laplacian.ProbedLaplacian]."""
+        condition = self.conditioner(parameters).astype(r.dtype)
+        found = dressed_probed_derivatives(
+            self._dressing_jet(r, parameters, condition, probes),
+            lambda x: self.dressing(self.features(x, parameters, condition)),
+            self.references,
+            self.weights(condition),
+            r,
+            parameters,
+            probes,
+            jastrows=self._jastrow_derivatives(r, parameters, condition),
+            wide=precision_of(self.precision).wide,
+        )
+        if not (found.log_psi.real or self.complex):
+            raise ValueError(_COMPLEX_REFERENCES)
+        return found
+
+    def _jastrow_derivatives(self, r, parameters, condition):
+        found = []
+        if self.cusp is not None:
+            found.append(self.cusp.derivatives(r, parameters))
+        if self.pair is not None:
+            found.append(self.pair.derivatives(r, without_phase(parameters), condition))
+        return found
+
+    def _dressing_jet(
+        self,
+        r: Float[Array, "electrons dim"],
+        parameters: Any,
+        condition: Float[Array, " condition"],
+        directions: AbstractDirections,
     ) -> Jet:
-        """What `features` computes, with derivatives."""
+        """What the dressing of the `features` is, with derivatives along the directions."""
         plain = without_phase(parameters)
-        embedded = inputs = own_jet(lambda x: self.embedding(x, plain), r)
+        embedded = inputs = own_jet(lambda x: self.embedding(x, plain), r, directions)
         if self.electrons[1]:
             inputs = constant_features(inputs, self._spins(r.dtype))
         h = self.lift.propagate(inputs)
@@ -197,7 +232,7 @@ class Qernel(eqx.Module):
             h, _ = layer(h, layers[0])
         if len(layers) > 1:
             h, _ = jax.lax.scan(layer, h, jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers[1:]))
-        return h
+        return self.dressing.propagate(h.dense())
 
     def _spins(self, dtype: DTypeLike) -> Float[Array, "electrons 1"]:
         return jnp.asarray(np.repeat([1.0, -1.0], self.electrons)[:, None], dtype)

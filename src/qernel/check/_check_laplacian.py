@@ -47,7 +47,9 @@ def compiled_check(
 ) -> Callable[[], LaplacianCheck]:
     """Compile what [`check_laplacian`][qernel.check.check_laplacian] needs, which takes seconds; to be called, which
     takes none, when nothing else is computed: the matrices of two programs at once can wait for each other for ever."""
-    methods = (ForwardLaplacian() if laplacian is None else laplacian, HessianTrace())
+    method = ForwardLaplacian() if laplacian is None else laplacian
+    # Of a random one the rules without its noise.
+    methods = (method.exact(positions.shape[2]), HessianTrace())
     with jax.enable_x64(True):
         programs = [_derivatives_at_the_ends(ansatz, method, positions, parameters) for method in methods]
 
@@ -73,7 +75,7 @@ def _derivatives_at_the_ends(ansatz: Any, method: AbstractLaplacian, positions: 
         ansatz, method = eqx.combine(arrays, static)
         # Layers compute at the walkers' precision, whatever that of their parameters.
         r, chosen = jax.tree.map(lambda x: jnp.stack([x[0], x[-1]]), (positions[:, 0].astype(float), parameters))
-        return jax.lax.map(lambda x: method(AtParameters(ansatz, x[1]), x[0]), (r, chosen))
+        return jax.lax.map(lambda x: method(AtParameters(ansatz, x[1]), x[0], key=jax.random.key(0)), (r, chosen))
 
     # Two walkers need no fast program, and a third of the time goes without one.
     options = {**compiler_options(), "xla_backend_optimization_level": "0"}

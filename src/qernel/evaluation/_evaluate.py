@@ -46,6 +46,7 @@ from ._standard_observables import standard_observables
 _GROUPS = 32
 # Random numbers of the observables.
 _OBSERVABLES = 0x6F627365
+_PROBES = 0x70726F62
 
 
 class _Sums(eqx.Module):
@@ -99,7 +100,8 @@ def evaluate(
       ([`AbstractObservable`][qernel.observables.AbstractObservable]s); by default the
       [standard ones][qernel.evaluation.standard_observables]. `units`: those that they report in.
     - `laplacian`, `chunk`: as for [`qernel.gradient.local_energies`][], or "auto" for
-      [`largest_chunk`][qernel.gradient.largest_chunk].
+      [`largest_chunk`][qernel.gradient.largest_chunk]. The noise of a random Laplacian is in the error bars of the
+      energies, and in their variance.
     - `grid`: bins of the density along each cell vector (default: about 16 to a primitive cell).
     - `wave_vectors`: of the structure factor (default: all of the cell up to three inverse spacings 2π/d).
     - `record_every`: keep the positions of every so many measured rounds in `samples` (0: none, and no observables).
@@ -150,7 +152,10 @@ def evaluate(
         jnp.zeros((size, walkers, len(halves)), positions.dtype),
         jnp.zeros((size, walkers), jnp.int32),
     )
-    measure = functools.partial(_measured, ansatz, family, laplacian=laplacian, chunk=chunk, bins=bins, groups=groups)
+    probing = jax.random.fold_in(key, _PROBES)
+    measure = functools.partial(
+        _measured, ansatz, family, key=probing, laplacian=laplacian, chunk=chunk, bins=bins, groups=groups
+    )
     there = jnp.asarray(halves, positions.dtype)
     positions, sums, measured, samples = _measured_rounds(
         chain, measure, place, positions, steps, sums, there, rounds, record_every, lambda n: report(burn_in + n)
@@ -182,7 +187,7 @@ def _measured_rounds(chain, measure, place, positions, steps, sums, vectors, rou
         positions, steps, sums = place(positions), place(steps), jax.tree.map(place, sums)
         walker = chain(positions, steps, number=number)
         positions = place(walker.positions)
-        sums, record = measure(positions, walker.acceptance, sums, vectors)
+        sums, record = measure(positions, walker.acceptance, sums, vectors, number=np.int32(number))
         measured.append(hosts.fetch(record))
         if record_every and number % record_every == 0:
             finite = measured[-1].finite[..., None, None]
@@ -270,9 +275,12 @@ def _placement(positions: Array) -> Callable[[Array], Array]:
 
 
 @compiled
-def _measured(ansatz, family, r, acceptance, sums, vectors, laplacian, chunk, bins, groups) -> tuple[_Sums, _Round]:
+def _measured(
+    ansatz, family, r, acceptance, sums, vectors, key, number, laplacian, chunk, bins, groups
+) -> tuple[_Sums, _Round]:
     hamiltonian = family.hamiltonian
-    energies = local_energies(ansatz, hamiltonian, r, family.parameters, laplacian, chunk)
+    key = jax.random.fold_in(key, number)
+    energies = local_energies(ansatz, hamiltonian, r, family.parameters, laplacian, chunk, key=key)
     terms = {
         "energy": energies.total.real,
         "kinetic": energies.kinetic.real,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 from jaxtyping import Array, Float
 
 from qernel.ansatz import Ansatz
@@ -33,10 +34,11 @@ def largest_chunk(
     """
 
     def program(chunk):
-        def energies(ansatz, hamiltonian, positions, parameters):
-            return local_energies(ansatz, hamiltonian, positions, parameters, laplacian, chunk)
+        def energies(ansatz, hamiltonian, positions, parameters, key):
+            return local_energies(ansatz, hamiltonian, positions, parameters, laplacian, chunk, key=key)
 
         return energies
 
     size = memory_budget(positions) if budget is None else budget
-    return chunk_that_fits(program, (ansatz, hamiltonian, positions, parameters), positions.shape[1], size)
+    key = jax.random.key(0)
+    return chunk_that_fits(program, (ansatz, hamiltonian, positions, parameters, key), positions.shape[1], size)

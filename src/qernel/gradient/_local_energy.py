@@ -5,10 +5,10 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 
 from qernel.ansatz import Ansatz, AtParameters
-from qernel.chunks import map_walkers
+from qernel.chunks import map_walkers, walker_keys
 from qernel.hamiltonian import Hamiltonian
 from qernel.laplacian import AbstractLaplacian, ForwardLaplacian
 
@@ -41,14 +41,17 @@ def local_energy(
     r: Float[Array, "electrons dim"],
     parameters: Any,
     laplacian: AbstractLaplacian | None = None,
+    *,
+    key: PRNGKeyArray | None = None,
 ) -> LocalEnergy:
     r"""Local energy of one configuration, term by term, in effective Hartree.
 
     **Arguments:** `r`, positions in effective Bohr radii; `parameters`, the parameter pytree of one Hamiltonian;
-    `laplacian`, how to differentiate ([`ForwardLaplacian`][qernel.laplacian.ForwardLaplacian] by default).
+    `laplacian`, how to differentiate ([`ForwardLaplacian`][qernel.laplacian.ForwardLaplacian] by default); `key`, for
+    one that is random, such as a [`ProbedLaplacian`][qernel.laplacian.ProbedLaplacian].
     """
     laplacian = ForwardLaplacian() if laplacian is None else laplacian
-    derivatives = laplacian(AtParameters(ansatz, parameters), r)
+    derivatives = laplacian(AtParameters(ansatz, parameters), r, key=key)
     prefactor = jnp.asarray(hamiltonian.kinetic.prefactor(parameters)).astype(r.dtype) / 2
     gradient = derivatives.gradient
     square = jnp.sum(gradient**2)
@@ -70,18 +73,22 @@ def local_energies(
     parameters: Any,
     laplacian: AbstractLaplacian | None = None,
     chunk: int | None = None,
+    *,
+    key: PRNGKeyArray | None = None,
 ) -> LocalEnergy:
     """Local energies of all walkers of all Hamiltonians, term by term, in effective Hartree.
 
     **Arguments:** `positions`, in effective Bohr radii; `parameters`, the parameter pytree with a leading axis of
     Hamiltonians; `laplacian`, how to differentiate
     ([`ForwardLaplacian`][qernel.laplacian.ForwardLaplacian] by default); `chunk`, the number of walkers of each
-    Hamiltonian that are done at once (all by default), which bounds the memory of the Jacobians and changes no number.
+    Hamiltonian that are done at once (all by default), which bounds the memory of the Jacobians and changes no number;
+    `key`, for a random Laplacian, folded with the number of each walker.
 
     **Returns:** a [`LocalEnergy`][qernel.gradient.LocalEnergy] whose arrays are `(hamiltonians, walkers)`.
     """
 
-    def one(parameters, r):
-        return local_energy(ansatz, hamiltonian, r, parameters, laplacian)
+    def one(parameters, r, key=None):
+        return local_energy(ansatz, hamiltonian, r, parameters, laplacian, key=key)
 
-    return map_walkers(one, parameters, (positions,), positions.shape[1], chunk)
+    walkers = (positions,) if key is None else (positions, walker_keys(key, positions.shape[:2]))
+    return map_walkers(one, parameters, walkers, positions.shape[1], chunk)

@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from qernel.ansatz import AtParameters, Derivatives, DifferentiableAnsatz, LogPsi, Unconditioned
+from qernel.ansatz import AtParameters, Derivatives, DifferentiableAnsatz, LogPsi
 from qernel.orbitals import log_sum_determinants_laplacian
 
-from ._derivatives import AbstractLaplacian
+from ._derivatives import AbstractLaplacian, without_constants
 
 
 def _determinant_rule(args: Any, kwargs: Any, sparsity_threshold: int) -> Any:
@@ -66,13 +66,22 @@ class ForwardLaplacian(AbstractLaplacian):
     """
 
     def __call__(
-        self, log_psi: Callable[[Float[Array, "electrons dim"]], LogPsi], r: Float[Array, "electrons dim"]
+        self,
+        log_psi: Callable[[Float[Array, "electrons dim"]], LogPsi],
+        r: Float[Array, "electrons dim"],
+        *,
+        key: PRNGKeyArray | None = None,
     ) -> Derivatives:
-        if isinstance(log_psi, AtParameters) and isinstance(log_psi.ansatz, Unconditioned):
-            log_psi = log_psi.ansatz.fixed
+        del key
+        log_psi = without_constants(log_psi)
         if isinstance(log_psi, AtParameters) and isinstance(log_psi.ansatz, DifferentiableAnsatz):
             return log_psi.ansatz.derivatives(r, log_psi.parameters)
         return FolxLaplacian()(log_psi, r)
+
+    def exact(self, electrons: int) -> AbstractLaplacian:
+        """Return the method itself, which has no noise."""
+        del electrons
+        return self
 
 
 class FolxLaplacian(AbstractLaplacian):
@@ -86,8 +95,13 @@ class FolxLaplacian(AbstractLaplacian):
     """
 
     def __call__(
-        self, log_psi: Callable[[Float[Array, "electrons dim"]], LogPsi], r: Float[Array, "electrons dim"]
+        self,
+        log_psi: Callable[[Float[Array, "electrons dim"]], LogPsi],
+        r: Float[Array, "electrons dim"],
+        *,
+        key: PRNGKeyArray | None = None,
     ) -> Derivatives:
+        del key
         # Imported here: registering the rule is a side effect on folx that importing qernel must not have.
         import folx
         from folx.api import FwdLaplArray
@@ -118,3 +132,8 @@ class FolxLaplacian(AbstractLaplacian):
                 gradient = jax.lax.complex(gradient, jnp.zeros_like(gradient))
                 laplacian = jax.lax.complex(laplacian, jnp.zeros_like(laplacian))
         return Derivatives(value, gradient.reshape(r.shape), laplacian)
+
+    def exact(self, electrons: int) -> AbstractLaplacian:
+        """Return the method itself, which has no noise."""
+        del electrons
+        return self

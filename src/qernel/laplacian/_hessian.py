@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from qernel.ansatz import Derivatives, LogPsi
 
@@ -19,8 +19,13 @@ class HessianTrace(AbstractLaplacian):
     """
 
     def __call__(
-        self, log_psi: Callable[[Float[Array, "electrons dim"]], LogPsi], r: Float[Array, "electrons dim"]
+        self,
+        log_psi: Callable[[Float[Array, "electrons dim"]], LogPsi],
+        r: Float[Array, "electrons dim"],
+        *,
+        key: PRNGKeyArray | None = None,
     ) -> Derivatives:
+        del key
         shape, size = r.shape, r.size
 
         def second_order(function):
@@ -43,3 +48,8 @@ class HessianTrace(AbstractLaplacian):
             gradient = jax.lax.complex(gradient, phase_gradient)
             laplacian = jax.lax.complex(laplacian, phase_laplacian)
         return Derivatives(value, gradient, laplacian)
+
+    def exact(self, electrons: int) -> AbstractLaplacian:
+        """Return the method itself, which has no noise."""
+        del electrons
+        return self

@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from qernel.precision import product_precision
-from qernel.propagation import Jet, PairJet, linear
+from qernel.propagation import EveryCoordinate, Jet, PairJet, linear
 
 from ._attention_jet import attend, attend_own
 from ._check import check_dtype, check_precision, check_sizes, check_width
@@ -145,6 +145,9 @@ class GroupedQueryAttention(eqx.Module):
         check_width("GroupedQueryAttention", "features", x.value, self.features)
         n, kv, size = x.value.shape[0], self.key_value_heads, self.head_size
         projected = linear(x, self.weight_in, precision=self.precision)
+        own = isinstance(projected.own, EveryCoordinate)
+        if not own:
+            projected = projected.dense()
 
         def heads(start, count):
             """Take some of the projections, as (key/value heads, the electrons of each query head, ..., size)."""
@@ -160,7 +163,7 @@ class GroupedQueryAttention(eqx.Module):
         # keys are divided and not logits, which are more: electrons squared
         queries, keys = heads(0, self.query_heads), heads(self.query_heads, kv)
         keys = jax.tree.map(lambda part: part / math.sqrt(size), keys)
-        method = attend_own if x.own else attend
+        method = attend_own if own else attend
         mixed = method(queries, keys, heads(self.query_heads + kv, kv), pair_bias, self.precision)
 
         def together(part):

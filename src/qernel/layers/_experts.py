@@ -150,7 +150,7 @@ class MixtureOfExperts(eqx.Module):
             return linear(hidden, weight_out, shift, precision=self.precision)
         hidden = elementwise(self.activation, linear(x, self.weight_in, self.bias_in, precision=self.precision))
         gates = propagate(self.gate, logits)
-        repeated = jax.tree.map(lambda part: jnp.repeat(part, self.hidden, axis=-1), gates)
+        repeated = gates.map(lambda part: jnp.repeat(part, self.hidden, axis=-1))
         mixed = linear(multiply(hidden, repeated), self.weight_out, precision=self.precision)
         return add(mixed, linear(gates, self.bias_out, precision=self.precision))
 

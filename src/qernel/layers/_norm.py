@@ -96,7 +96,7 @@ class LayerNorm(eqx.Module):
     def propagate(self, x: Jet) -> Jet:
         """Apply the layer to a [`Jet`][qernel.propagation.Jet], features with their first and second derivatives."""
         check_width("LayerNorm", "features", x.value, self.features)
-        centred = jax.tree.map(lambda part: part - jnp.mean(part, axis=-1, keepdims=True), x)
+        centred = x.map(lambda part: part - jnp.mean(part, axis=-1, keepdims=True))
         return scale_and_shift(_unit_jet(centred, self.epsilon), self.gain, self.bias)
 
 

@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from qernel.propagation import Jet, PairJet
+from qernel.propagation import EveryCoordinate, Jet, PairJet
 
 from ._check import check_sizes, check_width
 from ._embedding import AbstractPairBias
@@ -56,7 +56,9 @@ class OpenPairBias(AbstractPairBias):
         slope = jnp.stack(slopes, axis=2)
         # The Laplacian in one of the electrons is as large as that in the other; b_ii is constant.
         others = 1 - jnp.eye(n, dtype=slope.dtype)[None]
-        return PairJet(self._of_separations(separations), slope, -slope, 2 * others * curvature)
+        return PairJet(
+            self._of_separations(separations), slope, -slope, 2 * others * curvature, embedded.own or EveryCoordinate()
+        )
 
     def _separations(self, embedded):
         check_width("OpenPairBias", "features", embedded, self.dim * (1 + 2 * self.harmonics))

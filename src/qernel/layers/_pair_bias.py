@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from qernel.propagation import Jet, PairJet
+from qernel.propagation import EveryCoordinate, Jet, PairJet
 
 from ._check import check_width
 from ._embedding import AbstractPairBias
@@ -43,7 +43,7 @@ class PairBias(AbstractPairBias):
         # The Laplacian in one of the electrons is as large as that in the other; b_ii is constant.
         others = 1 - jnp.eye(n, dtype=slope.dtype)[None]
         curvature = 2 * others * self._product(waves.value, waves.laplacian)
-        return PairJet(self(waves.value), slope, -slope, curvature)
+        return PairJet(self(waves.value), slope, -slope, curvature, waves.own or EveryCoordinate())
 
     def _product(self, left: Float[Array, "left waves2"], right: Float[Array, "right waves2"]) -> Array:
         """cos(a-b) = cos a cos b + sin a sin b and sin(a-b) = sin a cos b - cos a sin b, as one product a head."""

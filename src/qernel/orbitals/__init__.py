@@ -1,7 +1,9 @@
 """One-electron orbitals, their determinants, and Jastrow factors."""
 
+from ._determinants import ProbedDeterminants as ProbedDeterminants
 from ._determinants import log_sum_determinants as log_sum_determinants
 from ._determinants import log_sum_determinants_laplacian as log_sum_determinants_laplacian
+from ._determinants import log_sum_determinants_probed as log_sum_determinants_probed
 from ._expanded import ExpandedOrbitals as ExpandedOrbitals
 from ._harmonic_levels import harmonic_levels as harmonic_levels
 from ._harmonic_levels import levels_below as levels_below

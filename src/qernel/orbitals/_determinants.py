@@ -1,8 +1,11 @@
 """Logarithm of a weighted sum of determinants, with derivatives that survive a singular matrix."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Inexact
+
+from qernel.propagation import Probes
 
 
 @jax.custom_jvp
@@ -137,14 +140,16 @@ def log_sum_determinants_laplacian(
     """
     inverse, sign, log_modulus = _factorise(matrices)
     log_magnitude, phase, shares, _ = _combine(sign, log_modulus, weights)
+    traces, curvature = _of_each(inverse, jacobian, laplacian)
+    gradient = jnp.sum(shares[:, None] * traces, axis=0)
+    return log_magnitude, phase, gradient, jnp.sum(shares * curvature) - jnp.sum(gradient**2)
+
+
+def _of_each(inverse, jacobian, laplacian):
+    """tr M_k of every determinant, and its Laplacian divided by itself."""
     parts, determinants, n, coordinates, _ = jacobian.shape
-    # Real products only: [Re, -Im; Im, Re] times the parts below each other.
-    if parts == 1:
-        left = inverse
-    else:
-        left = jnp.block([[inverse.real, -inverse.imag], [inverse.imag, inverse.real]])
     right = jnp.moveaxis(jacobian, 0, 1).reshape(determinants, parts * n, coordinates * n)
-    product = jnp.matmul(left, right, precision="highest").reshape(determinants, parts, n, coordinates, n)
+    product = _real_product(inverse, right).reshape(determinants, parts, n, coordinates, n)
     own = jnp.eye(n, dtype=product.dtype)[None, None, :, None, :]
     # determinants, parts, coordinates
     traces = jnp.sum(product * own, axis=(2, 4))
@@ -159,6 +164,79 @@ def log_sum_determinants_laplacian(
             2 * jnp.sum(product[:, 0] * turned[:, 1], axis=(1, 2, 3)),
         )
         second = jnp.sum(inverse * jnp.swapaxes(jax.lax.complex(*laplacian), 1, 2), axis=(1, 2))
-    curvature = second + jnp.sum(traces**2, axis=1) - squares
-    gradient = jnp.sum(shares[:, None] * traces, axis=0)
-    return log_magnitude, phase, gradient, jnp.sum(shares * curvature) - jnp.sum(gradient**2)
+    return traces, second + jnp.sum(traces**2, axis=1) - squares
+
+
+def _real_product(inverse, right):
+    """Inverse times matrices whose real and imaginary parts lie below each other, by real products only."""
+    if jnp.iscomplexobj(inverse):
+        # [Re, -Im; Im, Re]
+        inverse = jnp.block([[inverse.real, -inverse.imag], [inverse.imag, inverse.real]])
+    return jnp.matmul(inverse, right, precision="highest")
+
+
+class ProbedDeterminants(eqx.Module):
+    r"""What [`log_sum_determinants_probed`][qernel.orbitals.log_sum_determinants_probed] finds.
+
+    **Fields:**
+
+    - `log_magnitude`, `phase`: of the sum.
+    - `scores`: $\partial\log\psi / \partial\Phi_d$, exact.
+    - `own_gradient`: what $\nabla\log\psi$ has from the dependence of each row on its own electron, exact.
+    - `laplacian`: an estimate.
+    """
+
+    log_magnitude: Float[Array, ""]
+    phase: Float[Array, ""]
+    scores: Inexact[Array, "determinants n n"]
+    own_gradient: Inexact[Array, "n dim"]
+    laplacian: Inexact[Array, ""]
+
+
+def log_sum_determinants_probed(
+    matrices: Inexact[Array, "determinants n n"],
+    jacobian: Float[Array, "parts determinants n directions n"],
+    laplacian: Float[Array, "parts determinants n n"],
+    own: Float[Array, "parts determinants n dim n"],
+    weights: Inexact[Array, " determinants"],
+    probes: Probes,
+) -> ProbedDeterminants:
+    r"""Estimate the Laplacian of $\log\sum_d w_d\det\Phi_d$ from random directions.
+
+    As [`log_sum_determinants_laplacian`][qernel.orbitals.log_sum_determinants_laplacian], with a control variate. Rows
+    that depend on their own electron alone have derivatives in all coordinates that follow from n dim of them: with
+    $T_{ia,j} = \sum_o \partial_{ia}\Phi_{io}\,\Phi^{-1}_{oj}$ what the same directions miss of such a wavefunction,
+    whose nodes are those of ψ,
+
+    $$ \sum_a \sum_{i \ne j} \delta_{c_i c_j} s_{ia} s_{ja} \Bigl[ \sum_d p_d
+       \bigl(T^d_{ia,i} T^d_{ja,j} - T^d_{ia,j} T^d_{ja,i}\bigr) - G_{ia} G_{ja} \Bigr], \qquad
+       G_{ia} = \sum_d p_d T^d_{ia,i} , $$
+
+    has the mean zero and is taken off: it is nearly all of the noise, and near a node all that grows fastest.
+
+    **Arguments:** `jacobian` along the `probes`, and `laplacian`, a sum of second derivatives along them; `own`,
+    $\partial_{ia}\Phi_{io}$ of the dependence of row i on its own electron, with whatever else it depends on held
+    fixed.
+    """
+    inverse, sign, log_modulus = _factorise(matrices)
+    log_magnitude, phase, shares, _ = _combine(sign, log_modulus, weights)
+    traces, curvature = _of_each(inverse, jacobian, laplacian)
+    slopes = jnp.sum(shares[:, None] * traces, axis=0)
+    estimate = jnp.sum(shares * curvature) - jnp.sum(slopes**2)
+
+    parts, determinants, n, dim, _ = own.shape
+    turned = jnp.transpose(own, (1, 0, 4, 2, 3)).reshape(determinants, parts * n, n * dim)
+    moved = _real_product(jnp.swapaxes(inverse, 1, 2), turned).reshape(determinants, parts, n, n, dim)
+    # determinants, j, i, a
+    moved = jax.lax.complex(moved[:, 0], moved[:, 1]) if parts == 2 else moved[:, 0]
+    traces = jnp.moveaxis(jnp.diagonal(moved, axis1=1, axis2=2), -1, 1)
+    own_gradient = jnp.sum(shares[:, None, None] * traces, axis=0)
+    members, signs = probes.membership(n, moved.dtype), probes.signs(n, dim, moved.dtype)
+    signed = moved * signs[None, None]
+    exchanges = (
+        jnp.sum(signed * jnp.swapaxes(signed, 1, 2), axis=3) * jnp.matmul(members, members.T, precision="highest")[None]
+    )
+    noise = jnp.sum(probes.slopes(traces) ** 2, axis=(1, 2)) - jnp.sum(exchanges, axis=(1, 2))
+    noise = jnp.sum(shares * noise) - jnp.sum(probes.slopes(own_gradient) ** 2) + jnp.sum(own_gradient**2)
+    scores = shares[:, None, None] * jnp.swapaxes(inverse, 1, 2)
+    return ProbedDeterminants(log_magnitude, phase, scores, own_gradient, estimate - noise)

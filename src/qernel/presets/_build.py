@@ -10,6 +10,7 @@ from jaxtyping import PRNGKeyArray
 
 from qernel.ansatz import Ansatz, CompetingPhases, MomentumProjected, Unconditioned, qernel
 from qernel.hamiltonian import in_phases
+from qernel.laplacian import ForwardLaplacian, ProbedLaplacian
 from qernel.layers import ConditionRouter, ElectronRouter, JointRouter, Softmax, Spline, SquaredReLU, TopK
 from qernel.optimise import (
     KFAC,
@@ -26,6 +27,7 @@ from qernel.sampling import Sampler, langevin, random_walk
 from qernel.systems import System, matter_of
 from qernel.training import Method
 
+from ._colours import colours_of
 from ._config import AnsatzConfig, Config, OptimiserConfig
 from ._memory import check_memory
 
@@ -56,7 +58,7 @@ def build(config: Config, *, solve: bool = True) -> Problem:
             system=system,
             ansatz=build_ansatz(config, system, key=keys[0], solve=solve),
             method=build_method(config, system),
-            settings=_settings(config),
+            settings=_settings(config, system.family.hamiltonian.n_electrons),
             key=keys[2],
             points=points,
             identity=config.identity(),
@@ -86,7 +88,7 @@ def _check_complex(a: AnsatzConfig, system: System) -> None:
         )
 
 
-def _settings(config: Config) -> Settings:
+def _settings(config: Config, electrons: int) -> Settings:
     t, s, e = config.training, config.sampling, config.evaluation
     return Settings(
         steps=t.steps,
@@ -103,12 +105,14 @@ def _settings(config: Config) -> Settings:
         measured_rounds=e.rounds,
         measured_burn_in=e.burn_in,
         measured_chunk=e.chunk or None,
+        measured_colours=colours_of(e, electrons),
     )
 
 
 def build_method(config: Config, system: System) -> Method:
     """Sampler, optimiser and chunks of a configuration."""
     s, cell = config.sampling, system.family.hamiltonian.cell
+    colours = colours_of(config.training, system.family.hamiltonian.n_electrons)
     sampler = Sampler(
         _KERNELS[s.kernel],
         moves=s.moves,
@@ -119,6 +123,7 @@ def build_method(config: Config, system: System) -> Method:
     return Method(
         sampler=sampler,
         optimiser=_optimiser(config.optimiser),
+        laplacian=ForwardLaplacian() if colours is None else ProbedLaplacian(colours=colours),
         clip=config.optimiser.clip,
         energy_unit=config.optimiser.energy_unit or None,
         averaging=config.optimiser.averaging,

@@ -190,6 +190,9 @@ class TrainingConfig(Section):
 
     Separate phases compete everywhere during the first share `competition` of the steps, and afterwards only where
     their energies differ by less than `margin` per electron, in the system's unit of energy.
+
+    `laplacian`: of the local energies; `exact`, or `probed` along random directions of so many `colours`, which costs
+    less the more electrons there are and adds noise; `auto`: probed from 16 electrons on.
     """
 
     steps: Natural = 200
@@ -197,6 +200,8 @@ class TrainingConfig(Section):
     precision: Literal["fast", "mixed", "double"] = "mixed"
     chunk: Chunk = 0
     score_chunk: Chunk = 0
+    laplacian: Literal["auto", "exact", "probed"] = "auto"
+    colours: Count = 2
     checkpoint_every: Count = 25
     keep: Count = 3
     competition: Annotated[float, Field(gt=0, le=1)] = 0.3
@@ -208,7 +213,8 @@ class EvaluationConfig(Section):
     """The measurement with frozen parameters.
 
     `at` names the points by coordinate: values of each, of which all combinations are measured; they need not have been
-    trained. Without it, the trained points.
+    trained. Without it, the trained points. `laplacian` and `colours` as in the training; `auto`: probed from 32
+    electrons on.
     """
 
     at: Annotated[dict[str, Values], AfterValidator(_grid)] = {}
@@ -217,6 +223,8 @@ class EvaluationConfig(Section):
     rounds: Annotated[int, Field(ge=4, le=MOST)] = 40
     burn_in: Natural = 20
     chunk: Chunk = 0
+    laplacian: Literal["auto", "exact", "probed"] = "auto"
+    colours: Count = 2
 
 
 class Config(Section):

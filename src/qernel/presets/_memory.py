@@ -2,12 +2,15 @@
 
 import dataclasses
 import math
+from typing import Literal
 
 import jax
 
 from qernel.chunks import machine_memory
+from qernel.hamiltonian import Hamiltonian
 from qernel.systems import System
 
+from ._colours import colours_of
 from ._config import Config
 from ._explain import ConfigurationError
 
@@ -35,7 +38,7 @@ def needs(config: Config, system: System) -> tuple[Need, ...]:
 
 
 def _training(config: Config, system: System) -> tuple[Need, ...]:
-    a, s, t = config.ansatz, config.sampling, config.training
+    a, s = config.ansatz, config.sampling
     hamiltonian, size = system.family.hamiltonian, _bytes_of_number(config)
     n, coordinates = hamiltonian.n_electrons, hamiltonian.n_electrons * hamiltonian.dim
     members = system.family.size * (len(a.references) if a.phases == "separate" else 1)
@@ -45,7 +48,7 @@ def _training(config: Config, system: System) -> tuple[Need, ...]:
         Need(
             "ansatz.width", a.width, "the parameters, their gradient, step and last step", 4 * size * _parameters(a, n)
         ),
-        _jets(config, "training.chunk", t.chunk, "sampling.walkers", s.walkers, members, n, coordinates),
+        _jets(config, "training", s.walkers, members, hamiltonian),
     ]
     if config.optimiser.name == "spring" and config.optimiser.solver == "cholesky":
         rows = members * s.walkers * (2 if a.complex else 1)
@@ -60,7 +63,7 @@ def _training(config: Config, system: System) -> tuple[Need, ...]:
 
 def _measurement(config: Config, system: System) -> tuple[Need, ...]:
     e, hamiltonian = config.evaluation, system.family.hamiltonian
-    n, coordinates = hamiltonian.n_electrons, hamiltonian.n_electrons * hamiltonian.dim
+    coordinates = hamiltonian.n_electrons * hamiltonian.dim
     points = math.prod(len(values) for values in e.at.values()) if e.at else system.family.size
     terms = 2 + len(hamiltonian.potentials)
     more = ("evaluation.rounds", e.rounds) if e.rounds > e.walkers else ("evaluation.walkers", e.walkers)
@@ -68,21 +71,23 @@ def _measurement(config: Config, system: System) -> tuple[Need, ...]:
     return (
         Need("evaluation.walkers", e.walkers, "the positions of the walkers", points * e.walkers * coordinates * 8),
         Need(*more, "the energies of all walkers in all rounds", kept),
-        _jets(config, "evaluation.chunk", e.chunk, "evaluation.walkers", e.walkers, points, n, coordinates),
+        _jets(config, "evaluation", e.walkers, points, hamiltonian),
     )
 
 
 def _jets(
-    config: Config, key: str, chunk: int | str, of: str, walkers: int, members: int, n: int, coordinates: int
+    config: Config, section: Literal["training", "evaluation"], walkers: int, members: int, hamiltonian: Hamiltonian
 ) -> Need:
-    """Derivatives by all coordinates, of the features of the electrons and of the matrices of the determinants."""
-    a = config.ansatz
+    """Derivatives along all directions, of the features of the electrons and of the matrices of the determinants."""
+    a, n, settings = config.ansatz, hamiltonian.n_electrons, getattr(config, section)
     features = max(a.width, a.query_heads * a.head_size)
-    one = members * coordinates * n * (features + a.determinants * n * (2 if a.complex else 1))
+    directions = hamiltonian.dim * min(colours_of(settings, n) or n, n)
+    one = members * directions * n * (features + a.determinants * n * (2 if a.complex else 1))
     one *= _bytes_of_number(config)
-    at_once = 1 if isinstance(chunk, str) else min(chunk or walkers, walkers)
+    key, of = f"{section}.chunk", "sampling.walkers" if section == "training" else "evaluation.walkers"
+    at_once = 1 if isinstance(settings.chunk, str) else min(settings.chunk or walkers, walkers)
     what = f"the derivatives of the network at {at_once} walkers of each member at once"
-    if not chunk:
+    if not settings.chunk:
         return Need(of, walkers, what, one * at_once, 1, f"so many walkers are done at once unless {key} says how many")
     return Need(key, at_once, what, one * at_once)
 

@@ -1,5 +1,9 @@
 """Second-order forward propagation: a value, its Jacobian and its Laplacian through one operation after the other."""
 
+from ._directions import AbstractDirections as AbstractDirections
+from ._directions import EveryCoordinate as EveryCoordinate
+from ._directions import Probes as Probes
+from ._directions import random_probes as random_probes
 from ._generic import generic as generic
 from ._generic import propagate as propagate
 from ._jet import Jet as Jet

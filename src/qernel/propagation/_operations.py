@@ -52,8 +52,8 @@ def constant_features(x: Jet, features: Float[Array, "electrons constants"]) -> 
 
 
 def add(a: Jet, b: Jet) -> Jet:
-    """Add two jets; the sum is `own` if both are."""
-    if a.own != b.own:
+    """Add two jets; the sum has `own` directions if both have."""
+    if (a.own is None) != (b.own is None):
         a, b = a.dense(), b.dense()
     return Jet(a.value + b.value, a.jacobian + b.jacobian, a.laplacian + b.laplacian, a.own)
 
@@ -63,7 +63,7 @@ def multiply(a: Jet, b: Jet) -> Jet:
 
     Features are multiplied one by one; a jet of one feature multiplies all of the other.
     """
-    if a.own != b.own:
+    if (a.own is None) != (b.own is None):
         a, b = a.dense(), b.dense()
     return Jet(
         a.value * b.value,
@@ -88,8 +88,7 @@ def elementwise(function: Callable[[Array], Array], x: Jet) -> Jet:
 
 def sum_features(x: Jet) -> Jet:
     """Sum over features, as one feature."""
-    total = lambda part: jnp.sum(part, axis=-1, keepdims=True)
-    return Jet(total(x.value), total(x.jacobian), total(x.laplacian), x.own)
+    return x.map(lambda part: jnp.sum(part, axis=-1, keepdims=True))
 
 
 def softmax(x: Jet) -> Jet:

@@ -26,6 +26,7 @@ from qernel.evaluation import (
     write_netcdf,
 )
 from qernel.hamiltonian import Family, InPhase
+from qernel.laplacian import AbstractLaplacian, ForwardLaplacian, ProbedLaplacian
 from qernel.observables import AbstractObservable
 from qernel.training import TrainingState, largest_mesh, replicate, shard_family, shard_walkers
 
@@ -166,10 +167,19 @@ def _evaluation(
             rounds=settings.measured_rounds,
             observables=(*standard, *ordered, *system.observables, *observables),
             units=system.units,
-            laplacian=problem.method.laplacian,
+            laplacian=_laplacian(problem),
             chunk=settings.measured_chunk,
             progress=progress,
         )
+
+
+def _laplacian(problem: Problem) -> AbstractLaplacian:
+    """The Laplacian of the evaluation: the one of the training without its noise, or one with so many colours."""
+    colours = problem.settings.measured_colours
+    if colours is not None:
+        return ProbedLaplacian(colours=colours)
+    laplacian = problem.method.laplacian
+    return ForwardLaplacian() if isinstance(laplacian, ProbedLaplacian) else laplacian
 
 
 def _share(progress: Progress, number: int, count: int, done: int, total: int) -> None:

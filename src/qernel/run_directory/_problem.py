@@ -29,6 +29,7 @@ class Settings:
       `margin`, in the system's unit, per electron.
     - `dtype` of the walkers, at which the wavefunction is worked out: float32 or float64.
     - `measured_walkers`, `measured_moves`, `measured_rounds`, `measured_burn_in`, `measured_chunk`: of the evaluation.
+    - `measured_colours`: those of a probed Laplacian in the evaluation; None: the exact one.
 
     **Raises:** `ValueError` for numbers that cannot be.
     """
@@ -47,6 +48,7 @@ class Settings:
     measured_rounds: int = 40
     measured_burn_in: int = 20
     measured_chunk: Chunk = None
+    measured_colours: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("walkers", "checkpoint_every", "keep", "patience", "measured_walkers", "measured_moves"):

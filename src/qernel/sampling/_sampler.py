@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
-from qernel.chunks import chunk_that_fits, map_walkers, memory_budget
+from qernel.chunks import chunk_that_fits, map_walkers, memory_budget, walker_keys
 from qernel.compilation import compiled
 
 from ._kernels import random_walk
@@ -85,8 +85,7 @@ class Sampler(eqx.Module):
         if isinstance(self.chunk, str):
             raise ValueError("the chunk is still to be chosen: `Sampler.with_largest_chunk` does it")
         shape = positions.shape[:2]
-        numbers = jnp.arange(shape[0] * shape[1]).reshape(shape)
-        keys = jax.vmap(jax.vmap(lambda number: jax.random.fold_in(key, number)))(numbers)
+        keys = walker_keys(key, shape)
 
         def chain(of_hamiltonian, position, key):
             """The moves of one walker."""

@@ -16,7 +16,7 @@ from qernel.hamiltonian import Family
 from ._chunks import with_largest_chunks
 from ._not_finite import first_not_finite
 from ._state import Method, TrainingState
-from ._step import sample_round
+from ._step import probes_key, sample_round
 
 _SHOWN = 4
 
@@ -90,6 +90,8 @@ def _layer(state, family, method, positions, which) -> str:
     where = first_not_finite(lambda r: state.ansatz(r, parameters).log_magnitude, r)
     if where:
         return f"; first in the wavefunction: {where}"
-    kinetic = lambda r: local_energy(state.ansatz, family.hamiltonian, r, parameters, method.laplacian).kinetic
-    where = first_not_finite(kinetic, r)
+    energy = lambda r: local_energy(
+        state.ansatz, family.hamiltonian, r, parameters, method.laplacian, key=probes_key(state.key, state.step)
+    )
+    where = first_not_finite(lambda r: energy(r).kinetic, r)
     return f"; first in its Laplacian: {where}" if where else ""

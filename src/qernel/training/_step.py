@@ -5,8 +5,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding
-from jaxtyping import Array, Bool, PyTree
+from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
 from qernel import hosts
 from qernel.ansatz import log_density
@@ -20,6 +21,9 @@ from ._energy_unit import energy_unit
 from ._kinetic_difference import kinetic_difference
 from ._lost_walkers import redraw
 from ._state import Method, StepReport, TrainingState
+
+# Beyond the numbers of steps, with which the key of the moves is folded.
+_PROBES = np.uint32(2**32 - 1)
 
 
 def train_step(state: TrainingState, family: Family, method: Method) -> tuple[TrainingState, StepReport]:
@@ -89,7 +93,13 @@ def measure_and_update(
     """Measure the moved walkers and update the wavefunction: the new state, and facts for the report."""
     family = state.in_phase(family)
     energies = local_energies(
-        state.ansatz, family.hamiltonian, state.positions, family.parameters, method.laplacian, method.energy_chunk
+        state.ansatz,
+        family.hamiltonian,
+        state.positions,
+        family.parameters,
+        method.laplacian,
+        method.energy_chunk,
+        key=probes_key(state.key, state.step),
     )
     residuals, finite, statistics = clipped_residuals(energies.total, method.clip)
     unscaled = residuals.real
@@ -149,6 +159,11 @@ def measure_and_update(
         "refused": ~good,
     }
     return new, facts
+
+
+def probes_key(key: PRNGKeyArray, step: Array) -> PRNGKeyArray:
+    """Key of the random directions of a step, in a stream of their own beside the moves."""
+    return jax.random.fold_in(jax.random.fold_in(key, _PROBES), step)
 
 
 def _average(average: PyTree, trained: PyTree, step: Array, power: float) -> PyTree:
