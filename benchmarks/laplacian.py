@@ -40,7 +40,8 @@ arguments = parser.parse_args()
 class PublishedFolx(AbstractLaplacian):
     """folx without the rules that this library adds to it."""
 
-    def __call__(self, log_psi: Callable, r: jax.Array):
+    def __call__(self, log_psi: Callable, r: jax.Array, *, key: jax.Array | None = None):
+        del key
         # At most once, or it would come back.
         _plane_wave_sum._register()
         rules = wrapped_functions._LAPLACE_FN_REGISTRY

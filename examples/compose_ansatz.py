@@ -28,11 +28,13 @@ class TwoPhases(eqx.Module):
     references: tuple[Frozen, ...]
     cusp: CuspJastrow
 
-    def __call__(self, r, parameters):
+    def network(self, r, parameters):
         condition = self.conditioner(parameters).astype(r.dtype)
         h = jnp.tanh(self.lift(self.embedding(r)))
-        h = h + self.attention(self.film(h, condition))
-        factors = 1 + self.dressing(h).reshape(len(r), len(self.references), len(r))
+        return self.dressing(h + self.attention(self.film(h, condition)))
+
+    def __call__(self, r, parameters):
+        factors = 1 + self.network(r, parameters).reshape(len(r), len(self.references), len(r))
         orbitals = jnp.stack([orbital(r, parameters) for orbital in self.references], axis=1)
         matrices = jnp.swapaxes(orbitals * factors, 0, 1)
         log_magnitude, phase = log_sum_determinants(matrices, jnp.ones(len(matrices), r.dtype))

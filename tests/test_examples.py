@@ -12,9 +12,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from qernel.ansatz import DifferentiableAnsatz
-from qernel.check import laplacian_difference
+from qernel.ansatz import DifferentiableAnsatz, ProbedAnsatz
+from qernel.check import check_laplacian, laplacian_difference
 from qernel.exact import filling_energy
+from qernel.laplacian import ProbedLaplacian
 from qernel.presets import load
 from qernel.runs import Interrupted, Run, Settings
 from qernel.systems.moire import Material, moire_family
@@ -161,10 +162,13 @@ def test_its_closed_derivatives_are_right(example, quick_to_compile):
     with jax.enable_x64(True):
         family = moire_family(Material(), 3, (6, 0), (0.0, 30.0))
         ansatz = example("own_derivatives").Faster(example("compose_ansatz").two_phases(family, width=8))
-        assert isinstance(ansatz, DifferentiableAnsatz)
+        assert isinstance(ansatz, DifferentiableAnsatz) and isinstance(ansatz, ProbedAnsatz)
         sites = jax.random.uniform(jax.random.key(0), (2, 6, 2))
         r = sites @ jnp.asarray(family.hamiltonian.cell.matrix)
         assert laplacian_difference(ansatz, family.select(1), r) < 1e-9
+        # Random directions with the noise taken out: the same rules.
+        probed = check_laplacian(ansatz, family.parameters, jnp.stack([r, r]), ProbedLaplacian())
+        assert probed.difference < 1e-9
 
 
 @pytest.mark.filterwarnings("ignore:open shell")

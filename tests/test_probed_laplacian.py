@@ -10,11 +10,16 @@ import pytest
 from families import random_positions, small_family, small_qernel
 from test_ansatz import LAPLACIANS, perturbed
 from test_phases import competing
+from tiny_problem import tiny_config
 
 from qernel.ansatz import AtParameters, LogPsi, MomentumProjected, ProbedAnsatz, Unconditioned
 from qernel.gradient import local_energies
+from qernel.judgement import findings
 from qernel.laplacian import ForwardLaplacian, HessianTrace, ProbedLaplacian, probed_derivatives
+from qernel.presets import load
+from qernel.presets._colours import colours_of
 from qernel.propagation import Probes, random_probes
+from qernel.runs import Run
 
 
 @eqx.filter_jit
@@ -149,3 +154,35 @@ def test_bad_input():
         ProbedLaplacian(colours=0)
     with pytest.raises(ValueError, match="between 1 and 3 colours, got 4"):
         random_probes(jax.random.key(0), 3, 2, 4, float)
+
+
+PROBED = (
+    f"{section}.{setting}" for section in ("training", "evaluation") for setting in ("laplacian=probed", "colours=1")
+)
+
+
+def test_a_run_trains_and_measures_with_probes_and_says_what_they_add(tmp_path):
+    run = Run.configured(tiny_config("training.steps=2", *PROBED), tmp_path / "run")
+    assert run.problem.method.laplacian == ProbedLaplacian(colours=1) and run.problem.settings.measured_colours == 1
+    for _ in run.train():
+        pass
+    table = run.evaluate()
+    assert np.all(table["probe_share"].values > 0)
+    assert np.all(table["probe_difference_error"].values > 0)
+    of_probes = lambda table: [finding for finding in findings(table) if finding.topic == "probes"]
+    (found,) = of_probes(table)
+    assert "random directions" in found.text and not found.doubtful
+    (wrong,) = of_probes(
+        table.assign(probe_difference=table["probe_difference"] + table["probe_difference_error"] * 100)
+    )
+    assert wrong.doubtful
+
+
+@pytest.mark.parametrize(
+    ("name", "training", "evaluation"), [("moire-6", None, None), ("moire-24", 2, None), ("moire-54", 2, 2)]
+)
+def test_many_electrons_are_probed_by_default(name, training, evaluation):
+    config = load(name)
+    electrons = sum(config.system.electrons)
+    assert colours_of(config.training, electrons) == training
+    assert colours_of(config.evaluation, electrons) == evaluation

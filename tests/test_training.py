@@ -332,7 +332,7 @@ def test_an_ansatz_of_numpy_and_weakly_typed_arrays_trains(optimiser):
 class Wrong(AbstractLaplacian):
     """A Laplacian that is one part in a thousand off."""
 
-    def __call__(self, log_psi, r):
+    def __call__(self, log_psi, r, *, key=None):
         d = ForwardLaplacian()(log_psi, r)
         return Derivatives(d.log_psi, d.gradient, d.laplacian * 1.001)
 

@@ -77,7 +77,9 @@ def dressed_probed_derivatives(
     """
     _check_parts(dressing, len(references), len(weights), len(r))
     matrices, jacobian, laplacian, own = _matrices(dressing, references, len(weights), r, parameters, probes)
-    found = log_sum_determinants_probed(*map(wide, (_joined(matrices), jacobian, laplacian, own, weights)), probes)
+    found = log_sum_determinants_probed(
+        wide(_joined(matrices)), wide(jacobian), wide(laplacian), wide(own), wide(weights), probes
+    )
     phi = stacked([orbital(r, parameters) for orbital in references])
     phi = jnp.repeat(phi, len(weights) // len(references), axis=0)
     slopes = _backward(function, r, found.scores * phi.astype(found.scores.dtype))

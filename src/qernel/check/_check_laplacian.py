@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from qernel.ansatz import AtParameters
 from qernel.compilation import compiler_options
-from qernel.laplacian import AbstractLaplacian, ForwardLaplacian, HessianTrace
+from qernel.laplacian import AbstractLaplacian, AbstractRandomLaplacian, ForwardLaplacian, HessianTrace
 
 
 class LaplacianCheck(eqx.Module):
@@ -48,8 +48,9 @@ def compiled_check(
     """Compile what [`check_laplacian`][qernel.check.check_laplacian] needs, which takes seconds; to be called, which
     takes none, when nothing else is computed: the matrices of two programs at once can wait for each other for ever."""
     method = ForwardLaplacian() if laplacian is None else laplacian
-    # Of a random one the rules without its noise.
-    methods = (method.exact(positions.shape[2]), HessianTrace())
+    if isinstance(method, AbstractRandomLaplacian):
+        method = method.exact(positions.shape[2])
+    methods = (method, HessianTrace())
     with jax.enable_x64(True):
         programs = [_derivatives_at_the_ends(ansatz, method, positions, parameters) for method in methods]
 

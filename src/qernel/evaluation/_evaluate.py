@@ -20,7 +20,7 @@ from qernel.chunks import sharing_devices
 from qernel.compilation import compiled
 from qernel.gradient import largest_chunk, local_energies
 from qernel.hamiltonian import Family
-from qernel.laplacian import AbstractLaplacian
+from qernel.laplacian import AbstractLaplacian, AbstractRandomLaplacian, ForwardLaplacian
 from qernel.observables import (
     AbstractObservable,
     Measured,
@@ -47,6 +47,8 @@ _GROUPS = 32
 # Random numbers of the observables.
 _OBSERVABLES = 0x6F627365
 _PROBES = 0x70726F62
+# Walkers of each Hamiltonian, and draws of each walker, by which a random Laplacian is compared with the exact one.
+_PAIRED = 4
 
 
 class _Sums(eqx.Module):
@@ -152,7 +154,7 @@ def evaluate(
         jnp.zeros((size, walkers, len(halves)), positions.dtype),
         jnp.zeros((size, walkers), jnp.int32),
     )
-    probing = jax.random.fold_in(key, _PROBES)
+    probing, random = jax.random.fold_in(key, _PROBES), isinstance(laplacian, AbstractRandomLaplacian)
     measure = functools.partial(
         _measured, ansatz, family, key=probing, laplacian=laplacian, chunk=chunk, bins=bins, groups=groups
     )
@@ -161,14 +163,36 @@ def evaluate(
         chain, measure, place, positions, steps, sums, there, rounds, record_every, lambda n: report(burn_in + n)
     )
     ansatz, family, positions, steps, sums = hosts.local((ansatz, family, positions, steps, sums))
+    noise = _probe_noise(ansatz, family, positions, laplacian, probing) if random else None
     real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], family.select(0)).real)
     evaluation = _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, samples)
+    evaluation = dataclasses.replace(evaluation, probe_noise=noise)
     if samples is None:
         return evaluation
     chosen = standard_observables(hamiltonian, samples) if observables is None else tuple(observables)
     # A stream of its own: what is drawn for one observable does not depend on the others.
     observed = _observed(chosen, samples, family, ansatz, units, jax.random.fold_in(key, _OBSERVABLES))
     return dataclasses.replace(evaluation, observed=observed)
+
+
+def _probe_noise(
+    ansatz: Ansatz, family: Family, positions: Array, laplacian: AbstractLaplacian, key: PRNGKeyArray
+) -> Float[np.ndarray, "draws hamiltonians compared"]:
+    """What a random Laplacian adds to the exact local energies of some walkers, in several draws."""
+    r = jnp.asarray(positions[:, :_PAIRED])
+    draws = range(_PAIRED)
+    exact = _total(ansatz, family, r, key, ForwardLaplacian())
+    probed = [_total(ansatz, family, r, jax.random.fold_in(key, np.uint32(_PROBES + n)), laplacian) for n in draws]
+    return np.stack(probed) - exact
+
+
+@compiled
+def _energies_one_by_one(ansatz, family, r, key, laplacian):
+    return local_energies(ansatz, family.hamiltonian, r, family.parameters, laplacian, 1, key=key).total.real
+
+
+def _total(ansatz, family, r, key, laplacian):
+    return np.asarray(_energies_one_by_one(ansatz, family, r, key, laplacian), np.float64)
 
 
 def _widths(step_size: Float[Array, " hamiltonians"] | float, positions: Array) -> Float[Array, " hamiltonians"]:

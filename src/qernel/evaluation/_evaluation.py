@@ -29,6 +29,8 @@ class Evaluation(eqx.Module):
       functions of samples; NaN where a term was not finite. None if none were kept. They take
       H · W · records · N · dim numbers of the host's memory, 4 or 8 bytes each.
     - `observed`: what the observables found at each Hamiltonian, by name.
+    - `probe_noise`: of a random Laplacian, its total energies less the exact ones at some of the walkers in the end,
+      for several draws; None of an exact one.
     """
 
     series: dict[str, Float[np.ndarray, "hamiltonians walkers rounds"]]
@@ -46,6 +48,7 @@ class Evaluation(eqx.Module):
     real: bool = eqx.field(static=True)
     samples: Float[np.ndarray, "hamiltonians walkers records electrons dim"] | None = None
     observed: tuple[dict[str, Measured], ...] = eqx.field(static=True, default=())
+    probe_noise: Float[np.ndarray, "draws hamiltonians compared"] | None = None
 
     @property
     def hamiltonians(self) -> int:

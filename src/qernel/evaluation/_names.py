@@ -15,6 +15,8 @@ VARIABLES: dict[str, tuple[str | None, str]] = {
     "variance": ("square", "variance of the local energy per electron"),
     "variance_typical": ("square", "median over the rounds of the walkers' variance: no outlier shows in it"),
     "v_score": ("1", "N Var(E) / E^2 of the total energy"),
+    "probe_difference": (None, "mean energy along random directions less the exact one, at a few walkers"),
+    "probe_share": ("1", "what random directions add to the variance of the local energy, in shares of it"),
     "acceptance": ("1", "accepted share of the moves"),
     "autocorrelation_time": ("rounds of sampling", "integrated autocorrelation time of the energy"),
     "effective_samples": ("1", "independent samples worth the same error of the energy"),

@@ -103,6 +103,11 @@ def _row(evaluation: Evaluation, index: int, scale: float, electrons: int) -> di
     row["variance"] = energy.variance
     row["variance_typical"] = _typical_variance(series["energy"])
     row["v_score"] = v_score(energy.mean, energy.variance, electrons)
+    if evaluation.probe_noise is not None:
+        noise = evaluation.probe_noise[:, index] * scale
+        row["probe_difference"] = noise.mean()
+        row["probe_difference_error"] = noise.std(ddof=1) / np.sqrt(noise.size)
+        row["probe_share"] = np.mean(noise**2) / energy.variance
     row["acceptance"] = float(evaluation.acceptance[index].mean())
     for name in ("autocorrelation_time", "effective_samples", "r_hat", "drift", "drift_sigma"):
         row[name] = getattr(energy, name)

@@ -40,7 +40,7 @@ class Finding(eqx.Module):
     **Fields:**
 
     - `text`: the sentence.
-    - `topic`: sampling, kinetic, quality, training, slopes, references or phases.
+    - `topic`: sampling, kinetic, probes, quality, training, slopes, references or phases.
     - `doubtful`: whether it is a reason not to trust the numbers, and `advice`, what to do next, if anything.
     """
 
@@ -62,6 +62,7 @@ def findings(dataset: "xarray.Dataset", training: TrainingRecord | None = None) 
     return [
         *_sampling(lowest),
         *_kinetic(lowest),
+        *_probes(lowest),
         *_quality(lowest),
         *_end_of_training(lowest, training),
         *_slopes(dataset),
@@ -164,6 +165,23 @@ def _kinetic(dataset: "xarray.Dataset") -> list[Finding]:
         return [Finding("kinetic", text, True, advice)]
     text = f"The two kinetic estimators agree everywhere (largest difference {sigma.max():.1f} sigma)."
     return [Finding("kinetic", text)]
+
+
+def _probes(dataset: "xarray.Dataset") -> list[Finding]:
+    """Random directions in the place of all coordinates: their noise, and whether it is right in the mean."""
+    if "probe_difference" not in dataset:
+        return []
+    share, errors = dataset["probe_share"].values, dataset["probe_difference_error"].values
+    pooled = np.sum(dataset["probe_difference"].values) / np.sqrt(np.sum(errors**2))
+    text = (
+        f"The Laplacian was estimated along random directions, which make {np.nanmin(share):.1%} to "
+        f"{np.nanmax(share):.1%} of the variance. At a few walkers of every Hamiltonian the estimates differ from the "
+        f"exact energies by {abs(pooled):.1f} sigma in the mean"
+    )
+    if not abs(pooled) <= LIMITS.kinetic_sigma:
+        advice = "measure with evaluation.laplacian = 'exact', and report it"
+        return [Finding("probes", f"{text}: they are not right.", True, advice)]
+    return [Finding("probes", f"{text}.")]
 
 
 def _quality(dataset: "xarray.Dataset") -> list[Finding]:

@@ -29,9 +29,13 @@ class AbstractLaplacian(eqx.Module):
     ) -> Derivatives:
         """Differentiate `log_psi` at the configuration `r`."""
 
+
+class AbstractRandomLaplacian(AbstractLaplacian):
+    """Method whose Laplacian has noise: right in the mean over keys, and so is the energy."""
+
     @abstractmethod
     def exact(self, electrons: int) -> "AbstractLaplacian":
-        """Return the method without noise for so many electrons: itself, if it has none."""
+        """Return the method with which its rules have no noise, for so many electrons."""
 
 
 def without_constants(log_psi: Callable[..., LogPsi]) -> Callable[..., LogPsi]:

@@ -78,11 +78,6 @@ class ForwardLaplacian(AbstractLaplacian):
             return log_psi.ansatz.derivatives(r, log_psi.parameters)
         return FolxLaplacian()(log_psi, r)
 
-    def exact(self, electrons: int) -> AbstractLaplacian:
-        """Return the method itself, which has no noise."""
-        del electrons
-        return self
-
 
 class FolxLaplacian(AbstractLaplacian):
     r"""General forward Laplacian of the library folx, with closed rules for determinants and plane waves.
@@ -132,8 +127,3 @@ class FolxLaplacian(AbstractLaplacian):
                 gradient = jax.lax.complex(gradient, jnp.zeros_like(gradient))
                 laplacian = jax.lax.complex(laplacian, jnp.zeros_like(laplacian))
         return Derivatives(value, gradient.reshape(r.shape), laplacian)
-
-    def exact(self, electrons: int) -> AbstractLaplacian:
-        """Return the method itself, which has no noise."""
-        del electrons
-        return self

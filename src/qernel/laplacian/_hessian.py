@@ -48,8 +48,3 @@ class HessianTrace(AbstractLaplacian):
             gradient = jax.lax.complex(gradient, phase_gradient)
             laplacian = jax.lax.complex(laplacian, phase_laplacian)
         return Derivatives(value, gradient, laplacian)
-
-    def exact(self, electrons: int) -> AbstractLaplacian:
-        """Return the method itself, which has no noise."""
-        del electrons
-        return self

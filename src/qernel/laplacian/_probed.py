@@ -10,11 +10,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from qernel.ansatz import AtParameters, Derivatives, LogPsi, ProbedAnsatz, node_noise
 from qernel.propagation import Probes, random_probes
 
-from ._derivatives import AbstractLaplacian, without_constants
+from ._derivatives import AbstractLaplacian, AbstractRandomLaplacian, without_constants
 from ._forward import FolxLaplacian
 
 
-class ProbedLaplacian(AbstractLaplacian):
+class ProbedLaplacian(AbstractRandomLaplacian):
     r"""Estimates the Laplacian of log ψ from `colours` times dim random directions in place of one for each coordinate.
 
     In every direction all electrons of one colour move along one axis, forwards or backwards at random

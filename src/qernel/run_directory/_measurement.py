@@ -26,7 +26,7 @@ from qernel.evaluation import (
     write_netcdf,
 )
 from qernel.hamiltonian import Family, InPhase
-from qernel.laplacian import AbstractLaplacian, ForwardLaplacian, ProbedLaplacian
+from qernel.laplacian import AbstractLaplacian, AbstractRandomLaplacian, ForwardLaplacian, ProbedLaplacian
 from qernel.observables import AbstractObservable
 from qernel.training import TrainingState, largest_mesh, replicate, shard_family, shard_walkers
 
@@ -179,7 +179,7 @@ def _laplacian(problem: Problem) -> AbstractLaplacian:
     if colours is not None:
         return ProbedLaplacian(colours=colours)
     laplacian = problem.method.laplacian
-    return ForwardLaplacian() if isinstance(laplacian, ProbedLaplacian) else laplacian
+    return ForwardLaplacian() if isinstance(laplacian, AbstractRandomLaplacian) else laplacian
 
 
 def _share(progress: Progress, number: int, count: int, done: int, total: int) -> None:
