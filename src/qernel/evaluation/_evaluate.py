@@ -178,7 +178,7 @@ def evaluate(
 def _probe_noise(
     ansatz: Ansatz, family: Family, positions: Array, laplacian: AbstractLaplacian, key: PRNGKeyArray
 ) -> Float[np.ndarray, "draws hamiltonians compared"]:
-    """What a random Laplacian adds to the exact local energies of some walkers, in several draws."""
+    """Energies of a random Laplacian less the exact ones, of some walkers, in several draws."""
     r = jnp.asarray(positions[:, :_PAIRED])
     draws = range(_PAIRED)
     exact = _total(ansatz, family, r, key, ForwardLaplacian())
