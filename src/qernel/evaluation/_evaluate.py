@@ -154,7 +154,7 @@ def evaluate(
         jnp.zeros((size, walkers, len(halves)), positions.dtype),
         jnp.zeros((size, walkers), jnp.int32),
     )
-    probing, random = jax.random.fold_in(key, _PROBES), isinstance(laplacian, AbstractRandomLaplacian)
+    probing = jax.random.fold_in(key, _PROBES)
     measure = functools.partial(
         _measured, ansatz, family, key=probing, laplacian=laplacian, chunk=chunk, bins=bins, groups=groups
     )
@@ -163,6 +163,7 @@ def evaluate(
         chain, measure, place, positions, steps, sums, there, rounds, record_every, lambda n: report(burn_in + n)
     )
     ansatz, family, positions, steps, sums = hosts.local((ansatz, family, positions, steps, sums))
+    random = isinstance(laplacian, AbstractRandomLaplacian)
     noise = _probe_noise(ansatz, family, positions, laplacian, probing) if random else None
     real = bool(eqx.filter_eval_shape(ansatz, positions[0, 0], family.select(0)).real)
     evaluation = _collect(measured, sums, start, positions, steps, family, bins, groups, vectors, real, samples)
