@@ -29,8 +29,7 @@ class TwoPhases(eqx.Module):
     cusp: CuspJastrow
 
     def network(self, r, parameters):
-        condition = self.conditioner(parameters).astype(r.dtype)
-        h = jnp.tanh(self.lift(self.embedding(r)))
+        h, condition = jnp.tanh(self.lift(self.embedding(r))), self.conditioner(parameters).astype(r.dtype)
         return self.dressing(h + self.attention(self.film(h, condition)))
 
     def __call__(self, r, parameters):

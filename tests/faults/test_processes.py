@@ -86,7 +86,7 @@ def test_a_signal_while_it_trains_saves_the_step_that_runs(uninterrupted, tmp_pa
     kind, whole, _ = uninterrupted
     out = tmp_path / "run"
     process = begin(out, kind)
-    wait_for_step(out, process, 4)
+    wait_for_step(out, process, 2)
     process.send_signal(getattr(signal, number))
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130
