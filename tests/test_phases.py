@@ -15,6 +15,7 @@ from synthetic_evaluations import MATERIAL, evaluation_of, family_of
 from tiny_problem import TINY, tiny_config, tiny_problem
 
 from qernel.ansatz import AtParameters, CompetingPhases, MomentumProjected, SlaterDeterminant
+from qernel.ansatz._phases import _alike, _OneOf
 from qernel.cli import main
 from qernel.evaluation import (
     columns,
@@ -34,7 +35,7 @@ from qernel.hamiltonian import Family, InPhase, in_phases
 from qernel.judgement import phase_crossings, verdict
 from qernel.laplacian import ForwardLaplacian, HessianTrace
 from qernel.layers import trainable
-from qernel.orbitals import ExpandedOrbitals
+from qernel.orbitals import ExpandedOrbitals, PlaneWaves
 from qernel.plotting import energy_figure
 from qernel.presets import ConfigurationError
 from qernel.run_directory import read_metrics, read_training
@@ -67,6 +68,24 @@ def competing(*, complex=False):
     frozen = network.references[0]
     network = eqx.tree_at(lambda a: a.references, network, (frozen, dataclasses.replace(frozen, module=second)))
     return CompetingPhases(network), lifted
+
+
+def test_one_set_of_orbitals_is_chosen_whatever_the_others_are():
+    """Sets that differ in their arrays alone, one of them complex, and one in another basis."""
+    family = small_family()
+    first, wide = plane_waves(family, 3), PlaneWaves(family.hamiltonian.cell, 1.5)
+    tables = np.random.default_rng(0).normal(size=(3, first.waves.size, 3))
+    sets = (
+        ExpandedOrbitals(first.waves, tables[0]),
+        ExpandedOrbitals(wide, np.eye(wide.size)[:, 4:7]),
+        ExpandedOrbitals(first.waves, tables[1] + 1j * tables[2]),
+        first,
+    )
+    assert _alike(sets) == [[0, 2, 3], [1]]
+    r, parameters = random_positions(family, 1)[0, 0], family.select(0)
+    chosen = jax.jit(lambda number: _OneOf(sets, number)(r, parameters))
+    for number, one in enumerate(sets):
+        np.testing.assert_allclose(chosen(jnp.asarray(number)), one(r, parameters), atol=1e-12)
 
 
 @pytest.mark.parametrize("complex", [False, True])

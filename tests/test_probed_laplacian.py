@@ -10,12 +10,14 @@ import pytest
 from families import random_positions, small_family, small_qernel
 from test_ansatz import LAPLACIANS, perturbed
 from test_phases import competing
+from test_trap import of_trap, trap_family, trap_qernel
 from tiny_problem import tiny_config
 
 from qernel.ansatz import AtParameters, LogPsi, MomentumProjected, ProbedAnsatz, Unconditioned
 from qernel.gradient import local_energies
 from qernel.judgement import findings
 from qernel.laplacian import ForwardLaplacian, HessianTrace, ProbedLaplacian, probed_derivatives
+from qernel.orbitals import SpinBlocks
 from qernel.presets import load
 from qernel.presets._colours import colours_of
 from qernel.propagation import Probes, random_probes
@@ -84,6 +86,18 @@ def test_any_function_of_the_positions(complex):
             return LogPsi(value, phase, real=not complex)
 
         check(log_psi, r, colours=(0, 1, 1), exact=eqx.filter_jit(HessianTrace())(log_psi, r))
+
+
+@pytest.mark.parametrize(("electrons", "colours"), [((3, 0), (0, 0, 0)), ((2, 1), (0, 1, 0))])
+def test_open_boundaries_in_three_dimensions(electrons, colours):
+    """An embedding, a pair bias and a pair factor without a cell; two parameters."""
+    family = trap_family(np.array([[1.0, 1.5, 2.0], [0.7, 0.9, 1.1]]), np.array([0.1, 0.2]), electrons)
+    filling = ((0, 0, 0), (1, 0, 0), (0, 1, 0))
+    orbitals = [of_trap(filling[:n]) for n in electrons if n]
+    reference = orbitals[0] if len(orbitals) == 1 else SpinBlocks(*orbitals)
+    ansatz = perturbed(trap_qernel(family, [reference], layers=2))
+    r = jnp.asarray(np.random.default_rng(5).normal(size=(3, 3)))
+    check(AtParameters(ansatz, family.select(1)), r, colours=colours)
 
 
 def test_any_ansatz_with_closed_rules_of_its_own():
@@ -176,6 +190,10 @@ def test_a_run_trains_and_measures_with_probes_and_says_what_they_add(tmp_path):
         table.assign(probe_difference=table["probe_difference"] + table["probe_difference_error"] * 100)
     )
     assert wrong.doubtful
+    # A direction for every coordinate leaves rounding alone, which is nothing to doubt.
+    rounded = {"probe_difference": 1e-8 * table["kinetic"], "probe_difference_error": 0 * table["kinetic"]}
+    (exact,) = of_probes(table.assign(rounded))
+    assert not exact.doubtful
 
 
 @pytest.mark.parametrize(
