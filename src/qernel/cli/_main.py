@@ -35,7 +35,7 @@ def _argument(metavar: str, text: str) -> Any:
 
 
 WHAT = "A preset or a configuration file, and settings to change, such as steps=100 or sampling.walkers=128."
-CACHE = "Keep compiled programs here for the next time."
+CACHE = "Where compiled programs are kept for the next time, or 'off' [default: the user's cache folder]."
 DISTRIBUTED = (
     "This is one of several processes that share the work: 'auto' asks SLURM or Open MPI, or give the address of "
     "process 0, how many there are, and which this is, from 0."
@@ -57,22 +57,27 @@ Run = Annotated[Path, _argument("DIR", "The directory of a run.")]
 Overrides = Annotated[list[str] | None, _argument("[KEY=VALUE]...", "Settings to change.")]
 OtherOut = Annotated[Path | None, _option("--out", "DIR2", OTHER_OUT)]
 StudyOut = Annotated[Path | None, _option("--out", "DIR", STUDY_OUT)]
-Cache = Annotated[Path | None, _option("--compilation-cache", "DIR", CACHE)]
+Cache = Annotated[str | None, _option("--compilation-cache", "DIR | off", CACHE)]
 Distributed = Annotated[str | None, _option("--distributed", "auto | HOST:PORT,PROCESSES,NUMBER", DISTRIBUTED)]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show where an error comes from.")]
 
 
 @contextlib.contextmanager
-def _session(traceback: bool, cache: Path | None = None, distributed: str | None = None) -> Iterator[Console]:
+def _session(traceback: bool, distributed: str | None = None) -> Iterator[Console]:
     """What every command begins with; yields where it prints: nowhere, in any but the first of several processes."""
     with sentences(traceback), joined(distributed) as first:
-        if cache is not None:
-            import jax
-
-            jax.config.update("jax_compilation_cache_dir", str(cache.resolve()))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         stream = cast(TextIO, Outlived(sys.stdout))
         yield Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=not first)
+
+
+@contextlib.contextmanager
+def _computing(traceback: bool, cache: str | None, distributed: str | None = None) -> Iterator[Console]:
+    """What a command begins with that compiles programs."""
+    with _session(traceback, distributed) as console:
+        from ._program_cache import keep_programs
+
+        keep_programs(cache, console)
+        yield console
 
 
 def _command() -> str:
@@ -89,7 +94,7 @@ def run(
     traceback: Traceback = False,
 ) -> None:
     """Train one wavefunction for a family of Hamiltonians, evaluate it and draw the figures."""
-    with _session(traceback, cache, distributed) as console, source_of(what) as (source, overrides):
+    with _computing(traceback, cache, distributed) as console, source_of(what) as (source, overrides):
         # A misspelt key should not wait for what imports JAX.
         from qernel.presets import DEFAULT_PRESET, load
 
@@ -110,7 +115,7 @@ def evaluate(
     traceback: Traceback = False,
 ) -> None:
     """Measure a trained wavefunction with frozen parameters at any points: --at omega_y=2,kappa=0.1,0.2."""
-    with _session(traceback, cache, distributed) as console:
+    with _computing(traceback, cache, distributed) as console:
         points = points_of(at)
         from . import _commands
 
@@ -127,7 +132,7 @@ def resume(
     traceback: Traceback = False,
 ) -> None:
     """Continue a run from its last checkpoint; steps=N extends it."""
-    with _session(traceback, cache, distributed) as console:
+    with _computing(traceback, cache, distributed) as console:
         from . import _commands
 
         _commands.resume(directory, overrides or [], _command(), console, step)
@@ -148,7 +153,7 @@ def ablate(
     traceback: Traceback = False,
 ) -> None:
     """Train variants of the wavefunction, each without one ingredient, at equal budget and compare their errors."""
-    with _session(traceback, cache) as console, source_of(what) as (source, overrides):
+    with _computing(traceback, cache) as console, source_of(what) as (source, overrides):
         overrides += [] if steps is None else [f"training.steps={steps}"]
         from . import _studies
 
@@ -172,7 +177,7 @@ def transition(
     traceback: Traceback = False,
 ) -> None:
     """Scan a trained wavefunction, train its phases on; say whether, where and how one turns into another."""
-    with _session(traceback, cache) as console:
+    with _computing(traceback, cache) as console:
         from . import _commands
 
         options = {"points": points, "resolution": resolution, "steps": steps, "branches": branches}
@@ -188,10 +193,23 @@ def scaling(
     traceback: Traceback = False,
 ) -> None:
     """Train and measure the same system at several sizes: where is the transition, does it sharpen?"""
-    with _session(traceback, cache) as console, source_of(what) as (source, overrides):
+    with _computing(traceback, cache) as console, source_of(what) as (source, overrides):
         from . import _studies
 
         _studies.study("scaling", source, overrides, out, _command(), console, sizes=sizes or [])
+
+
+@app.command(short_help="Finished runs of several sizes side by side.")
+def sizes(
+    runs: Annotated[list[Path], _argument("RUN...", "Directories of runs of one system in several sizes.")],
+    out: Annotated[Path, _option("--out", "DIR", "Where to write [default: sizes].")] = Path("sizes"),
+    traceback: Traceback = False,
+) -> None:
+    """Compare finished runs of one system in several sizes: crossings, order and energies against 1/N."""
+    with _session(traceback) as console:
+        from . import _studies
+
+        _studies.sizes(runs, out, console)
 
 
 @app.command(short_help="Trainings of several runs side by side.")

@@ -40,6 +40,16 @@ def study(
     console.print(f"\nresults: {found.csv}\nfigure:  {found.figure}")
 
 
+def sizes(runs: Sequence[Path], out: Path, console: Console) -> None:
+    """Print how finished runs of several sizes compare."""
+    with console.status("reading the runs"):
+        found = scaling.read_sizes(runs, out=out)
+    console.print(found.text + "\n")
+    for line in found.sentences:
+        console.print(line)
+    console.print(f"\nresults: {found.csv}\nfigures: {found.figure}, {found.limit_figure}")
+
+
 def comparison(runs: Sequence[Path], out: Path, error: float | None, lowest: bool, console: Console) -> None:
     """Print how the trainings of several runs compare."""
     with console.status("reading the runs"):

@@ -19,8 +19,11 @@ from qernel.studies._callbacks import Each, Progress, unmeasured, unwatched
 from qernel.studies._run_or_resume import run_or_resume
 from qernel.systems import SizedSection, complex_references, sized
 
-from ._analysis import scaling_rows, scaling_table, scaling_verdict
+from ._analysis import line_of, scaling_rows, scaling_table, scaling_verdict
 from ._figure import scaling_figure
+from ._limit import limit_verdict
+from ._limit_figure import limit_figure
+from ._quantity import electrons_of
 
 if TYPE_CHECKING:
     import xarray
@@ -32,7 +35,7 @@ class Scaling:
 
     - `directories`: of the runs, by increasing size; `tables`: their results.
     - `text`: the comparison as a table for a terminal; `sentences`: what it means.
-    - `csv`, `figure`: files with the comparison.
+    - `csv`, `figure`: files with the comparison; `limit_figure`: what it says of the infinite system.
     """
 
     directories: tuple[RunDirectory, ...]
@@ -41,6 +44,7 @@ class Scaling:
     sentences: tuple[str, ...]
     csv: Path
     figure: Path
+    limit_figure: Path
 
 
 def scale(
@@ -61,7 +65,8 @@ def scale(
     - `source`: a preset, a file or a configuration, with `overrides` as on the command line.
     - `sizes`: as the system names them, by default those that it suggests.
     - `out`: a folder. Each size is a run of its own in a folder below, named by
-      [`size_label`][qernel.systems.SizedSection]; `scaling.csv` and `scaling.png` lie beside.
+      [`size_label`][qernel.systems.SizedSection]; `scaling.csv`, `scaling.png` and
+      `sizes.png` lie beside.
     - `command`: for the record; `say` hears what is going on, `each(problem, step)` every step of a training, and
       `progress(text, done, total)` how far a measurement is.
 
@@ -89,8 +94,48 @@ def scale(
     return compare_sizes(folder, finished)
 
 
+def read_sizes(runs: Sequence[str | os.PathLike | RunDirectory], *, out: str | os.PathLike) -> Scaling:
+    """Compare finished runs of one system in several sizes, however they were made.
+
+    **Arguments:** `runs`, directories; `out`, the folder that `scaling.csv`, `scaling.png` and `sizes.png` are written
+    to.
+
+    **Raises:** `ValueError` that names the run, for one without results, of another system or another size that is
+    there already, or along several coordinates; or for a single run.
+
+    **Example:** `read_sizes(["runs/6", "runs/24", "runs/54"], out="sizes").sentences`
+    """
+    directories = [run if isinstance(run, RunDirectory) else RunDirectory(run) for run in runs]
+    if len(directories) < 2:
+        raise ValueError(f"sizes are compared between two runs or more, got {len(directories)}")
+    tables = []
+    for directory in directories:
+        if not directory.results.exists():
+            raise ValueError(f"{directory.path} has no results: measure it with `qernel evaluate {directory.path}`")
+        tables.append(read_netcdf(directory.results))
+        _check_alike(directory, tables[-1], directories[0], tables[0])
+    sizes = [electrons_of(table) for table in tables]
+    for directory, size in zip(directories, sizes, strict=True):
+        if sizes.count(size) > 1:
+            raise ValueError(
+                f"{directory.path} is one of {sizes.count(size)} runs of {size} electrons: take one of them"
+            )
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    return compare_sizes(folder, [directories[i] for i in np.argsort(sizes)])
+
+
+def _check_alike(directory, table, first_directory, first) -> None:
+    if (axis := line_of(table).name) != (wanted := line_of(first).name):
+        raise ValueError(f"{directory.path} was measured along {axis}, and {first_directory.path} along {wanted}")
+    for key in ("system", "facts"):
+        if table.attrs.get(key) != first.attrs.get(key):
+            raise ValueError(f"{directory.path} is a run of another system than {first_directory.path}: {key} differs")
+
+
 def compare_sizes(folder: Path, directories: Sequence[RunDirectory]) -> Scaling:
-    """Table, figure and sentences of finished runs, in the order given; writes `scaling.csv` and `scaling.png`."""
+    """Table, figures and sentences of finished runs, in the order given; writes `scaling.csv`, `scaling.png` and
+    `sizes.png`."""
     tables = tuple(read_netcdf(directory.results) for directory in directories)
     rows = scaling_rows(tables)
     text = io.StringIO()
@@ -99,8 +144,9 @@ def compare_sizes(folder: Path, directories: Sequence[RunDirectory]) -> Scaling:
     writer.writerows([{key: f"{value:.10g}" for key, value in row.items()} for row in rows])
     write_atomically(folder / "scaling.csv", text.getvalue())
     figure = save_figure(scaling_figure, tables, folder / "scaling.png")
-    sentences = tuple(scaling_verdict(tables))
-    return Scaling(tuple(directories), tables, scaling_table(tables), sentences, folder / "scaling.csv", figure)
+    limit = save_figure(limit_figure, tables, folder / "sizes.png")
+    sentences = (*scaling_verdict(tables), *limit_verdict(tables))
+    return Scaling(tuple(directories), tables, scaling_table(tables), sentences, folder / "scaling.csv", figure, limit)
 
 
 def _of_size(config: Config, section: SizedSection) -> Config:
