@@ -457,6 +457,7 @@ def test_a_run_that_has_lost_the_record_of_its_training_goes_on(finished, tmp_pa
 def test_the_transition_needs_no_other_branches(finished, tmp_path):
     assert call("transition", finished, "--points", 4, "--out", tmp_path / "found") == 0
     assert (tmp_path / "found" / "figures" / "transition.png").is_file()
+    assert "energy_zero_variance" in read_netcdf(tmp_path / "found" / "transition.nc")
     assert not (tmp_path / "found" / "branches").exists()
 
 

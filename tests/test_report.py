@@ -403,6 +403,14 @@ def test_phases_along_one_coordinate(tmp_path):
         column = next(i for i, head in enumerate(table.heads) if head in ("lowest", "phase"))
         assert [row[column].text for row in table.rows] == ["liquid"] * 4 + ["crystal"] * 2
     assert any("cross at V₀ = 16" in finding.text for finding in record.findings)
+    assert "E, zero variance" not in energy_table(record).heads
+    table = moire_phases(DEPTHS)
+    limits = {"energy_zero_variance": table["energy"] - 0.25, "energy_zero_variance_error": table["energy_error"]}
+    limited = energy_table(read_record(run_of(tmp_path / "more", table.assign(limits), config=False, training=False)))
+    column = limited.heads.index("E, zero variance")
+    cells = [(row[column - 1].text, row[column].text) for row in limited.rows]
+    assert all(float(e.split("(")[0]) - float(zero.split("(")[0]) == pytest.approx(0.25, abs=2e-3) for e, zero in cells)
+    assert "no upper bound" in limited.caption
 
 
 def test_points_that_lie_on_no_grid(tmp_path):

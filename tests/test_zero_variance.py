@@ -8,6 +8,7 @@ from test_judgement import CROSSING, KINK, branches
 
 from qernel.evaluation import table_rows
 from qernel.judgement import add_zero_variance, branch_crossing, variance_slope, verdict
+from qernel.studies.transition import find_transition
 
 SLOPE = 0.08
 GROUND = np.array([-45.0, -60.0])
@@ -78,6 +79,18 @@ def test_the_crossing_at_zero_variance(of_first, of_second):
     assert abs(found.limit - CROSSING) < 4 * found.error
     systematic = np.hypot(of_first, of_second) / 2 / abs(KINK)
     assert found.limit_error == pytest.approx(np.hypot(found.error, systematic), rel=0.1)
+
+
+def test_a_transition_is_told_at_zero_variance_too():
+    table = moire_phases(np.linspace(10.0, 22.0, 7))
+    text = " ".join(find_transition(table).sentences)
+    assert "cross at V₀ = 16" in text and "zero variance" not in text
+    lower = {"liquid": 0.2, "crystal": 0.0}
+    above = np.array([lower[name] for name in table["phase"].values])[:, None] * np.ones(7)
+    limits = {"energy_zero_variance": table["energy"] - above, "energy_zero_variance_error": table["energy_error"]}
+    text = " ".join(find_transition(table.assign(limits)).sentences)
+    # The liquid is lower by 0.2 meV, and the slopes differ by 0.2 meV per meV.
+    assert "At zero variance they cross at 17." in text and "systematic error included" in text
 
 
 def test_without_an_extrapolation_there_is_no_limit():

@@ -28,7 +28,8 @@ def energy_table(record: Record) -> Table:
     dataset = record.lowest
     orders = [name for name in order_parameters_of(dataset) if _is_measured(record, name)]
     slopes = {name: _slope_head(record, name) for name in map(str, dataset.data_vars) if _is_slope(name)}
-    heads = {"energy": "E", "kinetic": "kinetic"}
+    limit = {"energy_zero_variance": "E, zero variance"} if _is_measured(record, "energy_zero_variance") else {}
+    heads = {"energy": "E"} | limit | {"kinetic": "kinetic"}
     heads |= {name: term_words(record, name) for name in potentials_of(dataset)}
     heads |= {name: head for name, head in slopes.items() if _is_measured(record, name)}
     heads |= {name: _symbol(record, name) for name in orders}
@@ -41,6 +42,11 @@ def energy_table(record: Record) -> Table:
         cells += [_measured(dataset, name, row) for name in heads]
         rows.append(cells)
     caption = f"Energy E and its terms, in {record.energy_unit}. {_ERROR_BARS}"
+    if limit:
+        caption += (
+            " E at zero variance: by how the energies fell with their variance during the training, systematic error "
+            "included; no upper bound."
+        )
     for name in orders:
         caption += f" {_symbol(record, name)}: {dataset[name].attrs.get('long_name', name)}."
     if marked:

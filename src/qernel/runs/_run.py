@@ -399,7 +399,8 @@ class Run:
         """
         target = RunDirectory(options.pop("into", self.path))
         check_target(target, self.directory)
-        finding = find(self.problem, self.state, target, config=self.config, **options)
+        records = read_training_of_phases(self.directory.metrics)
+        finding = find(self.problem, self.state, target, config=self.config, records=records, **options)
         draw_transition(target.path)
         return finding
 

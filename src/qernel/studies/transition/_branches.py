@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from qernel.ansatz import MomentumProjected, Qernel, single_branch
 from qernel.evaluation import read_netcdf
+from qernel.judgement import add_zero_variance
 from qernel.presets import Config, build, load, to_toml
 from qernel.run_directory import (
     Problem,
@@ -18,6 +19,7 @@ from qernel.run_directory import (
     Step,
     measure,
     provenance,
+    read_training_of_phases,
     restore,
     set_aside,
     start,
@@ -81,6 +83,7 @@ def branch_of(
         for step in train_in(directory, branch, trained, branch_config.training.steps, check):
             each(step)
         dataset = measure(branch, trained if step is None else step.state)
+        dataset = add_zero_variance(dataset, read_training_of_phases(directory.metrics))
         write_results(dataset, directory)
     return dataset
 

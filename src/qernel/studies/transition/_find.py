@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from qernel.judgement import branch_crossing, competitors, order_jump
 from qernel.presets import Config
 from qernel.run_directory import Problem, RunDirectory, Say, Step, nothing_said, write_atomically
 from qernel.studies._callbacks import Progress, unmeasured
-from qernel.training import TrainingState
+from qernel.training import TrainingRecord, TrainingState
 
 from ._branches import branch_of
 from ._finding import TransitionFinding, find_transition
@@ -32,6 +32,7 @@ def find(
     target: RunDirectory,
     *,
     config: Config | None = None,
+    records: Mapping[str, TrainingRecord] | None = None,
     points: int = 12,
     resolution: float | None = None,
     steps: int = 200,
@@ -46,6 +47,7 @@ def find(
     **Arguments:**
 
     - `config`: of the run, from which the branches are made; without one none are.
+    - `records`: of the training of each phase by name, from which energies at zero variance follow.
     - `points` of the first scan, along every coordinate of a plane; `resolution` until which it is refined (default: a
       sixtieth of the range).
     - `steps` of each branch; `branches`: whether to train them, where the wavefunction does not hold its phases apart.
@@ -64,7 +66,7 @@ def find(
             f"the run was trained at the single point {', '.join(map(str, low.tolist()))}: a transition needs a range"
         )
     target.path.mkdir(parents=True, exist_ok=True)
-    scan = Scan(problem, state, progress)
+    scan = Scan(problem, state, progress, records)
     lines = [np.linspace(a, b, points if v else 1) for a, b, v in zip(low, high, varying, strict=True)]
     grid = np.stack([x.ravel() for x in np.meshgrid(*lines, indexing="ij")], axis=1)
     scan.measure(rounded(grid, high - low))
@@ -146,6 +148,8 @@ def _plain(finding: TransitionFinding, branches, names, rows: "xarray.Dataset", 
             "order_difference": crossing.order_difference.tolist(),
             "crossing": crossing.location,
             "crossing_error": crossing.error,
+            "crossing_zero_variance": crossing.limit,
+            "crossing_zero_variance_error": crossing.limit_error,
             "slope_difference": crossing.kink,
             "slope_difference_error": crossing.kink_error,
             "scanned": positions_on(rows, axis).tolist(),

@@ -175,6 +175,9 @@ def _of_crossing(crossing: BranchCrossing, jump: Jump | None, names, words: _Wor
         f"{words.name} = {with_error(place, error)}{words.unit}, the {lower} being the lower below and the {upper} "
         f"above; their slopes differ by {with_error(abs(crossing.kink), crossing.kink_error)} there."
     ]
+    if np.isfinite(crossing.limit):
+        at = f"{with_error(crossing.limit, crossing.limit_error)}{words.unit}"
+        first.append(f"At zero variance they cross at {at}, systematic error included.")
     if jump is None:
         if words.order:
             first.append(f"{words.order} of the model itself shows no jump there.")

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -23,11 +23,11 @@ from qernel.evaluation import (
     single_axis,
 )
 from qernel.hamiltonian import Family
-from qernel.judgement import interaction_of, order_parameter, phase_boundaries, stretch_of
+from qernel.judgement import add_zero_variance, interaction_of, order_parameter, phase_boundaries, stretch_of
 from qernel.observables import expert_usage, family_overlaps, fidelity_susceptibility, trial_overlaps
 from qernel.run_directory import Problem, in_phase, measure_samples
 from qernel.studies._callbacks import Progress, unmeasured
-from qernel.training import TrainingState
+from qernel.training import TrainingRecord, TrainingState
 
 if TYPE_CHECKING:
     import xarray
@@ -46,11 +46,19 @@ Points = Float[np.ndarray, "points coordinates"]
 
 
 class Scan:
-    """Measurements of one trained wavefunction at growing numbers of points."""
+    """Measurements of one trained wavefunction at growing numbers of points; with the `records` of its training, of
+    each phase by name, energies at zero variance among them."""
 
-    def __init__(self, problem: Problem, state: TrainingState, progress: Progress = unmeasured):
+    def __init__(
+        self,
+        problem: Problem,
+        state: TrainingState,
+        progress: Progress = unmeasured,
+        records: Mapping[str, TrainingRecord] | None = None,
+    ):
         self._problem, self._state = problem, state
         self._progress = progress
+        self._records = records
         self._parts: list[Any] = []
         self._batches: list[Points] = []
         # A batch may vary fewer of them.
@@ -77,7 +85,8 @@ class Scan:
         whole = whole.isel({_ROW: np.lexsort(measured.T[::-1])}).rename({_ROW: rows}).assign_coords(labels)
         doubts = [line for part in self._parts for line in doubts_of(part)]
         whole.attrs = self._parts[0].attrs | attributes | {"doubts": "\n".join(doubts)}
-        return self._problem.system.at(family).label(indexed(whole))
+        table = self._problem.system.at(family).label(indexed(whole))
+        return add_zero_variance(table, self._records) if self._records else table
 
     def measure(self, points: Points) -> None:
         """Measure at these points, those measured before left out, in batches of one size."""
