@@ -145,9 +145,13 @@ def test_chunks_change_nothing(chunk):
     assert np.allclose(a.total, b.total, rtol=1e-12)
 
 
-@pytest.mark.parametrize("is_complex", [False, True])
-@pytest.mark.parametrize("chunk", [None, 2])
-def test_gram_and_products_are_those_of_the_scores(is_complex, chunk, monkeypatch):
+CASES_OF_GRAM = [(is_complex, chunk, "cpu") for is_complex in (False, True) for chunk in (None, 2)]
+
+
+@pytest.mark.parametrize(("is_complex", "chunk", "backend"), [*CASES_OF_GRAM, (True, None, "gpu")])
+def test_gram_and_products_are_those_of_the_scores(is_complex, chunk, backend, monkeypatch):
+    # Blocks follow the device: few and large ones on a GPU.
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     monkeypatch.setattr(_gram, "ROWS", 3)
     monkeypatch.setattr(_gram, "COLUMNS", 100)
     d, _, _ = derivatives(is_complex, chunk)

@@ -14,6 +14,7 @@ from tiny_problem import Small, small_problem
 import qernel.evaluation._standard_observables as standard
 from qernel.ansatz import LogPsi, MomentumProjected
 from qernel.evaluation import TotalMomenta, read_netcdf, standard_observables, write_netcdf
+from qernel.evaluation._standard_observables import _affordable, _some
 from qernel.hamiltonian import AbstractLatticePotential, Hamiltonian, Kinetic, Potential
 from qernel.judgement import verdict
 from qernel.lattice import Lattice, MomentumGroup, supercell, triangular
@@ -359,3 +360,17 @@ def test_the_report_shows_them(tmp_path):
     assert [cell.text for cell in table.rows[0]] == ["0", "liquid", "±(0,1) 0.9800(80)"]
     write_netcdf(moire_table(DEPTHS), tmp_path / "results.nc")
     assert momentum_table(read_record(tmp_path)) is None
+
+
+@pytest.mark.parametrize("electrons", [6, 24, 54, 150])
+def test_what_evaluates_the_wavefunction_anew_takes_no_longer_in_large_systems(electrons):
+    """Evaluations times what one costs, the square of the electrons; of few electrons all samples are taken."""
+    samples = np.zeros((12, 40, electrons, 2))
+    taken = _some(samples, _affordable(samples, electrons + 1))
+    assert taken.shape[0] == 12 and taken.shape[2:] == samples.shape[2:]
+    count = taken.shape[0] * taken.shape[1]
+    if electrons <= 24:
+        assert count == 480
+    else:
+        assert 24 <= count < 480
+        assert count == 24 or count * (electrons + 1) * electrons**2 <= 50_000 * 24**2

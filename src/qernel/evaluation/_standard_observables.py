@@ -24,6 +24,9 @@ from qernel.observables import (
 
 # Samples that tell a weight to 0.022 in the worst case, where it is one half.
 _FEWEST = 512
+# Evaluations of a wavefunction of so many electrons that an observable may take for itself, and the fewest samples where
+# there are more electrons: what an evaluation costs grows with their square, and they average more.
+_EVALUATIONS, _ELECTRONS, _FEWEST_OF_MANY = 50_000, 24, 24
 
 
 class PairCorrelations(AbstractObservable):
@@ -57,11 +60,16 @@ class LocalisationLength(AbstractObservable):
 
 
 class MomentumOccupations(AbstractObservable):
-    """n(k) in a periodic cell, of each spin too where both occur: N + 1 evaluations of the wavefunction a sample."""
+    """n(k) in a periodic cell, of each spin too where both occur: N + 1 evaluations of the wavefunction a sample.
+
+    Of more than 24 electrons not all samples are taken, but as many as keep the time of the smaller system, spread over
+    walkers and records.
+    """
 
     def measure(self, measurement: Measurement) -> dict[str, Measured]:
         m, units = measurement, measurement.units
-        found = momentum_distribution(m.samples, m.hamiltonian, m.ansatz, m.parameters, key=m.key)
+        samples = _some(m.samples, _affordable(m.samples, m.hamiltonian.n_electrons + 1))
+        found = momentum_distribution(samples, m.hamiltonian, m.ansatz, m.parameters, key=m.key)
         vectors = Grid(found.wave_vectors / units.bohr, f"1/{units.length}", "wave vector")
         values = {"momentum_distribution": ("occupation of plane waves", found.total)}
         if all(m.hamiltonian.electrons):
@@ -79,7 +87,7 @@ class TotalMomenta(AbstractObservable):
     [`total_momentum`][qernel.observables.total_momentum].
 
     As many evaluations of the wavefunction as there are recorded samples, or 512 times the number of primitive cells if
-    that is more: of the samples some are taken, spread over walkers and records. NaN where a potential does not have
+    that is more: of the samples some are taken, spread over walkers and records. Fewer of more than 24 electrons. NaN where a potential does not have
     the period of the primitive cells. Nothing is measured without a primitive cell, or in a single one.
     """
 
@@ -190,7 +198,16 @@ def _count(measurement: Measurement, cells: int) -> int:
         # Every one evaluates the network at each translation, and every sample has the same weights: of eight walkers,
         # the fewest with an error, it is seen.
         return max(_FEWEST // cells, 8)
-    return max(walkers * records // cells, _FEWEST)
+    return min(max(walkers * records // cells, _FEWEST), _affordable(measurement.samples, cells))
+
+
+def _affordable(samples: Float[np.ndarray, "walkers records electrons dim"], evaluations: int) -> int:
+    """Number of samples that an observable of so many evaluations a sample may take: all of a small system."""
+    walkers, records, electrons, _ = samples.shape
+    if electrons <= _ELECTRONS:
+        return walkers * records
+    budget = _EVALUATIONS * (_ELECTRONS / electrons) ** 2
+    return max(int(budget) // evaluations, _FEWEST_OF_MANY)
 
 
 def _some(
@@ -198,6 +215,8 @@ def _some(
 ) -> Float[np.ndarray, "some_walkers some_records electrons dim"]:
     """About so many samples, of all walkers if there are not too many of them: the error is from their spread."""
     walkers, records = samples.shape[:2]
+    if count >= walkers * records:
+        return samples
     spread = lambda total, wanted: np.linspace(0, total - 1, min(total, wanted)).round().astype(int)
     return samples[spread(walkers, count)][:, spread(records, max(count // walkers, 1))[::-1]]
 

@@ -9,11 +9,18 @@ from jaxtyping import Array, Bool, Float
 
 from ._alike import Alike
 
-# Parameters of one product: the rows of a few hundred walkers then stay in a core's own cache.
+# On a CPU: parameters of one product, so that the rows of a few hundred walkers stay in a core's own cache.
 COLUMNS = 1024
 # Fewest rows of one product, and most blocks of rows. Only blocks on and below the diagonal are computed: four save 3/8
 # of the work, more could save 1/8 and would make the products too small for their speed.
 ROWS, ROW_BLOCKS = 96, 4
+# Elsewhere a block costs kernel launches, and is as large as this many numbers, 4 GiB.
+ELEMENTS = 2**30
+
+
+def columns_for(rows: int) -> int:
+    """Parameters of one product of so many rows."""
+    return COLUMNS if jax.default_backend() == "cpu" else max(COLUMNS, ELEMENTS // max(rows, 1))
 
 
 def centred_gram(scores: list[Alike], valid: Bool[Array, "hamiltonians walkers"]) -> Float[Array, "rows rows"]:
@@ -47,7 +54,7 @@ def centred_gram(scores: list[Alike], valid: Bool[Array, "hamiltonians walkers"]
     for stack in scores:
         # One after another, or the pieces of all would be in memory at once.
         stack, total = jax.lax.optimization_barrier((stack, total))
-        pieces, owners, rights = _in_pieces(stack)
+        pieces, owners, rights = _in_pieces(stack, columns_for(valid.size * parts))
         total, _ = jax.lax.scan(
             lambda total, piece, rights=rights: (add(total, piece[0], rights[piece[1]]), None), total, (pieces, owners)
         )
@@ -69,12 +76,13 @@ def _product(a, b):
 
 
 def _cuts(size):
-    edges = np.linspace(0, size, 1 + max(1, min(size // ROWS, ROW_BLOCKS)), dtype=int)
+    blocks = max(1, min(size // ROWS, ROW_BLOCKS)) if jax.default_backend() == "cpu" else 1
+    edges = np.linspace(0, size, 1 + blocks, dtype=int)
     return list(itertools.pairwise(edges.tolist()))
 
 
-def _in_pieces(stack):
-    """Cut left factors into pieces for blocks of about `COLUMNS` parameters.
+def _in_pieces(stack, columns):
+    """Cut left factors into pieces for blocks of about so many `columns`, parameters.
 
     **Returns:** the pieces, the number of the right factor of each, and the right factors. All pieces are of one width,
     the last one of each array filled with zeros.
@@ -83,7 +91,7 @@ def _in_pieces(stack):
     if right is None:
         right = jnp.ones((*left.shape[:3], 1, 1), left.dtype)
     size = left.shape[-1]
-    width = -(-size // -(-size * right.shape[-1] // COLUMNS))
+    width = -(-size // -(-size * right.shape[-1] // columns))
     count = -(-size // width)
     left = jnp.pad(left, [(0, 0)] * (left.ndim - 1) + [(0, count * width - size)])
     pieces = jnp.moveaxis(left.reshape(*left.shape[:-1], count, width), -2, 1)

@@ -96,9 +96,8 @@ class LogDerivatives(eqx.Module):
         products (of large systems, or of unusual layers) are held whole.
         """
         # Parameters that fill fewer than four blocks of the matrix are not worth a loop of their own.
-        scores = alike(
-            self._map(partial(factorised(self._scores), self.trained), self.positions), few=4 * _gram.COLUMNS
-        )
+        few = 4 * _gram.columns_for(mask.size)
+        scores = alike(self._map(partial(factorised(self._scores), self.trained), self.positions), few=few)
         valid = mask & finite_walkers(scores)
         scores = without_others(scores, valid)
         return Gram(centred_gram(scores, valid), valid, *factored_products(scores, self.trained))
