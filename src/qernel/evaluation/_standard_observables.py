@@ -24,8 +24,8 @@ from qernel.observables import (
 
 # Samples that tell a weight to 0.022 in the worst case, where it is one half.
 _FEWEST = 512
-# Evaluations of a wavefunction of so many electrons that an observable may take for itself, and the fewest samples where
-# there are more electrons: what an evaluation costs grows with their square, and they average more.
+# Evaluations of a wavefunction of so many electrons that an observable may take for itself, and the fewest samples
+# where there are more electrons: what an evaluation costs grows with their square, and they average more.
 _EVALUATIONS, _ELECTRONS, _FEWEST_OF_MANY = 50_000, 24, 24
 
 
@@ -87,8 +87,9 @@ class TotalMomenta(AbstractObservable):
     [`total_momentum`][qernel.observables.total_momentum].
 
     As many evaluations of the wavefunction as there are recorded samples, or 512 times the number of primitive cells if
-    that is more: of the samples some are taken, spread over walkers and records. Fewer of more than 24 electrons. NaN where a potential does not have
-    the period of the primitive cells. Nothing is measured without a primitive cell, or in a single one.
+    that is more: of the samples some are taken, spread over walkers and records. Fewer of more than 24 electrons. NaN
+    where a potential does not have the period of the primitive cells. Nothing is measured without a primitive cell, or
+    in a single one.
     """
 
     def measure(self, measurement: Measurement) -> dict[str, Measured]:
