@@ -21,6 +21,7 @@ from qernel.orbitals import SpinBlocks
 from qernel.presets import load
 from qernel.presets._colours import colours_of
 from qernel.propagation import Probes, random_probes
+from qernel.run_directory import read_metrics
 from qernel.runs import Run
 
 
@@ -170,9 +171,9 @@ def test_bad_input():
         random_probes(jax.random.key(0), 3, 2, 4, float)
 
 
-PROBED = (
+PROBED = [
     f"{section}.{setting}" for section in ("training", "evaluation") for setting in ("laplacian=probed", "colours=1")
-)
+]
 
 
 def test_a_run_trains_and_measures_with_probes_and_says_what_they_add(tmp_path):
@@ -204,3 +205,14 @@ def test_many_electrons_are_probed_by_default(name, training, evaluation):
     electrons = sum(config.system.electrons)
     assert colours_of(config.training, electrons) == training
     assert colours_of(config.evaluation, electrons) == evaluation
+
+
+def test_a_probed_training_goes_on_as_if_it_had_not_stopped(tmp_path):
+    """The directions of a step are drawn from the seed and its number, whenever it is taken."""
+    whole = Run.configured(tiny_config(*PROBED, "training.steps=4"), tmp_path / "whole")
+    stopped = Run.configured(tiny_config(*PROBED, "training.steps=4"), tmp_path / "stopped")
+    for steps in (whole.train(), stopped.train(2)):
+        assert [step.number for step in steps]
+    assert [step.number for step in Run.open(stopped.path).train()] == [3, 4]
+    metrics = [list(read_metrics(run.path / "metrics.csv", repeatable=True)) for run in (whole, stopped)]
+    assert metrics[0] == metrics[1] and len(metrics[0]) == 8
