@@ -204,6 +204,19 @@ def test_clipping_is_counted_and_never_touches_the_energy():
     assert np.isclose(residuals.sum(), 0, atol=1e-12) and residuals.max() < 10
 
 
+@pytest.mark.parametrize("walkers", [8, 12, 100])
+def test_a_walker_next_to_a_node_weighs_no_more_where_walkers_are_few(walkers):
+    """Of n walkers the mean deviation is a share 1/n of the distance of the one that is far away."""
+    normal = np.random.default_rng(0).standard_normal(walkers)
+    far = np.where(np.arange(walkers) == 3, 1e4, normal)
+    residuals, _, statistics = clipped_residuals(jnp.asarray(np.stack([normal, far])))
+    assert int(statistics.clipped[1]) == 1 and statistics.energy[1] > 90
+    assert np.abs(residuals[1]).max() < 25 and abs(statistics.robust[1]) < 25 / walkers + 0.5
+    # Without it nothing is clipped, and the robust mean is the mean.
+    assert int(statistics.clipped[0]) == 0
+    np.testing.assert_allclose([statistics.robust[0], residuals[0, 3]], [normal.mean(), normal[3] - normal.mean()])
+
+
 def test_a_bad_walker_is_counted_and_left_out():
     energies = jnp.asarray([[1.0, 2.0, jnp.nan, 3.0]])
     residuals, finite, statistics = clipped_residuals(energies)

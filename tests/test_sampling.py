@@ -11,6 +11,7 @@ from qernel.sampling import (
     BlockWalk,
     Metropolis,
     Sampler,
+    _kernels,
     effective_samples,
     efficiency,
     langevin,
@@ -175,6 +176,38 @@ def test_the_limited_drift_does_not_stick_at_nodes(key):
     assert stuck[of_langevin] > 5
     mean, error = squares[langevin].mean(), squares[langevin].std() / 512**0.5
     assert error < 0.03 and abs(mean - 1.5) < 4 * error
+
+
+def common_node(r, parameters):
+    """ψ = x exp(-r²/2) with x the same part of every coordinate: next to x = 0 all electrons drift. ⟨x²⟩ = 3/2."""
+    return 2 * jnp.log(jnp.abs(jnp.sum(r)) / r.size**0.5) - jnp.sum(r**2)
+
+
+def test_many_electrons_leave_a_node_that_they_are_next_to(key, monkeypatch):
+    """With the drift alone the way back costs a factor exp(-1) for each electron."""
+    start = jax.random.normal(key, (1, 64, 100, 2)) / 2**0.5
+    start = start - jnp.mean(start, axis=(2, 3), keepdims=True) + 1e-6
+
+    def run(rounds):
+        sampler = Sampler(langevin, target_acceptance=0.7)
+        positions, step, record = start, jnp.full(1, 0.4), []
+        move = jax.jit(lambda *state: sampler(common_node, jnp.zeros(1), *state))
+        for number in range(rounds):
+            walkers = move(positions, step, jax.random.fold_in(key, number))
+            positions, step = walkers.positions, walkers.step_size
+            record.append(positions[0])
+        return np.asarray(record), int(walkers.stuck[0])
+
+    record, stuck = run(80)
+    assert stuck == 0
+    squares = (record[30:].sum(axis=(2, 3)) ** 2 / 200).mean(axis=0)
+    error = squares.std() / 8
+    assert error < 0.15 and abs(squares.mean() - 1.5) < 4 * error
+    # All other directions are those of an oscillator in its ground state, which the moves keep.
+    radii = ((record[30:] ** 2).sum(axis=(2, 3)) - record[30:].sum(axis=(2, 3)) ** 2 / 200).mean(axis=0)
+    assert abs(radii.mean() - 199 / 2) < 4 * radii.std() / 8
+    monkeypatch.setattr(_kernels, "_DRIFTING", 1000)
+    assert run(5)[1] == 64
 
 
 def test_efficiency_counts_independent_samples(key):

@@ -36,6 +36,7 @@ class Metropolis:
     def step(self, rng_key: PRNGKeyArray, state: Any) -> tuple[Any, Any]:
         """One move."""
         proposing, accepting = jax.random.split(rng_key)
-        _, proposal, _ = self.turn(proposing, state, state)
+        # What a state remembers of its proposal is in the one that is handed on.
+        state, proposal, _ = self.turn(proposing, state, state)
         new, _, info = self.turn(accepting, state, self.evaluate(proposal))
         return new, info

@@ -138,9 +138,10 @@ def measure_and_update(
         step=state.step + 1,
         faults=jnp.where(good, 0, state.faults + 1),
         phase=state.phase,
-        mean_energy=_averaged(state.mean_energy, statistics.energy, state.step),
+        # Of the clipped energies, as the gradient sees them: one walker near a node must not retire a phase, nor draw
+        # all rows to it.
+        mean_energy=_averaged(state.mean_energy, statistics.robust, state.step),
         point=state.point,
-        # Of the clipped energies, as the gradient sees them: one walker near a node must not draw all rows to it.
         mean_variance=_averaged(state.mean_variance, _finite_mean(unscaled**2, finite), state.step),
     )
     terms = {"kinetic": energies.kinetic, **energies.potentials}
