@@ -113,6 +113,11 @@ def count(text: str) -> tuple[int, Counter[str]]:
     return of(entry, 1), calls
 
 
+def _plain(program: Any) -> Any:
+    """The function behind a compiled one."""
+    return program.__wrapped__
+
+
 def programs(preset: str, target: Any) -> dict[str, Program]:
     """The programs of one training step of a preset, by what they do."""
     import jax
@@ -129,8 +134,8 @@ def programs(preset: str, target: Any) -> dict[str, Program]:
         family, method = problem.members_of(state), problem.method
         lost = jax.ShapeDtypeStruct(state.positions.shape[:2], bool)
         return {
-            "moves": compile_for(target, sampling_round.__wrapped__, *_of_moves(state, family, method)),
-            "energies and update": compile_for(target, measure_and_update.__wrapped__, state, lost, family, method),
+            "moves": compile_for(target, _plain(sampling_round), *_of_moves(state, family, method)),
+            "energies and update": compile_for(target, _plain(measure_and_update), state, lost, family, method),
         }
 
 

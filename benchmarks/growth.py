@@ -13,6 +13,7 @@ import math
 import jax
 from timing import one_core, timed
 
+from qernel.ansatz import Ansatz
 from qernel.compilation import compiled
 from qernel.gradient import local_energies
 from qernel.presets import build, load
@@ -49,7 +50,7 @@ def measure(cells: int) -> dict[str, float]:
     family, method = state.in_phase(problem.members_of(state)), problem.method
 
     @compiled
-    def energies(ansatz, r, key):
+    def energies(ansatz: Ansatz, r: jax.Array, key: jax.Array):
         parameters = family.parameters
         return local_energies(ansatz, family.hamiltonian, r, parameters, method.laplacian, arguments.chunk, key=key)
 

@@ -24,7 +24,8 @@ def keep_programs(where: str | None, console: Console) -> None:
     if where == _OFF:
         jax.config.update("jax_enable_compilation_cache", False)
         return
-    if where is None and (jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache):
+    told = jax.config.values
+    if where is None and (told["jax_compilation_cache_dir"] or not told["jax_enable_compilation_cache"]):
         return
     if where is not None:
         folder = Path(where).resolve()

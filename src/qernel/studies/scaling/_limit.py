@@ -139,7 +139,7 @@ def limit_verdict(datasets: Sequence["xarray.Dataset"]) -> list[str]:
         columns = np.array([[part[r] for part in quantity.of(d)] for d, r in zip(datasets, rows, strict=True)])
         ends = {0: "lowest", len(rows[0]) - 1: "highest"}
         for column in ends:
-            place = axis.value(positions_on(datasets[0], axis)[rows[0][column]])
+            place = axis.value(float(positions_on(datasets[0], axis)[rows[0][column]]))
             line = infinite_size(sizes, columns[:, 0, column], columns[:, 1, column])
             if line is not None:
                 said = "stays" if line.value > _SIGMA * line.error else "vanishes"

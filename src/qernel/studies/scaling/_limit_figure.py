@@ -56,12 +56,12 @@ def limit_figure(datasets: Sequence["xarray.Dataset"]) -> "Figure":
     colours = colormaps["viridis"](np.linspace(0, 0.9, max(len(chosen), 1)))
     energies, energy_errors = lowest_energies(datasets, rows)
     for point, colour in zip(chosen, colours, strict=False):
-        style = {"color": colour, "marker": "o", "label": axis.value(places[point])}
+        style = {"color": colour, "marker": "o", "label": axis.value(float(places[point]))}
         if "order" in quantities:
             order = np.array(
                 [[part[r[point]] for part in quantities["order"].of(d)] for d, r in zip(datasets, rows, strict=True)]
             )
-            _line(panels[1, 0], sizes, *order.T, style)
+            _line(panels[1, 0], sizes, order[:, 0], order[:, 1], style)
         panels[1, 1].errorbar(
             1 / np.array(sizes), energies[:, point] - energies[-1, point], energy_errors[:, point], **style
         )

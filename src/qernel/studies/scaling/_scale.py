@@ -105,7 +105,7 @@ def read_sizes(runs: Sequence[str | os.PathLike | RunDirectory], *, out: str | o
 
     **Example:** `read_sizes(["runs/6", "runs/24", "runs/54"], out="sizes").sentences`
     """
-    directories = [run if isinstance(run, RunDirectory) else RunDirectory(run) for run in runs]
+    directories = [run if isinstance(run, RunDirectory) else RunDirectory(Path(run)) for run in runs]
     if len(directories) < 2:
         raise ValueError(f"sizes are compared between two runs or more, got {len(directories)}")
     tables = []
