@@ -47,7 +47,8 @@ def measure(cells: int) -> dict[str, float]:
     )
     problem = build(config)
     state = problem.state()
-    family, method = state.in_phase(problem.members_of(state)), problem.method
+    members, method = problem.members_of(state), problem.method
+    family = state.in_phase(members)
 
     @compiled
     def energies(ansatz: Ansatz, r: jax.Array, key: jax.Array):
@@ -55,9 +56,9 @@ def measure(cells: int) -> dict[str, float]:
         return local_energies(ansatz, family.hamiltonian, r, parameters, method.laplacian, arguments.chunk, key=key)
 
     walkers = state.positions.shape[0] * state.positions.shape[1]
-    moves = timed(lambda: sample_round(state, family, method), repeats=arguments.steps).median
+    moves = timed(lambda: sample_round(state, members, method), repeats=arguments.steps).median
     energy = timed(energies, state.ansatz, state.positions, jax.random.key(0), repeats=arguments.steps).median
-    step = timed(lambda: train_step(state, family, method), repeats=arguments.steps).median
+    step = timed(lambda: train_step(state, members, method), repeats=arguments.steps).median
     parts = {"moves": moves, "energies": energy, "rest": step - moves - energy, "step": step}
     print(f"{electrons:4d} " + " ".join(f"{1e3 * x / walkers:9.2f}" for x in parts.values()), flush=True)
     return {"electrons": electrons, **parts}
