@@ -14,13 +14,18 @@ COLUMNS = 1024
 # Fewest rows of one product, and most blocks of rows. Only blocks on and below the diagonal are computed: four save 3/8
 # of the work, more could save 1/8 and would make the products too small for their speed.
 ROWS, ROW_BLOCKS = 96, 4
-# Elsewhere a block costs kernel launches, and is as large as this many numbers, 4 GiB.
-ELEMENTS = 2**30
+# Elsewhere a block costs kernel launches, and is as large as this many numbers, 1 GiB.
+ELEMENTS = 2**28
 
 
 def columns_for(rows: int) -> int:
     """Parameters of one product of so many rows."""
     return COLUMNS if jax.default_backend() == "cpu" else max(COLUMNS, ELEMENTS // max(rows, 1))
+
+
+def few_for(rows: int) -> int:
+    """Parameters below which the arrays of one shape are expanded and joined with others: on a CPU four products."""
+    return 4 * COLUMNS if jax.default_backend() == "cpu" else columns_for(rows)
 
 
 def centred_gram(scores: list[Alike], valid: Bool[Array, "hamiltonians walkers"]) -> Float[Array, "rows rows"]:

@@ -96,7 +96,7 @@ class LogDerivatives(eqx.Module):
         products (of large systems, or of unusual layers) are held whole.
         """
         # Parameters that fill fewer than four blocks of the matrix are not worth a loop of their own.
-        few = 4 * _gram.columns_for(mask.size)
+        few = _gram.few_for(2 * mask.size)
         scores = alike(self._map(partial(factorised(self._scores), self.trained), self.positions), few=few)
         valid = mask & finite_walkers(scores)
         scores = without_others(scores, valid)

@@ -69,7 +69,8 @@ def limit_figure(datasets: Sequence["xarray.Dataset"]) -> "Figure":
         panels[1, 0].set_ylabel(quantities["order"].symbol)
         panels[1, 0].set_ylim(bottom=0)
     panels[1, 1].set_ylabel(f"energy, less that of $N = {sizes[-1]}$\n({energy_unit(datasets[0])})")
-    panels[1, 1].legend(title=f"${axis.latex}$", ncols=2)
+    if len(chosen):
+        panels[1, 1].legend(title=f"${axis.latex}$", ncols=2)
     for panel in panels[1]:
         panel.set_xlabel("$1/N$")
         panel.set_xlim(left=0)
