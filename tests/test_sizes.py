@@ -84,9 +84,8 @@ def test_errors_of_the_infinite_size_cover_its_scatter():
 def test_what_the_sizes_say_together():
     text = "\n".join(limit_verdict([table_of(n) for n in (54, 6, 24)]))
     assert "cross at N = 6: " in text and "A line in 1/N leads the crossings to " in text
-    assert (
-        "S(K)/N at V₀ = 10 meV vanishes as N grows" in text and "S(K)/N at V₀ = 20 meV stays as N grows: 0.250" in text
-    )
+    assert "S(K)/N at V₀ = 10 meV cannot be told from zero as N grows" in text
+    assert "S(K)/N at V₀ = 20 meV stays finite as N grows: 0.250" in text
     text = "\n".join(limit_verdict([table_of(6), table_of(24, at=11.0), table_of(54)]))
     assert "The crossings lie on no line in 1/N" in text
     text = "\n".join(limit_verdict([table_of(6), table_of(24, crossing=False)]))
@@ -128,3 +127,14 @@ def test_runs_that_cannot_be_compared_are_named(tmp_path):
         with pytest.raises(ValueError, match=message):
             read_sizes(runs, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_sizes_without_a_common_point_or_without_phases(tmp_path):
+    elsewhere = table_of(24)
+    elsewhere = elsewhere.assign_coords(depth=elsewhere["depth"] + 0.5, depth_meV=elsewhere["depth_meV"] + 0.5)
+    runs = [written(tmp_path / "apart", elsewhere), written(tmp_path / "six", table_of(6))]
+    found = read_sizes(runs, out=tmp_path / "out")
+    assert found.limit_figure.is_file() and any("cross at N = 6" in line for line in found.sentences)
+    of_sums = [table_of(n).isel(phase=0, drop=True) for n in (6, 24, 54)]
+    assert not any("cross" in line for line in limit_verdict(of_sums))
+    assert any("cannot be told from zero" in line for line in limit_verdict(of_sums))

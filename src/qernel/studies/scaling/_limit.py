@@ -123,7 +123,8 @@ def common_rows(datasets: Sequence["xarray.Dataset"]) -> list[np.ndarray]:
         i for i in np.argsort(first[:, 0]) if all(same_points(first[i : i + 1], points_of(d)).any() for d in datasets)
     ]
     return [
-        np.array([np.flatnonzero(same_points(first[i : i + 1], points_of(d))[0])[0] for i in shared]) for d in datasets
+        np.array([np.flatnonzero(same_points(first[i : i + 1], points_of(d))[0])[0] for i in shared], dtype=int)
+        for d in datasets
     ]
 
 
@@ -137,12 +138,12 @@ def limit_verdict(datasets: Sequence["xarray.Dataset"]) -> list[str]:
     if len(sizes) > 2 and quantities and len(rows[0]):
         (quantity,) = quantities
         columns = np.array([[part[r] for part in quantity.of(d)] for d, r in zip(datasets, rows, strict=True)])
-        ends = {0: "lowest", len(rows[0]) - 1: "highest"}
-        for column in ends:
+        for column in sorted({0, len(rows[0]) - 1}):
             place = axis.value(float(positions_on(datasets[0], axis)[rows[0][column]]))
             line = infinite_size(sizes, columns[:, 0, column], columns[:, 1, column])
             if line is not None:
-                said = "stays" if line.value > _SIGMA * line.error else "vanishes"
+                said = "stays finite" if line.value > _SIGMA * line.error else "cannot be told from zero"
+                said = said if line.describes else "lies on no line"
                 sentences.append(
                     f"{quantity.words} at {axis.symbol} = {place} {said} as N grows: "
                     f"{with_error(line.value, line.error)} on a line in 1/N{_fit_text(line)}."

@@ -71,6 +71,8 @@ def limit_figure(datasets: Sequence["xarray.Dataset"]) -> "Figure":
     panels[1, 1].set_ylabel(f"energy, less that of $N = {sizes[-1]}$\n({energy_unit(datasets[0])})")
     if len(chosen):
         panels[1, 1].legend(title=f"${axis.latex}$", ncols=2)
+    for panel in panels.ravel():
+        panel.set_visible(panel.has_data())
     for panel in panels[1]:
         panel.set_xlabel("$1/N$")
         panel.set_xlim(left=0)
