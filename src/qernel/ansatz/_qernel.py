@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from qernel.hamiltonian import without_phase
+from qernel.hamiltonian import NuclearCusp, without_phase
 from qernel.layers import (
     AbstractEmbedding,
     AbstractGate,
@@ -32,6 +32,7 @@ from qernel.orbitals import (
     AbstractPairFactor,
     CuspJastrow,
     CuspStrength,
+    NuclearJastrow,
     PairJastrow,
     check_spins,
     log_sum_determinants,
@@ -140,6 +141,7 @@ class Qernel(eqx.Module):
     determinants: int = eqx.field(static=True)
     complex: bool = eqx.field(static=True)
     precision: str = eqx.field(static=True, default="mixed")
+    nuclear: NuclearJastrow | None = None
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> LogPsi:
         """Logarithm of ψ at one configuration `r`."""
@@ -161,6 +163,8 @@ class Qernel(eqx.Module):
         total = jnp.zeros((), r.dtype)
         if self.cusp is not None:
             total = total + self.cusp(r, parameters)
+        if self.nuclear is not None:
+            total = total + self.nuclear(r, parameters)
         if self.pair is not None:
             total = total + self.pair(r, without_phase(parameters), condition)
         return total
@@ -204,6 +208,8 @@ class Qernel(eqx.Module):
         found = []
         if self.cusp is not None:
             found.append(self.cusp.derivatives(r, parameters))
+        if self.nuclear is not None:
+            found.append(self.nuclear.derivatives(r, parameters))
         if self.pair is not None:
             found.append(self.pair.derivatives(r, without_phase(parameters), condition))
         return found
@@ -345,6 +351,7 @@ def qernel(
     cusp_strength: CuspStrength | None,
     squared_distance: eqx.Module | None = None,
     cusp_range: float | None = 2.0,
+    nuclear_cusp: NuclearCusp | None = None,
     pair: Callable[..., AbstractPairFactor] | np.ndarray | None = None,
     width: int = 32,
     layers: int = 2,
@@ -378,7 +385,9 @@ def qernel(
       never trained: [`Hamiltonian.cusp`][qernel.hamiltonian.Hamiltonian.cusp] of the family. None for a Hamiltonian
       without Coulomb repulsion (its `cusp` is None): there is no cusp factor then.
     - `squared_distance`: periodic squared distance for the cusp; open boundaries without one.
-    - `cusp_range`: starting range of the cusp factor in the unit of length; None for no cusp.
+    - `cusp_range`: starting range of the cusp factors in the unit of length; None for no cusp between electrons.
+    - `nuclear_cusp`: of a Hamiltonian with nuclei
+      [`Hamiltonian.nuclear_cusp`][qernel.hamiltonian.Hamiltonian.nuclear_cusp], for orbitals that are smooth there.
     - `pair`: the smooth pair factor; None for none. A function called with `electrons`, `condition_size`, `key` and
       `dtype`, such as `functools.partial(OpenPairJastrow, dim=2, length=1.0)`; see
       [`OpenPairJastrow`][qernel.orbitals.OpenPairJastrow]. An array in its place holds the vectors G of a
@@ -433,6 +442,9 @@ def qernel(
         determinants=determinants,
         complex=complex,
         precision=precision,
+        nuclear=None
+        if nuclear_cusp is None
+        else NuclearJastrow(nuclear_cusp, nuclear_cusp.positions, cusp_range or 2.0, dtype=dtype),
     )
 
 

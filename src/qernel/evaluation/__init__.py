@@ -21,6 +21,7 @@ from ._evaluation import Evaluation as Evaluation
 from ._known_values import KnownBranch as KnownBranch
 from ._known_values import KnownValues as KnownValues
 from ._known_values import add_known_values as add_known_values
+from ._known_values import bound_at_rows as bound_at_rows
 from ._known_values import known_at_rows as known_at_rows
 from ._known_values import known_values as known_values
 from ._names import check_names as check_names

@@ -48,7 +48,8 @@ class KnownValues(eqx.Module):
       same calculation; the exact energy lies below it.
     - `terms`: expectation values of terms of the Hamiltonian in the exact state.
     - `mean_field`: the best known energy of one determinant, an upper bound.
-    - `method`, `mean_field_method`: what they come from; `remark`: what a reader of figures should know of them.
+    - `method`, `mean_field_method`: what they come from; `bound_method`: what the upper bounds come from where it is
+      another calculation than that of the exact values; `remark`: what a reader of figures should know of them.
     - `boundaries`: lines (or places, with one coordinate) where the exact ground state changes its phase, each as
       points in the order of `names`; `boundary_errors`: the uncertainty of each, along its place with one coordinate;
       none where they are exact.
@@ -70,6 +71,7 @@ class KnownValues(eqx.Module):
     boundaries: tuple[Float[np.ndarray, "_ coordinates"], ...] = ()
     boundary_errors: tuple[float, ...] = eqx.field(static=True, default=())
     branches: tuple[KnownBranch, ...] = ()
+    bound_method: str = eqx.field(static=True, default="")
 
     def __check_init__(self) -> None:
         names = [branch.name for branch in self.branches]
@@ -160,7 +162,10 @@ def add_known_values(dataset: "xarray.Dataset", known: KnownValues | None) -> "x
         columns |= _columns_of(known.branches, unit)
     dataset = dataset.assign(columns)
     dataset.attrs.update(
-        known_method=known.method, known_mean_field_method=known.mean_field_method, known_remark=known.remark
+        known_method=known.method,
+        known_mean_field_method=known.mean_field_method,
+        known_bound_method=known.bound_method,
+        known_remark=known.remark,
     )
     dataset.attrs["known_branches"] = json.dumps([[branch.name, branch.momentum] for branch in known.branches])
     return dataset
@@ -216,6 +221,7 @@ def known_values(dataset: "xarray.Dataset") -> KnownValues | None:
         terms={str(n).removeprefix(term): dataset[n].values for n in dataset.data_vars if str(n).startswith(term)},
         method=str(dataset.attrs["known_method"]),
         mean_field_method=str(dataset.attrs["known_mean_field_method"]),
+        bound_method=str(dataset.attrs.get("known_bound_method", "")),
         remark=str(dataset.attrs["known_remark"]),
         boundaries=boundaries,
         boundary_errors=tuple(dataset["known_boundary_error"].values.tolist())
@@ -239,6 +245,13 @@ def known_at_rows(dataset: "xarray.Dataset", column: str, phase: str | None = No
     if known is None:
         return np.full(len(rows), np.nan)
     return known.at(getattr(known, column), rows)
+
+
+def bound_at_rows(dataset: "xarray.Dataset") -> Float[np.ndarray, " rows"]:
+    """Upper bounds of another method than that of the exact values at the rows of a table; NaN where there is none."""
+    known = known_values(dataset)
+    values = known_at_rows(dataset, "upper_bound")
+    return values if known is not None and known.bound_method else np.full(len(values), np.nan)
 
 
 def _columns(values: list[Float[np.ndarray, " points"]], count: int) -> Float[np.ndarray, "points coordinates"]:

@@ -11,7 +11,7 @@ import pandas
 
 from ._above_exact import above_exact
 from ._axes import MEMBER, coordinates_of, in_order, indexed
-from ._known_values import known_at_rows
+from ._known_values import bound_at_rows, known_at_rows
 from ._phases import ground_state, lowest_phases, phases_of
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def table_rows(dataset: "xarray.Dataset") -> "tuple[list[str], list[list[float |
     """Heads and rows of the table, of the lowest phase at every point.
 
     Where exact energies are known `exact`, `exact_error` and `above_exact`, the energy less the exact one, come after
-    the columns, with `exact_PHASE` of every phase whose exact branch is known; then the energy at zero variance and its
-    error, where the training tells them.
+    the columns, with `exact_PHASE` of every phase whose exact branch is known, and where upper bounds of another method
+    are, `bound` and `above_bound`; then the energy at zero variance and its error, where the training tells them.
     """
     lowest, names = ground_state(dataset), columns(dataset)
     listed = [lowest[name].values.tolist() for name in names]
@@ -69,6 +69,10 @@ def table_rows(dataset: "xarray.Dataset") -> "tuple[list[str], list[list[float |
             if np.isfinite(exact).any():
                 names.append(f"exact_{phase}")
                 listed.append(exact.tolist())
+    bound = bound_at_rows(lowest)
+    if np.isfinite(bound).any():
+        names += ["bound", "above_bound"]
+        listed += [bound.tolist(), (lowest["energy"].values - bound).tolist()]
     if "energy_zero_variance" in lowest:
         names += ["energy_zero_variance", "energy_zero_variance_error"]
         listed += [lowest[name].values.tolist() for name in names[-2:]]
@@ -153,7 +157,9 @@ def format_table(dataset: "xarray.Dataset") -> str:
     lines = [[axis.name for axis in axes] + [*terms, *symbols, "V-score", "accept", "tau", "ESS", "R-hat"]]
     lines[0] += ["phase"] if phases else []
     against = above_exact(dataset)
-    lines[0][len(axes) + 1 : len(axes) + 1] = ["above exact"] * bool(against.known)
+    bound = bound_at_rows(lowest)
+    bounded = bool(np.isfinite(bound).any())
+    lines[0][len(axes) + 1 : len(axes) + 1] = ["above exact"] * bool(against.known) + ["above bound"] * bounded
     for index in in_order(dataset):
         value = lambda name, i=index: float(lowest[name].values[i])
         lines.append(
@@ -161,6 +167,7 @@ def format_table(dataset: "xarray.Dataset") -> str:
                 *(f"{value(axis.name):g}" for axis in axes),
                 with_error(value("energy"), value("energy_error")),
                 *[with_error(float(against.value[index]), float(against.error[index]))] * bool(against.known),
+                *[with_error(value("energy") - float(bound[index]), value("energy_error"))] * bounded,
                 *(with_error(value(term), value(f"{term}_error")) for term in (*terms[1:], *orders)),
                 f"{value('v_score'):.1e}",
                 f"{value('acceptance'):.2f}",

@@ -15,3 +15,5 @@ from ._harmonic_fermions import filling_widths as filling_widths
 from ._harmonic_fermions import ground_energy as ground_energy
 from ._harmonic_fermions import ground_fillings as ground_fillings
 from ._harmonic_fermions import relative_frequencies as relative_frequencies
+from ._two_electrons import TwoElectrons as TwoElectrons
+from ._two_electrons import two_electrons_in_a_trap as two_electrons_in_a_trap

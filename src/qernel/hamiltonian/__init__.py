@@ -16,6 +16,7 @@ from ._in_phase import InPhase as InPhase
 from ._in_phase import in_phases as in_phases
 from ._in_phase import without_phase as without_phase
 from ._kinetic import Kinetic as Kinetic
+from ._nuclear_cusp import NuclearCusp as NuclearCusp
 from ._potential import AbstractLatticePotential as AbstractLatticePotential
 from ._potential import AbstractPotential as AbstractPotential
 from ._potential import Boundary as Boundary

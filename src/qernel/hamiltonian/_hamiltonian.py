@@ -7,11 +7,13 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ..lattice import Lattice, Supercell, check_commensurate, is_commensurate
+from ._coulomb import Nuclei
 from ._coulomb_divergence import AbstractCoulomb
 from ._cusp import Cusp
 from ._ewald import Ewald
 from ._in_phase import without_phase
 from ._kinetic import Kinetic
+from ._nuclear_cusp import NuclearCusp
 from ._potential import AbstractLatticePotential, AbstractPotential
 
 
@@ -94,6 +96,23 @@ class Hamiltonian(eqx.Module):
         """
         found = tuple(v.divergence for v in self.potentials.values() if isinstance(v, AbstractCoulomb))
         return Cusp(self.kinetic, found, self.n_electrons) if found and self.dim > 1 else None
+
+    @property
+    def nuclear_cusp(self) -> NuclearCusp | None:
+        """Where [`Nuclei`][qernel.hamiltonian.Nuclei] attract electrons, and how steep a wavefunction is there; None
+        without any, and in one dimension.
+
+        **Raises:** `ValueError` if two potentials have nuclei: give all of them to one.
+        """
+        found = [v for v in self.potentials.values() if isinstance(v, Nuclei)]
+        if len(found) > 1:
+            raise ValueError("two potentials have nuclei: give the positions and charges of all to one of them")
+        if not found or self.dim == 1:
+            return None
+        (nuclei,) = found
+        places = tuple(tuple(float(x) for x in place) for place in np.asarray(nuclei.positions, np.float64))
+        charges = tuple(float(z) for z in np.asarray(nuclei.charges, np.float64))
+        return NuclearCusp(self.kinetic, nuclei.strength, places, charges)
 
     def potential_energies(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> dict[str, Float[Array, ""]]:
         """Potential energy of one configuration term by term: totals, not per electron, effective Hartree.

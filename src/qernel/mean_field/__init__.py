@@ -34,3 +34,10 @@ from ._starts import crystal_start as crystal_start
 from ._starts import gaussian_orbitals as gaussian_orbitals
 from ._starts import perturbed as perturbed
 from ._starts import random_start as random_start
+from ._trap_coulomb import TrapCoulomb as TrapCoulomb
+from ._trap_hartree_fock import TrapBranch as TrapBranch
+from ._trap_hartree_fock import determinant_frequency as determinant_frequency
+from ._trap_hartree_fock import filling_repulsion as filling_repulsion
+from ._trap_hartree_fock import trap_hartree_fock as trap_hartree_fock
+from ._trap_shells import ShellFilling as ShellFilling
+from ._trap_shells import shell_fillings as shell_fillings

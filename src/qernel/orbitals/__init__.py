@@ -13,6 +13,7 @@ from ._jastrow import CuspJastrow as CuspJastrow
 from ._jastrow import CuspStrength as CuspStrength
 from ._jastrow import PairJastrow as PairJastrow
 from ._jastrow import cusp_slope as cusp_slope
+from ._nuclear_jastrow import NuclearJastrow as NuclearJastrow
 from ._open_pair_jastrow import OpenPairJastrow as OpenPairJastrow
 from ._orbitals import AbstractOrbitals as AbstractOrbitals
 from ._pair_factor import AbstractPairFactor as AbstractPairFactor
@@ -23,3 +24,4 @@ from ._plane_waves import real_from_exponentials as real_from_exponentials
 from ._plane_waves import to_exponentials as to_exponentials
 from ._spin_blocks import SpinBlocks as SpinBlocks
 from ._spin_blocks import check_spins as check_spins
+from ._trap_orbitals import TrapOrbitals as TrapOrbitals

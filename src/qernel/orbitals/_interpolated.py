@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num, PyTree
 
 from ._expanded import checked_twist, with_twist
+from ._interpolation import checked_nodes, interpolated, slopes_at
 from ._orbitals import AbstractOrbitals
 from ._plane_waves import PlaneWaves
 
@@ -46,9 +47,7 @@ class InterpolatedOrbitals(AbstractOrbitals):
         coordinate: Callable[[PyTree], Float[Array, ""]],
         twist: Sequence[float] | None = None,
     ):
-        s, table = np.asarray(nodes, dtype=np.float64), np.asarray(coefficients)
-        if s.ndim != 1 or not len(s) or np.any(np.diff(s) <= 0):
-            raise ValueError(f"the nodes of an interpolation must ascend, got {s.tolist()}")
+        s, table = checked_nodes(nodes), np.asarray(coefficients)
         if table.ndim != 3 or table.shape[:2] != (len(s), waves.size) or not table.shape[2]:
             raise ValueError(
                 f"coefficients need the shape (nodes, basis, orbitals) with {len(s)} nodes, "
@@ -57,7 +56,7 @@ class InterpolatedOrbitals(AbstractOrbitals):
         self.waves = waves
         self.nodes = tuple(float(x) for x in s)
         self.values = jnp.asarray(table)
-        self.slopes = jnp.asarray(_slopes(s, table))
+        self.slopes = jnp.asarray(slopes_at(s, table))
         self.coordinate = coordinate
         self.twist = checked_twist(twist, waves.lattice.dim)
 
@@ -67,34 +66,8 @@ class InterpolatedOrbitals(AbstractOrbitals):
 
     def coefficients(self, parameters: PyTree) -> Num[Array, "basis orbitals"]:
         """C(s(λ)): depends on the parameters alone, so it is computed once for all walkers under `vmap`."""
-        if len(self.nodes) == 1:
-            return self.values[0]
-        nodes = np.array(self.nodes)
-        real = jnp.real(self.values).dtype
-        # Relative to the first node and in steps of the mean spacing: float32 keeps close nodes apart.
-        scale = float(nodes[-1] - nodes[0]) / (len(nodes) - 1)
-        reduced = (nodes - nodes[0]) / scale
-        s = (self.coordinate(parameters) - float(nodes[0])) / scale
-        s = jnp.clip(jnp.asarray(s).astype(real), 0.0, float(reduced[-1]))
-        edges = jnp.asarray(reduced, real)
-        i = jnp.clip(jnp.searchsorted(edges, s, side="right") - 1, 0, len(nodes) - 2)
-        step = edges[i + 1] - edges[i]
-        t = (s - edges[i]) / step
-        width = step * scale
-        # One product with all nodes: what follows a sum of four is worked out anew for each of its uses.
-        left, right = (jax.nn.one_hot(j, len(nodes), dtype=s.dtype) for j in (i, i + 1))
-        of_values = left * ((1 + 2 * t) * (1 - t) ** 2) + right * (t**2 * (3 - 2 * t))
-        of_slopes = width * (left * (t * (1 - t) ** 2) - right * (t**2 * (1 - t)))
-        weights = jnp.concatenate([of_values, of_slopes]).astype(self.values.dtype)
-        return jnp.tensordot(weights, jnp.concatenate([self.values, self.slopes]), 1, precision="highest")
+        return interpolated(self.nodes, self.values, self.slopes, self.coordinate(parameters))
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> Num[Array, "electrons orbitals"]:
         with jax.named_scope("qernel.orbitals.InterpolatedOrbitals"):
             return with_twist(r, self.waves.expand(r, self.coefficients(parameters)), self.waves, self.twist)
-
-
-def _slopes(nodes: Float[np.ndarray, " nodes"], values: Num[np.ndarray, "nodes ..."]) -> Num[np.ndarray, "nodes ..."]:
-    if len(nodes) == 1:
-        return np.zeros_like(values)
-    # Three-point differences on unequal spacings inside, one-sided (parabolic where possible) at the ends.
-    return np.gradient(values, nodes, axis=0, edge_order=2 if len(nodes) > 2 else 1)

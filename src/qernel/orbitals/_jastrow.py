@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from qernel.layers import MLP, FiLM, Frozen, Linear
 
+from ._bounded_range import bounded_range
 from ._cos_sin import cos_sin
 from ._pair_factor import AbstractPairFactor
 from ._spin_blocks import check_electrons
@@ -47,7 +48,8 @@ class CuspJastrow(eqx.Module):
        \partial_d J|_{d=0} = \gamma_{ij}\,\Gamma_{ij} , $$
 
     with the Kato slope Γ of [`cusp_slope`][qernel.orbitals.cusp_slope] and the strength γ of the repulsion over the
-    prefactor of the kinetic energy. The ranges $b > 0$ (parallel, antiparallel) are trained.
+    prefactor of the kinetic energy. The ranges $b > 0$ (parallel, antiparallel) are trained, and stay within a
+    factor of ten of what they are at the start.
 
     **Arguments:**
 
@@ -68,6 +70,7 @@ class CuspJastrow(eqx.Module):
     strength: Frozen
     squared_distance: eqx.Module | None
     electrons: tuple[int, int] = eqx.field(static=True)
+    start: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -90,6 +93,7 @@ class CuspJastrow(eqx.Module):
         self.strength = Frozen(strength)
         self.squared_distance = squared_distance
         self.electrons = electrons
+        self.start = float(range_)
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> Float[Array, ""]:
         """Logarithm of the factor at one configuration, for the parameters of one Hamiltonian."""
@@ -111,7 +115,7 @@ class CuspJastrow(eqx.Module):
             dtype = displacement.dtype
             slopes = [cusp_slope(displacement.shape[1], one) for one in (True, False)]
             slope = jnp.where(parallel, *(jnp.asarray(x, dtype) for x in slopes)) * strength.astype(dtype)
-            length = jnp.where(parallel, *jnp.exp(self.log_range.astype(dtype)))
+            length = jnp.where(parallel, *bounded_range(self.log_range.astype(dtype), self.start))
             if self.squared_distance is None:
                 squared = jnp.sum(displacement**2, axis=-1)
             else:

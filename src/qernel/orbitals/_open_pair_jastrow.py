@@ -28,7 +28,10 @@ class OpenPairJastrow(AbstractPairFactor):
     $$ u = w_\sigma\cdot\mathrm{silu}\bigl(\mathrm{FiLM}_c(W_2\tanh(W_1 y))\bigr), $$
 
     of functions y even in $x_{ij}$: $\cos n\theta_a$ and $\sin n\theta_a \sin n\theta_b$ with $\theta_a = \arctan x_a$.
-    Smooth at contact, so that it leaves a cusp alone. All of it starts at zero.
+    Smooth at contact, so that it leaves a cusp alone. Both start at zero. The third part, of the centre of mass R, is
+    there where `centre` is given: in a harmonic trap of frequency ω the centre of mass moves as one particle, whatever
+    the electrons do to one another (Kohn's theorem), also where orbitals of another frequency $1/\ell^2$ suit their
+    relative motion.
 
     **Arguments:**
 
@@ -36,6 +39,8 @@ class OpenPairJastrow(AbstractPairFactor):
     - `condition_size`: length of c.
     - `dim`: number of dimensions.
     - `length`: ℓ, as of an [`OpenEmbedding`][qernel.layers.OpenEmbedding].
+    - `centre`: ω of the trap, one number or one for each axis, as for `length`; None leaves the centre of mass as the
+      orbitals have it.
     - `harmonics`: the largest n.
     - `width`: of the perceptron.
 
@@ -51,6 +56,7 @@ class OpenPairJastrow(AbstractPairFactor):
     dim: int = eqx.field(static=True)
     length: CheckedAxes = eqx.field(static=True)
     harmonics: int = eqx.field(static=True)
+    centre: CheckedAxes | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -59,6 +65,7 @@ class OpenPairJastrow(AbstractPairFactor):
         *,
         dim: int,
         length: AxisNumbers,
+        centre: AxisNumbers | None = None,
         harmonics: int = 2,
         width: int = 16,
         key: PRNGKeyArray,
@@ -77,23 +84,33 @@ class OpenPairJastrow(AbstractPairFactor):
         self.dim = dim
         self.length = checked_axes("length of a pair factor", length)
         self.harmonics = harmonics
+        self.centre = None if centre is None else checked_axes("frequency of the centre of mass", centre)
 
     def __call__(
         self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, " condition"]
     ) -> Float[Array, ""]:
-        stiffness, centred = self._stiffness(r, parameters, condition), r - jnp.mean(r, axis=0, keepdims=True)
-        harmonic = -0.5 * jnp.sum(stiffness * jnp.sum(centred**2, axis=0))
+        stiffness, centre = self._stiffness(r, parameters, condition), jnp.mean(r, axis=0, keepdims=True)
+        harmonic = -0.5 * jnp.sum(stiffness * jnp.sum((r - centre) ** 2, axis=0))
+        if self.centre is not None:
+            harmonic = harmonic - 0.5 * len(r) * jnp.sum(self._of_centre(r, parameters) * centre[0] ** 2)
         return harmonic + _pair_sum(self.of_pairs(parameters, condition), r, self.electrons)
 
     def derivatives(
         self, r: Float[Array, "electrons dim"], parameters: Any, condition: Float[Array, " condition"]
     ) -> tuple[Float[Array, ""], Float[Array, "electrons dim"], Float[Array, ""]]:
-        stiffness, centred = self._stiffness(r, parameters, condition), r - jnp.mean(r, axis=0, keepdims=True)
+        stiffness, centre = self._stiffness(r, parameters, condition), jnp.mean(r, axis=0, keepdims=True)
+        centred = r - centre
         value, gradient, laplacian = _pair_sum_derivatives(self.of_pairs(parameters, condition), r, self.electrons)
+        value = value - 0.5 * jnp.sum(stiffness * jnp.sum(centred**2, axis=0))
+        gradient = gradient - stiffness[None] * centred
+        laplacian = laplacian - (len(r) - 1) * jnp.sum(stiffness)
+        if self.centre is None:
+            return value, gradient, laplacian
+        change = self._of_centre(r, parameters)
         return (
-            value - 0.5 * jnp.sum(stiffness * jnp.sum(centred**2, axis=0)),
-            gradient - stiffness[None] * centred,
-            laplacian - (len(r) - 1) * jnp.sum(stiffness),
+            value - 0.5 * len(r) * jnp.sum(change * centre[0] ** 2),
+            gradient - change[None] * centre,
+            laplacian - jnp.sum(change),
         )
 
     def of_pairs(self, parameters: Any, condition: Float[Array, " condition"]) -> PairFunction:
@@ -114,6 +131,11 @@ class OpenPairJastrow(AbstractPairFactor):
 
     def _length(self, parameters, dtype):
         return along_axes("length of a pair factor", self.length, parameters, self.dim, dtype)
+
+    def _of_centre(self, r, parameters):
+        r"""$\omega_a - 1/\ell_a^2$."""
+        frequency = along_axes("frequency of the centre of mass", self.centre, parameters, self.dim, r.dtype)  # pyright: ignore[reportArgumentType]
+        return frequency - 1 / self._length(parameters, r.dtype) ** 2
 
     def _stiffness(self, r, parameters, condition):
         r"""$(e^{s_a} - 1)/\ell_a^2$: the sum over pairs is N times that over distances from the centre of mass."""

@@ -22,6 +22,8 @@ from ._palette import phase_colours as phase_colours
 from ._palette import term_colours as term_colours
 from ._palette import term_label as term_label
 from ._plane import category_map as category_map
+from ._profiles import maps_figure as maps_figure
+from ._profiles import profiles_figure as profiles_figure
 from ._quantity import Quantity as Quantity
 from ._quantity import measured as measured
 from ._rows import axis_text as axis_text

@@ -15,6 +15,7 @@ from ._interaction import interaction_figure
 from ._momentum_distribution import momentum_distribution_figure
 from ._observables import observables_figure
 from ._order import order_figure
+from ._profiles import maps_figure, profiles_figure
 from ._slope import slope_figure
 from ._structure_factor import structure_factor_figure
 from ._style import STYLE
@@ -57,6 +58,8 @@ def draw(run_dir: str | os.PathLike, out: str | os.PathLike | None = None) -> li
             figures["pair_correlation"] = pair_correlation_figure(dataset)
             figures["pair_distances"] = pair_distances_figure(dataset)
             figures["momentum_distribution"] = momentum_distribution_figure(dataset)
+            figures["profiles"] = profiles_figure(dataset)
+            figures["maps"] = maps_figure(dataset)
             figures["slope"] = slope_figure(dataset)
         training = read_training(metrics) if dataset is None else read_training_so_far(metrics)
         if training is not None:

@@ -8,6 +8,7 @@ from qernel.evaluation import (
     KnownValues,
     above_exact,
     axes_of,
+    bound_at_rows,
     ground_state,
     in_order,
     known_at_rows,
@@ -49,7 +50,8 @@ def energy_figure(dataset: "xarray.Dataset", boundary: Lines | None = None) -> "
     to_mean_field = bool(np.isfinite(known_at_rows(rows, "mean_field")).any())
     to_exact = bool(np.isfinite(known_at_rows(rows, "exact")).any())
     phases = separate_phases(dataset)
-    ratios = [3.0] + [1.5] * bool(phases) + [1.5] * to_mean_field + [1.5] * to_exact
+    to_bound = bool(np.isfinite(bound_at_rows(rows)).any())
+    ratios = [3.0] + [1.5] * (bool(phases) + to_mean_field + to_bound + to_exact)
     figure = new_figure(6.4, 1.2 + 1.15 * sum(ratios))
     axes = np.atleast_1d(figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios))
     for panel in axes:
@@ -59,6 +61,8 @@ def energy_figure(dataset: "xarray.Dataset", boundary: Lines | None = None) -> "
         _above_lowest(axes[1], dataset, phases)
     if known is not None and to_mean_field:
         _below_mean_field(axes[1 + bool(phases)], rows, known, x, order)
+    if known is not None and to_bound:
+        _above_bound(axes[1 + bool(phases) + to_mean_field], rows, known, x, order)
     if known is not None and to_exact:
         _above_exact(axes[-1], rows, known, x, order)
         for name in phases:
@@ -141,6 +145,21 @@ def _below_mean_field(axes: "Axes", dataset, known: KnownValues, x, order) -> No
     axes.legend(ncols=3, loc="lower right", borderaxespad=0.2)
 
 
+def _above_bound(axes: "Axes", dataset, known: KnownValues, x, order) -> None:
+    """Energies less the upper bounds of another method: below them is better."""
+    energy, error = _values(dataset, "energy", order)
+    bound = bound_at_rows(dataset)[order]
+    here = np.isfinite(bound)
+    axes.axhline(0, color=BLUE, lw=1.2, label=known.bound_method)
+    above = (energy - bound)[here]
+    axes.errorbar(x[here], above, error[here], color=BLACK, marker="o", ls="none", label="this wavefunction")
+    axes.set_ylabel(f"$E$ − bound\n({_short_unit(dataset)})")
+    low, high = axes.get_ylim()
+    # Room for the legend above the points.
+    axes.set_ylim(low, high + 0.4 * (high - low))
+    axes.legend(ncols=2, loc="upper right", borderaxespad=0.2)
+
+
 def _above_exact(axes: "Axes", dataset, known: KnownValues, x, order) -> None:
     energy, error = _values(dataset, "energy", order)
     exact, uncertainty = (known_at_rows(dataset, name)[order] for name in ("exact", "exact_error"))
@@ -165,7 +184,7 @@ def _above_exact(axes: "Axes", dataset, known: KnownValues, x, order) -> None:
             capsize=4,
             label="uncertainty of the exact value",
         )
-    bound = known.upper_bound - known.exact
+    bound = np.full(len(known.points), np.nan) if known.bound_method else known.upper_bound - known.exact
     bounded = known_on_line(dataset, known) & np.isfinite(bound)
     if bounded.any():
         place = _known_places(dataset, known)[bounded]

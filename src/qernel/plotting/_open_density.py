@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Densities whose maxima differ by more than this factor have no colours in common.
+_SPAN = 5.0
+
 
 def open_density_maps(dataset: "xarray.Dataset", rows: list[int]) -> "Figure":
-    """Maps over the box of the measurement; in three dimensions of the density integrated along z."""
+    """Maps over the box of the measurement; in three dimensions of the density integrated along z.
+
+    Where the rows' largest densities differ by more than a factor of five each is shown relative to its own.
+    """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -37,6 +43,10 @@ def open_density_maps(dataset: "xarray.Dataset", rows: list[int]) -> "Figure":
     height = float(np.clip(panel * span[1] / span[0], 0.6, 2 * panel))
     figure = new_figure(panel * len(rows) + 0.9, height + 0.6, "compressed")
     axes = np.atleast_1d(figure.subplots(1, len(rows), sharex=True, sharey=True))
+    highest = np.nanmax(values, axis=(1, 2))
+    if np.min(highest) > 0 and np.max(highest) > _SPAN * np.min(highest):
+        # On one scale the thin ones would be black.
+        values, label = values / highest[:, None, None], "density over its maximum"
     colours = ScalarMappable(Normalize(0, float(np.nanmax(values)) or 1.0), "magma")
     for axis, row, density in zip(axes, rows, values, strict=True):
         style = {"cmap": colours.cmap, "norm": colours.norm, "shading": "flat", "rasterized": True}

@@ -26,6 +26,8 @@ SECTIONS = {
         "pair_correlation",
         "pair_distances",
         "momentum_distribution",
+        "profiles",
+        "maps",
     ),
 }
 _MEANS = "Error bars are one standard error of the mean, corrected for autocorrelation, where larger than the symbols."
@@ -89,6 +91,15 @@ def _texts(name: str, record: Record) -> tuple[str, str]:
             f"Momentum distribution {maps}: dots for single wave vectors, symbols for the mean over those of equal "
             "length. Error bars are the mean of the members' standard errors, an upper bound to that of their mean.",
             f"Momentum distribution against wave number {maps}.",
+        ),
+        "profiles": (
+            f"Observables along an axis of their own, {maps}. Bands are one standard error from the spread of "
+            "independent walkers.",
+            f"Curves of observables {maps}.",
+        ),
+        "maps": (
+            f"Observables over two axes of their own, {maps}. Where a single bin is mostly noise, bins are merged.",
+            f"Maps of observables {maps}.",
         ),
     }
     plain = name.replace("_", " ").capitalize()

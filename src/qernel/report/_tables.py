@@ -227,10 +227,11 @@ def comparison_table(record: Record) -> Table | None:
     exact, exact_error, bound, mean_field = (
         known_at_rows(dataset, name) for name in ("exact", "exact_error", "upper_bound", "mean_field")
     )
-    chosen = [row for row in record.order if np.isfinite(exact[row]) or np.isfinite(mean_field[row])]
+    chosen = [row for row in record.order if np.isfinite([exact[row], mean_field[row], bound[row]]).any()]
     if not chosen:
         return None
     has_exact, has_bound, has_mean = (bool(np.isfinite(v[chosen]).any()) for v in (exact, bound, mean_field))
+    has_other = has_bound and bool(known.bound_method)
     rows = []
     for i in chosen:
         correlation, above = mean_field[i] - exact[i], energy[i] - exact[i]
@@ -245,6 +246,7 @@ def comparison_table(record: Record) -> Table | None:
                 *[Cell(fixed(float(bound[i]), 3))] * has_bound,
                 *[Cell(_plain(mean_field[i], error[i]))] * has_mean,
                 *[Cell(with_error(above, error[i]), below)] * has_exact,
+                *[Cell(with_error(energy[i] - bound[i], error[i]))] * has_other,
                 *[Cell(share)] * (has_exact and has_mean),
                 *[Cell(with_error(energy[i] - mean_field[i], error[i]), over)] * has_mean,
             ]
@@ -254,15 +256,16 @@ def comparison_table(record: Record) -> Table | None:
         *_heads(record),
         "E",
         *["exact"] * has_exact,
-        *["exact, bound"] * has_bound,
+        *[known.bound_method or "exact, bound"] * has_bound,
         *[mean] * has_mean,
         *["E − exact"] * has_exact,
+        *["E − bound"] * has_other,
         *["of correlation"] * (has_exact and has_mean),
         *[f"E − {mean}"] * has_mean,
     )
     caption = f"Comparison with independent calculations of the same Hamiltonian, in {record.energy_unit}."
     if has_exact:
-        caption += f" Exact: {method}" + ("; its variational value is the bound." if has_bound else ".")
+        caption += f" Exact: {method}" + ("; its variational value is the bound." if has_bound > has_other else ".")
         caption += " Errors of E − exact are those of E."
         against = above_exact(dataset)
         if against.known > 1:
