@@ -112,6 +112,17 @@ def test_a_wavefunction_without_a_cell_trains(example, quick_to_compile, capsys)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+def test_atoms_with_two_electrons_train(example, quick_to_compile, capsys):
+    """Twenty steps come near the energies of helium and of the lithium ion, -2.9037 and -7.2799 Ha."""
+    module = example("two_electron_ions")
+    sizes = {"width": 8, "layers": 1, "query_heads": 2, "key_value_heads": 1, "experts": 1, "determinants": 1}
+    state, family, report = module.main(charges=(2.0, 3.0), steps=20, walkers=32, **sizes)
+    energies = np.asarray(report.statistics.energy)
+    assert np.all(np.isfinite(energies)) and np.all(np.abs(energies - [-2.9037, -7.2799]) < [0.6, 1.2])
+    assert np.all(np.asarray(state.ansatz.nuclear.log_range) != np.log(2.0))
+    assert family.size == 2 and "20 [" in capsys.readouterr().out
+
+
 def test_a_system_of_ones_own_from_the_first_step_to_the_report(example, quick_to_compile, tmp_path, monkeypatch):
     """Trained, stopped by Ctrl-C, gone on with by the same call, measured, drawn and reported."""
     module, path, before = example("own_system"), tmp_path / "run", plt.get_fignums()
