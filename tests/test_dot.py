@@ -207,9 +207,10 @@ def test_a_range_that_is_trained_stays_within_a_factor_of_ten():
     """A range that runs to zero leaves a cusp that no walker sees, and energies without a bound."""
     factor = CuspJastrow((1, 1), 2.0, lambda p: p, dtype=jnp.float64)
     r, one = jnp.asarray([[0.0, 0.0], [0.3, 0.0]]), jnp.asarray(1.0)
-    with_range = lambda b: eqx.tree_at(lambda f: f.log_range, factor, jnp.full((2,), np.log(b)))(r, one)
+    with_range = lambda b: eqx.tree_at(lambda f: f.log_range, factor, jnp.full((2,), jnp.log(b)))(r, one)
     for b in (0.5, 2.0, 8.0):
         np.testing.assert_allclose(with_range(b), -b * np.exp(-0.3 / b), rtol=1e-12)
+        np.testing.assert_allclose(jax.grad(with_range)(b), -np.exp(-0.3 / b) * (1 + 0.3 / b), rtol=1e-12)
     for b, end in ((1e-9, 0.2), (1e9, 20.0)):
         np.testing.assert_allclose(with_range(b), -end * np.exp(-0.3 / end), rtol=1e-6)
 

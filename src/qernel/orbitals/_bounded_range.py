@@ -16,6 +16,7 @@ def bounded_range(log_range: Float[Array, "*ranges"], start: float) -> Float[Arr
     walker sees and local energies that diverge.
     """
     x = log_range - jnp.asarray(np.log(start), log_range.dtype)
-    over = jnp.maximum(jnp.abs(x) - _FREE, 0)
-    y = jnp.sign(x) * (jnp.minimum(jnp.abs(x), _FREE) + _ROOM * jnp.tanh(over / _ROOM))
+    # Not of |x|, which has no slope at the start.
+    inside = jnp.clip(x, -_FREE, _FREE)
+    y = inside + _ROOM * jnp.tanh((x - inside) / _ROOM)
     return jnp.asarray(start, log_range.dtype) * jnp.exp(y)
