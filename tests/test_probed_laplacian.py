@@ -198,7 +198,7 @@ def test_a_run_trains_and_measures_with_probes_and_says_what_they_add(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "training", "evaluation"), [("moire-6", None, None), ("moire-24", 2, None), ("moire-54", 2, 2)]
+    ("name", "training", "evaluation"), [("moire-6", None, None), ("moire-24", 2, 2), ("moire-54", 2, 2)]
 )
 def test_many_electrons_are_probed_by_default(name, training, evaluation):
     config = load(name)

@@ -84,11 +84,15 @@ def test_a_kill_at_any_moment(uninterrupted, tmp_path, moment, trial):
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"] if TRIALS else ["SIGHUP"])
 def test_a_signal_while_it_trains_saves_the_step_that_runs(uninterrupted, tmp_path, number):
     kind, whole, _ = uninterrupted
-    out = tmp_path / "run"
-    process = begin(out, kind)
-    wait_for_step(out, process, 2)
-    process.send_signal(getattr(signal, number))
-    _, said = process.communicate(timeout=120)
+    for trial in range(4):
+        out = tmp_path / f"run{trial}"
+        process = begin(out, kind)
+        wait_for_step(out, process, 2)
+        process.send_signal(getattr(signal, number))
+        _, said = process.communicate(timeout=120)
+        # On a busy machine so small a training may end between two looks at it.
+        if process.returncode != 0:
+            break
     assert process.returncode == 130
     last = checkpoint_steps(out / "checkpoints")[-1]
     assert in_words(said).startswith(f"stopped by {number}: saved step {last}; continue with: qernel resume")

@@ -112,8 +112,10 @@ class DotBranches:
 
     def energies(self, name: str, couplings: Float[np.ndarray, " members"]) -> Float[np.ndarray, " members"]:
         """Hartree-Fock energies of a filling in units of ω, totals, at any couplings."""
-        places, back = np.unique(np.asarray(couplings, np.float64), return_inverse=True)
-        return trap_hartree_fock(self.fillings[name], places, self.coulomb).energy[back]
+        wanted = np.asarray(couplings, np.float64)
+        # By way of the nodes: from far away the iteration may end in another solution.
+        places = np.union1d(self.nodes, wanted)
+        return trap_hartree_fock(self.fillings[name], places, self.coulomb).energy[np.searchsorted(places, wanted)]
 
     def orbitals(self, name: str, dtype: DTypeLike, solve: bool) -> AbstractOrbitals:
         """Hartree-Fock orbitals of a filling; with `solve` false zeros of their shapes."""
@@ -130,7 +132,7 @@ class DotBranches:
         return of_spins[0] if len(of_spins) == 1 else SpinBlocks(*of_spins)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=4)
 def dot_branches(electrons: tuple[int, int], dim: int, low: float, high: float) -> DotBranches:
     """The fillings of a dot, solved for once for a configuration, its system and its wavefunction."""
     return DotBranches(electrons, dim, low, high)
