@@ -280,6 +280,13 @@ def test_phases_are_the_inequivalent_fillings():
     assert float(length(family.select(0))) > 0.3**-0.5
 
 
+def test_a_filling_without_a_solution_of_its_own_is_left_out():
+    """The filling with m = 0 in the open shell of seven electrons, a saddle at a coupling of 2.3."""
+    with pytest.warns(UserWarning, match="open_m0 of the dot is left out: Hartree-Fock in a trap did not converge"):
+        system = dot_system(dot_family((4, 3), 2, 1.0, 1.0, ("omega",), [0.1, 1.0]))
+    assert [phase.name for phase in system.phases] == ["open_m2"]
+
+
 def test_densities_hold_all_electrons_and_all_pairs():
     family = dot_family((3, 0), 2, 1.0, 1.0, ("omega",), [0.5])
     samples = np.random.default_rng(0).normal(size=(4, 50, 3, 2))

@@ -11,7 +11,10 @@ from jaxtyping import Array, Float, Int
 from ._trap_coulomb import TrapCoulomb
 from ._trap_shells import ShellFilling
 
-_ITERATIONS = 500
+_ITERATIONS = 300
+# Filled orbitals are lowered by so much, in units of ω, where the iteration does not settle without: they then move
+# less in one step, and end at the same place.
+_SHIFTS = (0.0, 1.0, 4.0, 16.0)
 # Commutators of so many iterations are combined.
 _HISTORY = 8
 
@@ -71,9 +74,9 @@ def trap_hartree_fock(
 ) -> TrapBranch:
     """Unrestricted Hartree-Fock along the coupling, each solution from the one before it.
 
-    Of every parity along the axes as many orbitals of each spin stay filled as the filling has, so that all solutions
-    are of one branch. An energy is good to the number of oscillator functions: to 1e-4 of it for six electrons in eight
-    shells up to a coupling of 3.
+    Of every parity along the axes as many orbitals of each spin stay filled as the filling has, those that overlap most
+    with the solution before, so that all are of one branch. An energy is good to the number of oscillator functions: to
+    1e-4 of it for six electrons in eight shells up to a coupling of 3.
 
     **Arguments:** `couplings`, ascending, none negative; `coulomb`, integrals of the filling's functions.
 
@@ -126,6 +129,15 @@ def _one_body(levels: Int[np.ndarray, "functions dim"]):
 
 def _converged(start, one_body, strength, coulomb, parities):
     """Orbitals of both spins, self-consistent, each as close as may be to those of the start."""
+    for shift in _SHIFTS:
+        found = _iterated(start, one_body, strength, coulomb, parities, shift)
+        if found is not None:
+            return tuple(_aligned(new, old) for new, old in zip(found, start, strict=True))
+    raise RuntimeError(f"Hartree-Fock in a trap did not converge at the strength {strength:g}")
+
+
+def _iterated(start, one_body, strength, coulomb, parities, shift):
+    """Self-consistent orbitals by Pulay's iteration; None if it does not settle."""
     orbitals, fields, errors = start, [], []
     for _ in range(_ITERATIONS):
         densities = [table @ table.T for table in orbitals]
@@ -133,11 +145,11 @@ def _converged(start, one_body, strength, coulomb, parities):
         fock = np.stack([one_body + strength * (hartree - coulomb.fields(d)[1]) for d in densities])
         error = np.stack([f @ d - d @ f for f, d in zip(fock, densities, strict=True)])
         if np.max(np.abs(error)) < 1e-9 * max(1.0, np.max(np.abs(one_body))):
-            return tuple(_aligned(new, old) for new, old in zip(orbitals, start, strict=True))
+            return orbitals
         fields, errors = [*fields, fock][-_HISTORY:], [*errors, error][-_HISTORY:]
-        mixed = _extrapolated(fields, errors)
+        mixed = _extrapolated(fields, errors) - shift * np.stack(densities)
         orbitals = tuple(_filled(f, old, parities) for f, old in zip(mixed, start, strict=True))
-    raise RuntimeError(f"Hartree-Fock in a trap did not converge at the strength {strength:g} in {_ITERATIONS} steps")
+    return None
 
 
 def _extrapolated(fields, errors):
@@ -153,14 +165,18 @@ def _extrapolated(fields, errors):
 
 
 def _filled(fock, old, parities):
-    """The lowest eigenvectors of each parity, as many as were filled."""
+    """The eigenvectors of each parity that overlap most with what was filled, as many as were filled.
+
+    Not the lowest: where two of one parity change places, the iteration would go from one to the other and back.
+    """
     columns = []
     for parity in np.unique(parities):
         members = np.flatnonzero(parities == parity)
         count = int(round(float(np.sum(old[members] ** 2))))
-        vectors = np.linalg.eigh(fock[np.ix_(members, members)])[1][:, :count]
+        vectors = np.linalg.eigh(fock[np.ix_(members, members)])[1]
+        overlap = np.sum((vectors.T @ old[members]) ** 2, axis=1)
         table = np.zeros((len(fock), count))
-        table[members] = vectors
+        table[members] = vectors[:, np.argsort(-overlap, kind="stable")[:count]]
         columns.append(table)
     return np.concatenate(columns, axis=1)
 

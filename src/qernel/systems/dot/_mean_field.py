@@ -1,6 +1,7 @@
 """Hartree-Fock of a dot: its orbitals along the family, and the fillings that compete."""
 
 import functools
+import warnings
 from collections.abc import Mapping
 
 import equinox as eqx
@@ -93,8 +94,20 @@ class DotBranches:
 
     @functools.cached_property
     def branches(self) -> dict[str, TrapBranch]:
-        """Hartree-Fock of every filling at the nodes."""
-        return {name: trap_hartree_fock(f, self.nodes, self.coulomb) for name, f in self.fillings.items()}
+        """Hartree-Fock of every filling at the nodes, of those that have a solution of their own at all of them.
+
+        **Raises:** `RuntimeError` if none has.
+        """
+        found, failure = {}, None
+        for name, filling in self.fillings.items():
+            try:
+                found[name] = trap_hartree_fock(filling, self.nodes, self.coulomb)
+            except RuntimeError as error:
+                failure = error
+                warnings.warn(f"the filling {name} of the dot is left out: {error}", stacklevel=2)
+        if not found and failure is not None:
+            raise failure
+        return found
 
     @property
     def lowest(self) -> tuple[str, ...]:

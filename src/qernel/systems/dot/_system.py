@@ -32,6 +32,7 @@ def dot_system(family: Family) -> System:
     **Source:** S. M. Reimann and M. Manninen, Rev. Mod. Phys. 74, 1283 (2002).
     """
     branches = branches_of(family)
+    fillings = {name: branches.fillings[name] for name in branches.branches}
     electrons, dim = family.hamiltonian.electrons, family.hamiltonian.dim
     omega, strength = dot_values(family)
     facts = []
@@ -39,14 +40,14 @@ def dot_system(family: Family) -> System:
         facts.append(("Trap frequency", f"ω = {omega[0]:g}"))
     if np.ptp(strength) == 0:
         facts.append(("Strength of the repulsion", f"S = {strength[0]:g}"))
-    facts.append(("Fillings", "; ".join(filling.words for filling in branches.fillings.values())))
+    facts.append(("Fillings", "; ".join(filling.words for filling in fillings.values())))
     return System(
         "dot",
         family,
         EFFECTIVE_UNITS,
         phases=tuple(
             Phase(name, functools.partial(branches.orbitals, name), about=f"Hartree-Fock orbitals, {filling.words}")
-            for name, filling in branches.fillings.items()
+            for name, filling in fillings.items()
         ),
         observables=(RadialDensity(_reach(branches)), PairDensity(_reach(branches))),
         known=functools.partial(dot_known_values, branches),
