@@ -1,4 +1,4 @@
-"""Atoms with two electrons, one wavefunction for nuclear charges from 1 to 4: nuclei, and both kinds of cusps."""
+"""Atoms with two electrons, over the charge of their nucleus: nuclei, and both kinds of cusps."""
 
 from functools import partial
 

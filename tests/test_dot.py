@@ -174,8 +174,8 @@ def test_two_electrons_that_cannot_be():
 
 
 def test_the_centre_of_mass_moves_as_one_particle():
-    """Closed shells of the frequency Ω with the factor of the centre are exact in a trap ω without repulsion, if the
-    relative motion is stiffened as well."""
+    """Closed shells of the frequency Ω with the factor of the centre are exact in a trap ω without repulsion, once the
+    relative motion is stiffened from Ω to ω as well."""
     omega, width = 1.3, 0.8
     factor = OpenPairJastrow(
         (3, 0), 4, dim=2, length=width**-0.5, centre=lambda p: p, key=jax.random.key(0), dtype=jnp.float64
@@ -188,6 +188,12 @@ def test_the_centre_of_mass_moves_as_one_particle():
     np.testing.assert_allclose(gradient, jax.grad(of)(r), atol=1e-12)
     hessian = jax.hessian(of)(r).reshape(6, 6)
     np.testing.assert_allclose(laplacian, np.trace(hessian), atol=1e-12)
+    stiff = eqx.tree_at(lambda f: f.stiffness.bias, factor, jnp.full(2, np.log(omega / width)))
+    levels = [(0, 0), (1, 0), (0, 1)]
+    log = lambda x, frequency: jnp.linalg.slogdet(HarmonicOrbitals(levels, frequency)(x, None))[1]
+    made = lambda x: log(x, width) + stiff(x, jnp.asarray(omega), condition)
+    exact = lambda x: log(x, omega)
+    np.testing.assert_allclose(jax.grad(made)(r), jax.grad(exact)(r), atol=1e-12)
 
 
 def test_trap_orbitals_follow_their_coupling():
@@ -199,20 +205,21 @@ def test_trap_orbitals_follow_their_coupling():
     assert orbitals.orbitals == 2
     with pytest.raises(ValueError, match="must ascend"):
         TrapOrbitals(functions, [1.0, 0.0, 2.0], table, lambda p: p)
-    with pytest.raises(ValueError, match="3 functions and at least one orbital"):
+    with pytest.raises(ValueError, match="3 basis functions and at least one orbital"):
         TrapOrbitals(functions, [0.0, 1.0, 3.0], table[:, :2], lambda p: p)
 
 
-def test_a_range_that_is_trained_stays_within_a_factor_of_ten():
+def test_a_range_that_is_trained_stays_above_a_tenth_of_its_start():
     """A range that runs to zero leaves a cusp that no walker sees, and energies without a bound."""
     factor = CuspJastrow((1, 1), 2.0, lambda p: p, dtype=jnp.float64)
     r, one = jnp.asarray([[0.0, 0.0], [0.3, 0.0]]), jnp.asarray(1.0)
     with_range = lambda b: eqx.tree_at(lambda f: f.log_range, factor, jnp.full((2,), jnp.log(b)))(r, one)
-    for b in (0.5, 2.0, 8.0):
+    for b in (0.5, 2.0, 8.0, 200.0):
         np.testing.assert_allclose(with_range(b), -b * np.exp(-0.3 / b), rtol=1e-12)
         np.testing.assert_allclose(jax.grad(with_range)(b), -np.exp(-0.3 / b) * (1 + 0.3 / b), rtol=1e-12)
-    for b, end in ((1e-9, 0.2), (1e9, 20.0)):
-        np.testing.assert_allclose(with_range(b), -end * np.exp(-0.3 / end), rtol=1e-6)
+    for b in (1e-9, 1e-3):
+        np.testing.assert_allclose(with_range(b), -0.2 * np.exp(-0.3 / 0.2), rtol=1e-3)
+        assert np.isfinite(jax.grad(with_range)(b))
 
 
 def test_the_cusp_at_nuclei():
@@ -285,6 +292,10 @@ def test_a_filling_without_a_solution_of_its_own_is_left_out():
     with pytest.warns(UserWarning, match="open_m0 of the dot is left out: Hartree-Fock in a trap did not converge"):
         system = dot_system(dot_family((4, 3), 2, 1.0, 1.0, ("omega",), [0.1, 1.0]))
     assert [phase.name for phase in system.phases] == ["open_m2"]
+    # A value to compare with that is not found costs no measurement.
+    branches = branches_of(system.family)
+    assert np.isnan(branches.energies("open_m0", np.array([1.0]))).all()
+    assert np.isfinite(branches.energies("open_m2", np.array([1.2, 2.5]))).all()
 
 
 def test_densities_hold_all_electrons_and_all_pairs():
@@ -303,8 +314,19 @@ def test_densities_hold_all_electrons_and_all_pairs():
     np.testing.assert_allclose(again.estimate.value, pair.estimate.value, atol=1e-9)
 
 
-def test_a_wavefunction_of_a_dot_passes_every_check():
-    problem = build(preset("dot-6", "training.precision=double", "ansatz.width=8", "ansatz.layers=1"))
+@pytest.mark.parametrize(
+    "system",
+    [
+        ("system.electrons=[3,3]",),
+        # Three dimensions, an open shell, both coordinates, a complex wavefunction.
+        ("system.electrons=[2,1]", "system.dimensions=3", "system.strength=[0.5,1.0]", "ansatz.complex=true"),
+    ],
+    ids=["plane", "space"],
+)
+def test_a_wavefunction_of_a_dot_passes_every_check(system):
+    at = () if len(system) == 1 else ("evaluation.at.strength=[0.5,1.0]",)
+    small = ("training.precision=double", "ansatz.width=8", "ansatz.layers=1")
+    problem = build(preset("dot-6", *small, *system, *at))
     family = problem.system.family
     report = check_ansatz(
         problem.ansatz, family.hamiltonian, family.select(1), key=jax.random.key(1), walkers=16, rounds=10, scale=2.0
@@ -317,7 +339,7 @@ def test_settings_that_no_dot_has():
         ("system.omega=[0.0]", "omega must be positive"),
         ("system.strength=[-1.0]", "must not be negative"),
         ("system.dimensions=1", "must be at least 2"),
-        ("system.electrons=[60, 0]", "at most 56"),
+        ("system.electrons=[60, 0]", "at most 28 of each spin"),
         ("system.points=[[1.0, 2.0]]", "a value of each of omega"),
     ):
         with pytest.raises(Exception, match=message):

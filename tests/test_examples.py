@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from qernel.ansatz import DifferentiableAnsatz, ProbedAnsatz
-from qernel.check import check_laplacian, laplacian_difference
+from qernel.check import check_ansatz, check_laplacian, laplacian_difference
 from qernel.exact import filling_energy
 from qernel.laplacian import ProbedLaplacian
 from qernel.presets import load
@@ -121,6 +121,18 @@ def test_atoms_with_two_electrons_train(example, quick_to_compile, capsys):
     assert np.all(np.isfinite(energies)) and np.all(np.abs(energies - [-2.9037, -7.2799]) < [0.6, 1.2])
     assert np.all(np.abs(np.asarray(state.ansatz.nuclear.log_range) - np.log(2.0)) > 1e-4)
     assert family.size == 2 and "20 [" in capsys.readouterr().out
+
+
+def test_the_cusps_of_atoms_are_right(example, quick_to_compile):
+    module = example("two_electron_ions")
+    with jax.enable_x64(True):
+        family = module.ions([2.0, 3.0])
+        sizes = {"width": 8, "layers": 1, "query_heads": 2, "key_value_heads": 1, "experts": 1, "determinants": 1}
+        ansatz = module.wavefunction(family, dtype=jnp.float64, precision="double", **sizes)
+        report = check_ansatz(
+            ansatz, family.hamiltonian, family.select(1), key=jax.random.key(0), walkers=16, rounds=10, scale=0.6
+        )
+    assert report.ok and "nuclear cusps" in str(report), str(report)
 
 
 def test_a_system_of_ones_own_from_the_first_step_to_the_report(example, quick_to_compile, tmp_path, monkeypatch):

@@ -40,4 +40,5 @@ from ._trap_hartree_fock import determinant_frequency as determinant_frequency
 from ._trap_hartree_fock import filling_repulsion as filling_repulsion
 from ._trap_hartree_fock import trap_hartree_fock as trap_hartree_fock
 from ._trap_shells import ShellFilling as ShellFilling
+from ._trap_shells import filled_shells as filled_shells
 from ._trap_shells import shell_fillings as shell_fillings

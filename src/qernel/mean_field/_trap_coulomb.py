@@ -18,7 +18,7 @@ class TrapCoulomb:
     integral is $\sqrt\Omega$ times as large.
 
     **Arguments:** `levels`, quantum numbers of the functions in two or three dimensions. Memory grows as the fourth
-    power of their number: 13 MB for 36 functions, 80 MB for 56.
+    power of their number: 27 MB for 36 functions, 160 MB for 56.
     """
 
     def __init__(self, levels: Int[np.ndarray, "functions dim"]):

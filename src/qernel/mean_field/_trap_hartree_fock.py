@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from ._trap_coulomb import TrapCoulomb
 from ._trap_shells import ShellFilling
 
-_ITERATIONS = 300
+_ITERATIONS = 150
 # Filled orbitals are lowered by so much, in units of ω, where the iteration does not settle without: they then move
 # less in one step, and end at the same place.
 _SHIFTS = (0.0, 1.0, 4.0, 16.0)

@@ -2,10 +2,13 @@
 
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from ..orbitals import harmonic_levels
 
 # Fillings of the open shells of both spins that are looked at.
 _MOST = 2000
@@ -57,13 +60,17 @@ class ShellFilling:
 
 def shell_levels(dim: int, shells: int) -> Int[np.ndarray, "functions dim"]:
     """Oscillator levels of the lowest shells, shell by shell."""
-    levels = [n for n in itertools.product(range(shells), repeat=dim) if sum(n) < shells]
-    return np.array(sorted(levels, key=lambda n: (sum(n), tuple(-x for x in n))), dtype=np.int64)
+    return np.array(harmonic_levels((1.0,) * dim, math.comb(shells - 1 + dim, dim)), dtype=np.int64)
 
 
 def shell_size(dim: int, quanta: int) -> int:
     """Orbitals of one spin in the shell with so many quanta."""
-    return quanta + 1 if dim == 2 else (quanta + 1) * (quanta + 2) // 2
+    return math.comb(quanta + dim - 1, dim - 1)
+
+
+def filled_shells(electrons: int, dim: int) -> int:
+    """How many shells so many electrons of one spin fill, the open one included."""
+    return next(shells for shells in itertools.count() if math.comb(shells - 1 + dim, dim) >= electrons)
 
 
 def shell_fillings(electrons: tuple[int, int], dim: int, shells: int) -> tuple[ShellFilling, ...]:
@@ -90,12 +97,13 @@ def shell_fillings(electrons: tuple[int, int], dim: int, shells: int) -> tuple[S
 
 
 def _fillings_of_spin(n: int, dim: int, levels) -> list[tuple[Float[np.ndarray, "functions n"], tuple[int, ...]]]:
+    given = int(levels.sum(axis=1).max()) + 1
+    if filled_shells(n, dim) > given:
+        raise ValueError(f"{n} electrons of one spin fill more shells than the {given} given")
     columns, left, quanta = [], n, 0
     while left >= (size := shell_size(dim, quanta)):
         columns.append(_shell(dim, quanta)[0])
         left, quanta = left - size, quanta + 1
-    if left and quanta > levels.sum(axis=1).max() or (n and quanta - 1 > levels.sum(axis=1).max()):
-        raise ValueError(f"{n} electrons of one spin fill more shells than the {levels.sum(axis=1).max() + 1} given")
     closed = _placed(columns, len(levels))
     if not left:
         return [(closed, ())]

@@ -2,12 +2,11 @@ from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num, PyTree
 
 from ._expanded import checked_twist, with_twist
-from ._interpolation import checked_nodes, interpolated, slopes_at
+from ._interpolation import interpolated, node_tables
 from ._orbitals import AbstractOrbitals
 from ._plane_waves import PlaneWaves
 
@@ -47,16 +46,8 @@ class InterpolatedOrbitals(AbstractOrbitals):
         coordinate: Callable[[PyTree], Float[Array, ""]],
         twist: Sequence[float] | None = None,
     ):
-        s, table = checked_nodes(nodes), np.asarray(coefficients)
-        if table.ndim != 3 or table.shape[:2] != (len(s), waves.size) or not table.shape[2]:
-            raise ValueError(
-                f"coefficients need the shape (nodes, basis, orbitals) with {len(s)} nodes, "
-                f"{waves.size} basis functions and at least one orbital, got {table.shape}"
-            )
         self.waves = waves
-        self.nodes = tuple(float(x) for x in s)
-        self.values = jnp.asarray(table)
-        self.slopes = jnp.asarray(slopes_at(s, table))
+        self.nodes, self.values, self.slopes = node_tables(nodes, coefficients, waves.size)
         self.coordinate = coordinate
         self.twist = checked_twist(twist, waves.lattice.dim)
 

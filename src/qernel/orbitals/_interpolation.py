@@ -8,15 +8,25 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 
-def checked_nodes(nodes: Float[np.ndarray, " nodes"] | Sequence[float]) -> Float[np.ndarray, " nodes"]:
-    """The nodes in float64; `ValueError` unless there are some, and they ascend."""
-    s = np.asarray(nodes, dtype=np.float64)
+def node_tables(
+    nodes: Float[np.ndarray, " nodes"] | Sequence[float], coefficients: Num[Array | np.ndarray, "..."], size: int
+) -> tuple[tuple[float, ...], Num[Array, "nodes size orbitals"], Num[Array, "nodes size orbitals"]]:
+    """Nodes, and the coefficients of orbitals in `size` functions there with their slopes.
+
+    **Raises:** `ValueError` unless there are some nodes, they ascend, and the shapes fit.
+    """
+    s, table = np.asarray(nodes, dtype=np.float64), np.asarray(coefficients)
     if s.ndim != 1 or not len(s) or np.any(np.diff(s) <= 0):
         raise ValueError(f"the nodes of an interpolation must ascend, got {s.tolist()}")
-    return s
+    if table.ndim != 3 or table.shape[:2] != (len(s), size) or not table.shape[2]:
+        raise ValueError(
+            f"coefficients need the shape (nodes, basis, orbitals) with {len(s)} nodes, {size} basis functions and at "
+            f"least one orbital, got {table.shape}"
+        )
+    return tuple(float(x) for x in s), jnp.asarray(table), jnp.asarray(_slopes(s, table))
 
 
-def slopes_at(nodes: Float[np.ndarray, " nodes"], values: Num[np.ndarray, "nodes ..."]) -> Num[np.ndarray, "nodes ..."]:
+def _slopes(nodes: Float[np.ndarray, " nodes"], values: Num[np.ndarray, "nodes ..."]) -> Num[np.ndarray, "nodes ..."]:
     """Slopes of the parabola through three neighbours."""
     if len(nodes) == 1:
         return np.zeros_like(values)

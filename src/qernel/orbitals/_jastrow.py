@@ -12,8 +12,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from qernel.layers import MLP, FiLM, Frozen, Linear
 
-from ._bounded_range import bounded_range
 from ._cos_sin import cos_sin
+from ._floored_range import floored_range
 from ._pair_factor import AbstractPairFactor
 from ._spin_blocks import check_electrons
 
@@ -48,8 +48,8 @@ class CuspJastrow(eqx.Module):
        \partial_d J|_{d=0} = \gamma_{ij}\,\Gamma_{ij} , $$
 
     with the Kato slope Γ of [`cusp_slope`][qernel.orbitals.cusp_slope] and the strength γ of the repulsion over the
-    prefactor of the kinetic energy. The ranges $b > 0$ (parallel, antiparallel) are trained, and stay within a
-    factor of ten of what they are at the start.
+    prefactor of the kinetic energy. The ranges $b > 0$ (parallel, antiparallel) are trained, and stay above a
+    tenth of what they are at the start.
 
     **Arguments:**
 
@@ -115,7 +115,7 @@ class CuspJastrow(eqx.Module):
             dtype = displacement.dtype
             slopes = [cusp_slope(displacement.shape[1], one) for one in (True, False)]
             slope = jnp.where(parallel, *(jnp.asarray(x, dtype) for x in slopes)) * strength.astype(dtype)
-            length = jnp.where(parallel, *bounded_range(self.log_range.astype(dtype), self.start))
+            length = jnp.where(parallel, *floored_range(self.log_range.astype(dtype), self.start))
             if self.squared_distance is None:
                 squared = jnp.sum(displacement**2, axis=-1)
             else:

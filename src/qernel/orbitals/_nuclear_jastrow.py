@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from qernel.layers import Frozen
 
-from ._bounded_range import bounded_range
+from ._floored_range import floored_range
 
 
 class NuclearJastrow(eqx.Module):
@@ -24,7 +24,8 @@ class NuclearJastrow(eqx.Module):
     - `cusp`: [`Hamiltonian.nuclear_cusp`][qernel.hamiltonian.Hamiltonian.nuclear_cusp], or a function of the parameters
       that returns κ of each nucleus; it is not trained.
     - `positions`: R_A, in units of length.
-    - `range_`: b at the start; training leaves it within a factor of ten.
+    - `range_`: b at the start; training leaves it above a tenth of that. Of an infinite range the factor is
+      $e^{-\kappa r}$.
 
     **Raises:** `ValueError` for a range that is not positive, or no nuclei.
 
@@ -75,7 +76,7 @@ class NuclearJastrow(eqx.Module):
         """κ and b, with an axis for the electrons, separations and distances (electrons, nuclei)."""
         dtype = r.dtype
         slope = jnp.asarray(self.cusp(parameters)).astype(dtype)[None]
-        length = bounded_range(self.log_range, self.start).astype(dtype)[None]
+        length = floored_range(self.log_range, self.start).astype(dtype)[None]
         separation = r[:, None] - jnp.asarray(np.array(self.positions), dtype)[None]
         # An electron on a nucleus has probability zero; the floor only keeps derivatives finite there.
         distance = jnp.sqrt(jnp.sum(separation**2, axis=-1) + jnp.finfo(dtype).tiny ** 0.5)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ._harmonic_orbitals import HarmonicOrbitals
-from ._interpolation import checked_nodes, interpolated, slopes_at
+from ._interpolation import interpolated, node_tables
 from ._orbitals import AbstractOrbitals
 
 
@@ -54,16 +54,8 @@ class TrapOrbitals(AbstractOrbitals):
         coefficients: Float[Array | np.ndarray, "..."],
         coordinate: Callable[[PyTree], Float[Array, ""]],
     ):
-        s, table = checked_nodes(nodes), np.asarray(coefficients)
-        if table.ndim != 3 or table.shape[:2] != (len(s), functions.orbitals) or not table.shape[2]:
-            raise ValueError(
-                f"coefficients need the shape (nodes, functions, orbitals) with {len(s)} nodes, {functions.orbitals} "
-                f"functions and at least one orbital, got {table.shape}"
-            )
         self.functions = functions
-        self.nodes = tuple(float(x) for x in s)
-        self.values = jnp.asarray(table)
-        self.slopes = jnp.asarray(slopes_at(s, table))
+        self.nodes, self.values, self.slopes = node_tables(nodes, coefficients, functions.orbitals)
         self.coordinate = coordinate
 
     @property

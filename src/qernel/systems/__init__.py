@@ -17,6 +17,7 @@ from ._section import Positive as Positive
 from ._section import Section as Section
 from ._section import SystemSection as SystemSection
 from ._section import Values as Values
+from ._section import check_points as check_points
 from ._section import distinct as distinct
 from ._section import electrons_text as electrons_text
 from ._sized import SizedSection as SizedSection

@@ -52,6 +52,23 @@ def distinct(value: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted(value))
 
 
+def check_points(points: tuple[tuple[float, ...], ...], coordinates: tuple[str, ...], combinations: int) -> None:
+    """Check the points of a section whose coordinates are what has several values.
+
+    **Arguments:** `points`, which stand in place of all `combinations` of the values, or none; `coordinates`, names.
+
+    **Raises:** `ValueError` for too many members, or a point that lacks a coordinate.
+    """
+    members = len(points) or combinations
+    if members > MOST_MEMBERS:
+        raise ValueError(f"a family has at most {MOST_MEMBERS} members, and there are {members} combinations")
+    for point in points:
+        if len(point) != len(coordinates):
+            raise ValueError(
+                f"points need a value of each of {', '.join(coordinates)}, which have several values, got {list(point)}"
+            )
+
+
 Electrons = Annotated[tuple[int, int], AfterValidator(_electrons)]
 # Values of a coordinate, ascending.
 Values = Annotated[tuple[Finite, ...], AfterValidator(distinct)]

@@ -1,5 +1,6 @@
 """Energies of dots that are known: exact of two electrons, published bounds, Hartree-Fock."""
 
+import functools
 import importlib.resources
 import json
 
@@ -24,7 +25,8 @@ def dot_known_values(branches: DotBranches, family: Family) -> KnownValues:
     omega, strength = dot_values(family)
     n, dim = family.hamiltonian.n_electrons, family.hamiltonian.dim
     couplings = dot_couplings(family)
-    mean_field = np.min([branches.energies(name, couplings) for name in branches.lowest], axis=0) * omega
+    # Of fillings with and without a value, the value.
+    mean_field = functools.reduce(np.fmin, [branches.energies(name, couplings) for name in branches.lowest]) * omega
     exact, terms = np.full(family.size, np.nan), {}
     if n == 2:
         # Of parallel spins the relative motion is odd.

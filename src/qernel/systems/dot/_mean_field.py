@@ -16,6 +16,7 @@ from qernel.mean_field import (
     TrapBranch,
     TrapCoulomb,
     determinant_frequency,
+    filled_shells,
     filling_repulsion,
     shell_fillings,
     trap_hartree_fock,
@@ -78,7 +79,7 @@ class DotBranches:
     """
 
     def __init__(self, electrons: tuple[int, int], dim: int, low: float, high: float):
-        filled = _filled_shells(max(electrons), dim)
+        filled = filled_shells(max(electrons), dim)
         shells = filled + (_BEYOND if filled <= _MANY[dim] else _BEYOND_MANY)[dim]
         fillings = shell_fillings(electrons, dim, shells)
         self.coulomb = TrapCoulomb(fillings[0].levels)
@@ -124,11 +125,17 @@ class DotBranches:
         return DotFrequency(filling.quanta, filling_repulsion(filling, self.coulomb))
 
     def energies(self, name: str, couplings: Float[np.ndarray, " members"]) -> Float[np.ndarray, " members"]:
-        """Hartree-Fock energies of a filling in units of ω, totals, at any couplings."""
+        """Hartree-Fock energies of a filling in units of ω, totals, at any couplings; NaN where one of them has no
+        solution."""
         wanted = np.asarray(couplings, np.float64)
         # By way of the nodes: from far away the iteration may end in another solution.
         places = np.union1d(self.nodes, wanted)
-        return trap_hartree_fock(self.fillings[name], places, self.coulomb).energy[np.searchsorted(places, wanted)]
+        try:
+            found = trap_hartree_fock(self.fillings[name], places, self.coulomb)
+        except RuntimeError:
+            # A value to compare with must not cost a measurement.
+            return np.full(len(wanted), np.nan)
+        return found.energy[np.searchsorted(places, wanted)]
 
     def orbitals(self, name: str, dtype: DTypeLike, solve: bool) -> AbstractOrbitals:
         """Hartree-Fock orbitals of a filling; with `solve` false zeros of their shapes."""
@@ -149,14 +156,6 @@ class DotBranches:
 def dot_branches(electrons: tuple[int, int], dim: int, low: float, high: float) -> DotBranches:
     """The fillings of a dot, solved for once for a configuration, its system and its wavefunction."""
     return DotBranches(electrons, dim, low, high)
-
-
-def _filled_shells(n: int, dim: int) -> int:
-    shells, left = 0, n
-    while left > 0:
-        left -= shells + 1 if dim == 2 else (shells + 1) * (shells + 2) // 2
-        shells += 1
-    return shells
 
 
 def _distinct(names: list[str]) -> list[str]:

@@ -10,14 +10,14 @@ from pydantic import Field, model_validator
 from qernel.hamiltonian import Family
 from qernel.layers import OpenEmbedding
 from qernel.orbitals import OpenPairJastrow
-from qernel.systems import MOST_MEMBERS, Electrons, Finite, System, SystemSection, Values, electrons_text
+from qernel.systems import Electrons, Finite, System, SystemSection, Values, check_points, electrons_text
 
 from ._family import dot_family, dot_frequency
 from ._mean_field import DotLength
 from ._system import branches_of, dot_system
 
-# Integrals of the oscillator functions grow as the fourth power of their number.
-_MOST_ELECTRONS = {2: 56, 3: 20}
+# Of one spin: integrals of the oscillator functions grow as the fourth power of their number.
+_MOST_ELECTRONS = {2: 28, 3: 10}
 
 
 class DotSection(SystemSection):
@@ -48,23 +48,17 @@ class DotSection(SystemSection):
     @model_validator(mode="after")
     def _fits(self) -> "DotSection":
         most = _MOST_ELECTRONS[self.dimensions]
-        if sum(self.electrons) > most:
+        if max(self.electrons) > most:
             raise ValueError(
-                f"electrons must be at most {most} in a dot of {self.dimensions} dimensions, got {list(self.electrons)}"
+                f"electrons must be at most {most} of each spin in a dot of {self.dimensions} dimensions, got "
+                f"{list(self.electrons)}"
             )
         if self.omega[0] <= 0:
             raise ValueError(f"omega must be positive, got {list(self.omega)}")
         if self.strength[0] < 0:
             raise ValueError(f"strength must not be negative, got {list(self.strength)}")
-        members = len(self.points) or math.prod(len(getattr(self, name)) for name in self.coordinates)
-        if members > MOST_MEMBERS:
-            raise ValueError(f"a family has at most {MOST_MEMBERS} members, and there are {members} combinations")
-        for point in self.points:
-            if len(point) != len(self.coordinates):
-                raise ValueError(
-                    f"points need a value of each of {', '.join(self.coordinates)}, which have several values, "
-                    f"got {list(point)}"
-                )
+        combinations = math.prod(len(getattr(self, name)) for name in self.coordinates)
+        check_points(self.points, self.coordinates, combinations)
         return self
 
     @property

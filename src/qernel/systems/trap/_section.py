@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from qernel.layers import OpenEmbedding
 from qernel.orbitals import OpenPairJastrow
-from qernel.systems import MOST_MEMBERS, Electrons, Finite, System, SystemSection, Values, electrons_text
+from qernel.systems import Electrons, Finite, System, SystemSection, Values, check_points, electrons_text
 
 from ._family import FREQUENCIES, trap_family, trap_lengths
 from ._fillings import filling_name, fillings_of
@@ -55,15 +55,8 @@ class TrapSection(SystemSection):
         for name in FREQUENCIES[: self.dimensions]:
             if min(getattr(self, name)) <= 0:
                 raise ValueError(f"{name} must be positive, got {list(getattr(self, name))}")
-        members = len(self.points) or math.prod(len(getattr(self, name)) for name in self.coordinates)
-        if members > MOST_MEMBERS:
-            raise ValueError(f"a family has at most {MOST_MEMBERS} members, and there are {members} combinations")
-        for point in self.points:
-            if len(point) != len(self.coordinates):
-                raise ValueError(
-                    f"points need a value of each of {', '.join(self.coordinates)}, which have several values, "
-                    f"got {list(point)}"
-                )
+        combinations = math.prod(len(getattr(self, name)) for name in self.coordinates)
+        check_points(self.points, self.coordinates, combinations)
         return self
 
     @property
