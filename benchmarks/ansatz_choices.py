@@ -64,7 +64,7 @@ def run(name: str, overrides: list[str], arguments: argparse.Namespace, exact: d
                 state.averaged,
                 family,
                 jnp.asarray(np.asarray(state.positions)[nearest]),
-                sampler=Sampler(moves=20, wrap=problem.method.sampler.wrap),
+                sampler=Sampler(moves=20, cell=problem.method.sampler.cell),
                 key=jax.random.key(arguments.seed + 1),
                 step_size=jnp.asarray(np.asarray(state.step_size)[nearest]),
                 burn_in=30,

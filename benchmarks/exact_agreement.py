@@ -63,7 +63,7 @@ def trained(config: Config, projected: bool):
             state.averaged,
             family,
             positions,
-            sampler=Sampler(moves=settings.moves, wrap=method.sampler.wrap),
+            sampler=Sampler(moves=settings.moves, cell=method.sampler.cell),
             key=jax.random.fold_in(problem.key, 1),
             step_size=state.step_size,
             burn_in=settings.burn_in,

@@ -73,7 +73,7 @@ def compare(
     print("kernel                       moves  step  acceptance  seconds  independent samples  per second", flush=True)
     found = {}
     for name, kernel, moves, acceptance in kernels:
-        sampler = Sampler(kernel, moves=moves, target_acceptance=acceptance, wrap=cell.wrap)
+        sampler = Sampler(kernel, moves=moves, target_acceptance=acceptance, cell=cell)
         measured = efficiency(
             sampler,
             density,

@@ -64,7 +64,7 @@ def two_phases(family, width=32):
 # --8<-- [start:train]
 def main(path="runs/two-phases", depths=(0, 5, 10, 15, 20, 25, 30), settings=None):
     system = moire_system(Material(), 3, (6, 0), depths)
-    sampler = Sampler(langevin, moves=5, target_acceptance=0.7, wrap=system.family.hamiltonian.cell.wrap)
+    sampler = Sampler(langevin, moves=5, target_acceptance=0.7, cell=system.family.hamiltonian.cell)
     run = Run.begin(path, system, two_phases(system.family), Method(sampler), settings or Settings(steps=300))
     for step in run.train():
         if step.number % 10 == 0:

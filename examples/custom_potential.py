@@ -48,7 +48,7 @@ def main(steps=100, walkers=64, rounds=100, depths=(0.0, 0.1, 0.2), **sizes):
         pair=waves,
         **sizes,
     )
-    method = Method(sampler=Sampler(wrap=cell.wrap))
+    method = Method(sampler=Sampler(cell=cell))
     positions = initial_positions(family.hamiltonian, family.size, walkers, key=jax.random.key(1))
     start = initial_state(ansatz, method, positions, key=jax.random.key(2))
     for state, report in train(burn_in(start, family, method, 20), family, method, steps):

@@ -88,7 +88,7 @@ def closed_shell():
         ansatz,
         family,
         positions,
-        sampler=Sampler(moves=8, wrap=cell.wrap),
+        sampler=Sampler(moves=8, cell=cell),
         key=jax.random.key(0),
         step_size=2.6,
         burn_in=25,
@@ -194,7 +194,7 @@ def small():
 
 def measure(family, ansatz, positions, **options):
     defaults = dict(
-        sampler=Sampler(moves=4, wrap=family.hamiltonian.cell.wrap),
+        sampler=Sampler(moves=4, cell=family.hamiltonian.cell),
         key=jax.random.key(0),
         step_size=5.0,
         burn_in=5,

@@ -38,7 +38,7 @@ def difference(policy, r, complex=False):
 def walkers(complex):
     """Drawn from |ψ|², which keeps away from nodes."""
     ansatz = small_qernel(FAMILY, complex=complex)
-    sampler = Sampler(random_walk, moves=100, wrap=FAMILY.hamiltonian.cell.wrap)
+    sampler = Sampler(random_walk, moves=100, cell=FAMILY.hamiltonian.cell)
     r, widths = random_positions(FAMILY, 64), jnp.full(FAMILY.size, 2.0)
     for number in range(5):
         found = eqx.filter_jit(sampler)(log_density(ansatz), FAMILY.parameters, r, widths, jax.random.key(number))

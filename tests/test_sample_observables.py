@@ -214,7 +214,7 @@ OCCUPIED = {
 
 def drawn(ansatz, hamiltonian, walkers=64, records=60):
     """Samples of |ψ|²."""
-    sampler = Sampler(moves=6, wrap=hamiltonian.cell.wrap)
+    sampler = Sampler(moves=6, cell=hamiltonian.cell)
     log_density = lambda r, parameters: 2 * ansatz(r, parameters).log_magnitude
     step = eqx.filter_jit(lambda x, key: sampler(log_density, NOTHING, x.positions, x.step_size, key))
     start = jnp.asarray(uniform(hamiltonian, walkers, 1, seed=3)[None, :, 0])
@@ -467,7 +467,7 @@ def test_recorded_samples(every):
         sine,
         family,
         positions,
-        sampler=Sampler(moves=3, wrap=SKEWED.wrap),
+        sampler=Sampler(moves=3, cell=SKEWED),
         key=jax.random.key(0),
         step_size=0.3,
         rounds=8,
@@ -543,7 +543,7 @@ def table():
         ansatz,
         family,
         jnp.asarray(np.stack([uniform(family.hamiltonian, 16, 1, seed)[:, 0] for seed in range(2)])),
-        sampler=Sampler(moves=3, wrap=cell.wrap),
+        sampler=Sampler(moves=3, cell=cell),
         key=jax.random.key(0),
         step_size=2.0,
         burn_in=2,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from blackjax.base import SamplingAlgorithm
 
+from qernel.lattice import Lattice
 from qernel.sampling import (
     BlockWalk,
     Metropolis,
@@ -90,7 +91,7 @@ def test_chunks_change_no_number(chunk, hamiltonians, key):
 
 @pytest.mark.parametrize("algorithm", [random_walk, langevin])
 def test_positions_are_wrapped_and_stuck_walkers_counted(algorithm, key):
-    sampler = Sampler(algorithm, moves=2, wrap=lambda r: r % 1.0)
+    sampler = Sampler(algorithm, moves=2, cell=Lattice(((1.0,),)))
     start = jnp.full((1, 4, 1, 1), 0.5)
 
     def flat_or_forbidden(r, parameters):
@@ -102,6 +103,20 @@ def test_positions_are_wrapped_and_stuck_walkers_counted(algorithm, key):
     frozen = sampler(flat_or_forbidden, -jnp.ones(1), start, jnp.ones(1), key)
     assert int(frozen.stuck[0]) == 4 and float(frozen.acceptance[0]) == 0
     assert np.all(frozen.positions == start) and np.all(frozen.log_density == 0)
+
+
+@pytest.mark.parametrize("algorithm", [random_walk, langevin])
+def test_steps_in_a_uniform_density_stop_growing_at_the_length_of_the_cell(algorithm, key):
+    """Every width is accepted there: without a limit the positions have no digits left after a hundred rounds."""
+    cell = Lattice(((4.0, 0.0), (1.0, 2.0)))
+    sampler = Sampler(algorithm, cell=cell, gain=2.0)
+    flat = lambda r, parameters: jnp.sum(0 * r)
+    positions, width = jnp.zeros((1, 64, 3, 2), jnp.float32), jnp.ones(1, jnp.float32)
+    for number in range(50):
+        walkers = sampler(flat, jnp.ones(1), positions, width, jax.random.fold_in(key, number))
+        positions, width = walkers.positions, walkers.step_size
+    assert width.dtype == jnp.float32 and np.isclose(width[0], 4.0, rtol=1e-6)
+    assert len(np.unique(np.asarray(positions))) > 0.99 * positions.size
 
 
 def test_a_metropolis_kernel_begins_where_the_walkers_are(key):

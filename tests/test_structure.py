@@ -38,7 +38,7 @@ exact: lattice hamiltonian orbitals mean_field
 ansatz: lattice precision propagation hamiltonian layers orbitals
 laplacian: propagation orbitals ansatz
 gradient: chunks hamiltonian ansatz laplacian
-sampling: compilation chunks hamiltonian
+sampling: compilation chunks lattice hamiltonian
 optimise: compilation
 observables: lattice units compilation hamiltonian ansatz
 check: compilation hamiltonian ansatz laplacian gradient sampling observables

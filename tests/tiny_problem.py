@@ -82,7 +82,7 @@ def small_problem(chunk=None, learning_rate=0.5, optimiser=None, walkers=8):
         tuple(map(tuple, vectors.tolist())),
     )
     method = Method(
-        sampler=Sampler(moves=3, wrap=cell.wrap),
+        sampler=Sampler(moves=3, cell=cell),
         optimiser=optimiser or StochasticReconfiguration(learning_rate=learning_rate),
         chunk=chunk,
         score_chunk=chunk,

@@ -150,8 +150,7 @@ def laplacian_difference(ansatz: Ansatz, parameters: Any, r: Float[Array, "walke
 
 
 def _smoothness(ansatz, hamiltonian, parameters, r, key, rounds):
-    wrap = None if hamiltonian.cell is None else hamiltonian.cell.wrap
-    sampler = Sampler(moves=10, wrap=wrap)
+    sampler = Sampler(moves=10, cell=hamiltonian.cell)
     batch = jax.tree.map(lambda x: x[None], parameters)
 
     @compiled

@@ -118,7 +118,7 @@ def build_method(config: Config, system: System) -> Method:
         moves=s.moves,
         target_acceptance=s.acceptance,
         chunk=s.chunk or None,
-        wrap=None if cell is None else cell.wrap,
+        cell=cell,
     )
     return Method(
         sampler=sampler,

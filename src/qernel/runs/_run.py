@@ -453,7 +453,7 @@ def _own_problem(
     if method is None:
         method = Method()
         if cell is not None:
-            sampler = dataclasses.replace(method.sampler, wrap=cell.wrap)
+            sampler = dataclasses.replace(method.sampler, cell=cell)
             method = dataclasses.replace(method, sampler=sampler)
     if not 0 <= seed < 2**63:
         raise ValueError(f"a seed is a whole number from 0 to 2^63 - 1, got {seed}")

@@ -7,10 +7,12 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from qernel.chunks import chunk_that_fits, map_walkers, memory_budget, walker_keys
 from qernel.compilation import compiled
+from qernel.lattice import Lattice
 
 from ._kernels import random_walk
 from ._metropolis import Metropolis
@@ -42,7 +44,9 @@ class Sampler(eqx.Module):
       the target $a^*$ = `target_acceptance` and gain g = `gain`; `gain=0` freezes the step.
     - `chunk` walkers of each Hamiltonian are moved at once (all of them by default); small chunks fit a CPU's cache.
       Of "auto", [`with_largest_chunk`][qernel.sampling.Sampler.with_largest_chunk] makes a number.
-    - `wrap` maps positions back into the cell after each round (None: open boundaries).
+    - `cell`: the periodic cell, into which positions are mapped back after each round (None: open boundaries). The step
+      grows to the length of the cell's longest vector and no further: what nearly uniform density accepts at any width
+      would else grow until positions have no digits left.
 
     The density is closed over inside the traced function, so that it may depend on traced network parameters with no
     retrace, and its value at the walkers is computed afresh at the start of every round: BlackJAX's cache would be
@@ -55,7 +59,7 @@ class Sampler(eqx.Module):
     target_acceptance: float = eqx.field(static=True, default=0.5)
     gain: float = eqx.field(static=True, default=0.3)
     chunk: int | Literal["auto"] | None = eqx.field(static=True, default=None)
-    wrap: Callable | None = eqx.field(static=True, default=None)
+    cell: Lattice | None = None
 
     def __check_init__(self):
         if self.moves < 1:
@@ -119,11 +123,14 @@ class Sampler(eqx.Module):
         states, total, moved = map_walkers(chain, of_hamiltonians, (positions, keys), shape[1], self.chunk)
         acceptance = jnp.mean(total, axis=1) / self.moves
         factor = jnp.exp(self.gain * (acceptance - self.target_acceptance)).astype(step_size.dtype)
-        final = states.position if self.wrap is None else self.wrap(states.position)
+        width, final = step_size * factor, states.position
+        if self.cell is not None:
+            longest = float(np.linalg.norm(self.cell.reduced[-1]))
+            width, final = jnp.minimum(width, longest), self.cell.wrap(final)
         return Walkers(
             positions=final,
             log_density=states.logdensity,
-            step_size=step_size * factor,
+            step_size=width,
             acceptance=acceptance,
             stuck=jnp.sum(~moved, axis=1),
             lost=~(jnp.isfinite(states.logdensity) & jnp.all(jnp.isfinite(final), axis=(2, 3))),
