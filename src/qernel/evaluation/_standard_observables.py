@@ -69,8 +69,12 @@ class MomentumOccupations(AbstractObservable):
     def measure(self, measurement: Measurement) -> dict[str, Measured]:
         m, units = measurement, measurement.units
         samples = _some(m.samples, _affordable(m.samples, m.hamiltonian.n_electrons + 1))
-        found = momentum_distribution(samples, m.hamiltonian, m.ansatz, m.parameters, key=m.key)
-        vectors = Grid(found.wave_vectors / units.bohr, f"1/{units.length}", "wave vector")
+        angles = None if m.hamiltonian.twist is None else np.asarray(m.hamiltonian.twist(m.parameters), np.float64)
+        found = momentum_distribution(samples, m.hamiltonian, m.ansatz, m.parameters, key=m.key, twist=angles)
+        # Less the twist, so that all members have one grid.
+        shift = 0.0 if angles is None else angles @ m.hamiltonian.cell.reciprocal / (2 * np.pi)  # pyright: ignore[reportOptionalMemberAccess]
+        words = "wave vector" if angles is None or not angles.any() else "wave vector less the twist"
+        vectors = Grid((found.wave_vectors - shift) / units.bohr, f"1/{units.length}", words)
         values = {"momentum_distribution": ("occupation of plane waves", found.total)}
         if all(m.hamiltonian.electrons):
             for spin, name in enumerate(("up", "down")):

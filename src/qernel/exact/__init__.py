@@ -17,3 +17,5 @@ from ._harmonic_fermions import ground_fillings as ground_fillings
 from ._harmonic_fermions import relative_frequencies as relative_frequencies
 from ._two_electrons import TwoElectrons as TwoElectrons
 from ._two_electrons import two_electrons_in_a_trap as two_electrons_in_a_trap
+from ._two_electrons_in_a_cell import TwoElectronsInACell as TwoElectronsInACell
+from ._two_electrons_in_a_cell import two_electrons_in_a_cell as two_electrons_in_a_cell

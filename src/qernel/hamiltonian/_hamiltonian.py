@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import equinox as eqx
 import jax
@@ -18,7 +18,7 @@ from ._potential import AbstractLatticePotential, AbstractPotential
 
 
 class Hamiltonian(eqx.Module):
-    """H = T + Σ_terms V_term for a fixed number of electrons, spin up first, then spin down.
+    r"""H = T + Σ_terms V_term for a fixed number of electrons, spin up first, then spin down.
 
     **Arguments:**
 
@@ -27,6 +27,8 @@ class Hamiltonian(eqx.Module):
     - `electrons`: numbers of electrons (n_up, n_down).
     - `cell`: lattice of the periodic supercell, or `None` for open boundaries.
     - `dim`: number of dimensions; needed with open boundaries only.
+    - `twist`: in a cell, the boundary condition where wavefunctions are not periodic: a function of the parameters
+      that returns the angles θ of $\psi(r_i + A_k) = e^{i\theta_k}\psi$, in radians, one for each vector of the cell.
 
     Raises `ValueError` if there are no electrons, a count is negative, `dim` is missing or contradicts
     the cell, or a potential does not belong to these boundaries: see
@@ -38,6 +40,7 @@ class Hamiltonian(eqx.Module):
     cell: Lattice | None
     electrons: tuple[int, int] = eqx.field(static=True)
     dim: int = eqx.field(static=True)
+    twist: Callable[[PyTree], Float[Array, " dim"]] | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -47,12 +50,15 @@ class Hamiltonian(eqx.Module):
         *,
         cell: Lattice | None = None,
         dim: int | None = None,
+        twist: Callable[[PyTree], Float[Array, " dim"]] | None = None,
     ):
         self.electrons = _electrons(electrons)
         if cell is None and dim is None:
             raise ValueError("a Hamiltonian with open boundaries needs dim, its number of dimensions")
         if cell is not None and dim is not None and dim != cell.dim:
             raise ValueError(f"dim={dim} contradicts the {cell.dim}-dimensional cell")
+        if twist is not None and cell is None:
+            raise ValueError("a twist is the boundary condition of a periodic cell: with open boundaries there is none")
         if "kinetic" in potentials:
             raise ValueError("a potential cannot be called 'kinetic'")
         self.dim = cell.dim if cell is not None else int(dim)  # pyright: ignore[reportArgumentType]
@@ -63,6 +69,7 @@ class Hamiltonian(eqx.Module):
         self.kinetic = kinetic
         self.potentials = dict(potentials)
         self.cell = cell
+        self.twist = twist
 
     @property
     def n_electrons(self) -> int:

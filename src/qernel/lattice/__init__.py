@@ -14,6 +14,7 @@ from ._bravais import triangular as triangular
 from ._lattice import Lattice as Lattice
 from ._momentum_group import MomentumGroup as MomentumGroup
 from ._periodic_distance import PeriodicDistance as PeriodicDistance
+from ._point_group import point_group as point_group
 from ._shells import shells as shells
 from ._supercell import Supercell as Supercell
 from ._supercell import check_commensurate as check_commensurate

@@ -1,14 +1,13 @@
 """The symmetries of a crystal, and what they make of plane waves."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int, PyTree
 from scipy.spatial import KDTree
 
 from ..hamiltonian import Hamiltonian
-from ..lattice import Lattice
+from ..lattice import Lattice, point_group
 from ..orbitals import PlaneWaves
 from ._functional import Functional
 from ._problem import hartree_fock_functional, periodic_cell, plane_waves
@@ -94,7 +93,7 @@ def crystal_symmetries(
     cell, up = periodic_cell(hamiltonian), hamiltonian.electrons[0]
     rotations, shifts = [], []
     spin = sites[:up] if up else sites
-    for m in _rotations(cell):
+    for m in point_group(cell):
         (r,) = SpaceGroup(cell, m[None], np.zeros((1, cell.dim))).cartesian_rotations()
         # The first site goes to some site of the same spin.
         for shift in spin - r @ spin[0]:
@@ -107,23 +106,6 @@ def crystal_symmetries(
     return group.select(_carries(group, sites[:up]) & _carries(group, sites[up:]))
 
 
-def _rotations(cell: Lattice) -> Int[np.ndarray, "rotations dim dim"]:
-    """All integer matrices that keep the lengths and angles of the reciprocal vectors, the identity first."""
-    reciprocal = cell.reciprocal
-    metric = reciprocal @ reciprocal.T
-    around = cell.reciprocal_vectors(np.sqrt(np.diag(metric).max()) * (1 + 1e-9))
-    integers = np.round(around @ cell.matrix.T / (2 * np.pi)).astype(np.int64)
-    lengths = np.sum(around**2, axis=1)
-    rows = [integers[np.abs(lengths - own) < 1e-9 * own] for own in np.diag(metric)]
-    found = [np.eye(cell.dim, dtype=np.int64)]
-    for chosen in itertools.product(*rows):
-        matrix = np.array(chosen)
-        if np.allclose(matrix @ metric @ matrix.T, metric, rtol=0, atol=1e-9 * metric.max()):
-            if not np.array_equal(matrix, found[0]):
-                found.append(matrix)
-    return np.array(found)
-
-
 def kept_rotations(functional: Functional) -> Int[np.ndarray, "rotations dim dim"]:
     """Rotations and reflections, as in a `SpaceGroup`, that keep the potentials together with some shift; the identity
     first.
@@ -134,7 +116,7 @@ def kept_rotations(functional: Functional) -> Int[np.ndarray, "rotations dim dim
     cell = functional.grid.waves.lattice
     integers, amplitudes = functional.potential_waves()
     values = dict(zip(map(tuple, integers.tolist()), amplitudes, strict=True))
-    rotations = _rotations(cell)
+    rotations = point_group(cell)
     shifts = np.zeros((len(rotations), cell.dim))
     for i, m in enumerate(rotations):
         moved = integers @ m

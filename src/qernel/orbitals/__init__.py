@@ -13,6 +13,7 @@ from ._jastrow import CuspJastrow as CuspJastrow
 from ._jastrow import CuspStrength as CuspStrength
 from ._jastrow import PairJastrow as PairJastrow
 from ._jastrow import cusp_slope as cusp_slope
+from ._lowest_plane_waves import LowestPlaneWaves as LowestPlaneWaves
 from ._nuclear_jastrow import NuclearJastrow as NuclearJastrow
 from ._open_pair_jastrow import OpenPairJastrow as OpenPairJastrow
 from ._orbitals import AbstractOrbitals as AbstractOrbitals
@@ -22,6 +23,7 @@ from ._plane_waves import PlaneWaves as PlaneWaves
 from ._plane_waves import from_exponentials as from_exponentials
 from ._plane_waves import real_from_exponentials as real_from_exponentials
 from ._plane_waves import to_exponentials as to_exponentials
+from ._site_orbitals import SiteOrbitals as SiteOrbitals
 from ._spin_blocks import SpinBlocks as SpinBlocks
 from ._spin_blocks import check_spins as check_spins
 from ._trap_orbitals import TrapOrbitals as TrapOrbitals

@@ -125,7 +125,7 @@ def build_method(config: Config, system: System) -> Method:
         optimiser=_optimiser(config.optimiser),
         laplacian=ForwardLaplacian() if colours is None else ProbedLaplacian(colours=colours),
         clip=config.optimiser.clip,
-        energy_unit=config.optimiser.energy_unit or None,
+        energy_unit=config.optimiser.energy_unit,
         averaging=config.optimiser.averaging,
         chunk=config.training.chunk or None,
         score_chunk=config.training.score_chunk or None,
@@ -162,13 +162,13 @@ def build_ansatz(config: Config, system: System, *, key: PRNGKeyArray, solve: bo
         "spline": Spline,
         "top_k": lambda: TopK(a.top_k),
     }
+    blocks = config.system.blocks(system, a)
     ansatz = qernel(
         in_phases(span, len(a.references)) if a.phases == "separate" else span,
         hamiltonian.electrons,
         references=tuple(system.phase(name).orbitals(dtype, solve) for name in a.references),
         key=key,
         cusp_strength=hamiltonian.cusp,
-        cusp_range=2.0 if a.cusp else None,
         width=a.width,
         layers=a.layers,
         query_heads=a.query_heads,
@@ -186,7 +186,7 @@ def build_ansatz(config: Config, system: System, *, key: PRNGKeyArray, solve: bo
         dressing_scale=a.dressing_scale,
         dtype=dtype,
         precision=config.training.precision,
-        **config.system.blocks(system, a),
+        **{"cusp_range": 2.0} | blocks | ({} if a.cusp else {"cusp_range": None}),
     )
     if a.projected:
         if hamiltonian.supercell is None:

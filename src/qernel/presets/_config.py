@@ -153,6 +153,11 @@ class SamplingConfig(Section):
         return self.target_acceptance or {"langevin": 0.7}.get(self.kernel, 0.5)
 
 
+def _unit(value: Any) -> Any:
+    """The unit of energy; runs of earlier versions have 0 for that of the family."""
+    return "family" if value == 0 and not isinstance(value, bool) else value
+
+
 _SUITS = {"kfac": {"learning_rate": 0.3, "damping": 1.0}, "adam": {"learning_rate": 0.001}}
 
 
@@ -160,7 +165,8 @@ class OptimiserConfig(Section):
     """Learning rate η/(1 + t/decay) and the rest; `adam` uses neither damping nor trust region.
 
     `energy_unit`, in effective Hartree, is that in which the optimiser sees energies: the learning rate is an imaginary
-    time in its inverse; 0: ten times the quantum that belongs to the family's kinetic energy, which suits any system.
+    time in its inverse; "family": ten times the quantum that belongs to the family's kinetic energy, which suits any
+    system; "member": to each member's own, by default where the system says that its members differ by much.
     `averaging`: what is measured are the parameters averaged with weights t^averaging over the steps t, about the last
     1/(1 + averaging) of them; 0: the last ones.
     The defaults are those of `spring`; `kfac` and `adam` have a learning rate, and `kfac` a damping, of their own.
@@ -173,7 +179,7 @@ class OptimiserConfig(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     trust_region: Positive = 0.3
     balance: bool = True
-    energy_unit: NotNegative = 0.0
+    energy_unit: Annotated[Positive | Literal["family", "member"], BeforeValidator(_unit)] = "family"
     solver: Literal["cholesky", "conjugate_gradients"] = "cholesky"
     averaging: NotNegative = 10.0
     clip: Positive = 5.0
@@ -255,11 +261,15 @@ class Config(Section):
         if ansatz.phases == "auto":
             compete = len(own) > 1 and references == own and ansatz.start == "both" and ansatz.conditioned
             changes["phases"] = "separate" if compete else "sum"
-        if not changes:
+        optimiser = self.optimiser
+        if self.system.member_units and "energy_unit" not in optimiser.model_fields_set:
+            optimiser = optimiser.model_copy(update={"energy_unit": "member"})
+        if not changes and optimiser is self.optimiser:
             return self
         # Validated anew: determinants must fit the number of sets.
         try:
-            return self.model_copy(update={"ansatz": AnsatzConfig.model_validate(ansatz.model_dump() | changes)})
+            ansatz = AnsatzConfig.model_validate(ansatz.model_dump() | changes)
+            return self.model_copy(update={"ansatz": ansatz, "optimiser": optimiser})
         except ValidationError as error:
             raise SectionError("ansatz", error) from None
 

@@ -108,6 +108,11 @@ class SystemSection(Section, abc.ABC):
         """Names of the sets of orbitals that a wavefunction starts from unless it is told others."""
 
     @property
+    def member_units(self) -> bool:
+        """Whether the energy scales of the members differ so much that an optimiser takes each in its own unit."""
+        return False
+
+    @property
     @abc.abstractmethod
     def summary(self) -> str:
         """The system in half a line: `6 electrons in 9 moiré cells`."""

@@ -15,8 +15,8 @@ _SCALES = 10
 
 def energy_unit(
     kinetic: Float[Array, "hamiltonians walkers"], finite: Bool[Array, "hamiltonians walkers"], family: Family
-) -> Float[Array, ""]:
-    r"""Ten times the mean over a family of the energy scale of each of its Hamiltonians,
+) -> Float[Array, " hamiltonians"]:
+    r"""Ten times the energy scale of each Hamiltonian of a family,
 
     $$ E_h = \max\Bigl(\frac{4\,\langle T\rangle_h}{N d},\ \frac{p_h}2 \Bigl(\frac\pi a\Bigr)^2\Bigr), $$
 
@@ -35,4 +35,4 @@ def energy_unit(
         share = (hamiltonian.cell.volume / hamiltonian.n_electrons) ** (1 / hamiltonian.dim)
         prefactors = jax.vmap(hamiltonian.kinetic.prefactor, axis_size=family.size)(family.parameters)
         scale = jnp.maximum(scale, (0.5 * (np.pi / share) ** 2 * prefactors).astype(scale.dtype))
-    return _SCALES * jnp.maximum(jnp.mean(scale), jnp.finfo(scale.dtype).tiny ** 0.25)
+    return _SCALES * jnp.maximum(scale, jnp.finfo(scale.dtype).tiny ** 0.25)

@@ -22,8 +22,10 @@ class Method(eqx.Module):
     r"""How to train: sampler, optimiser, Laplacian, clipping width (mean absolute deviations), energy unit and chunks.
 
     `energy_unit` is that in which the optimiser sees energies, in effective Hartree, and so sets the length of its
-    steps. By default it is measured in every step, ten times the energy scale of the family's kinetic energy
-    ([`energy_unit`][qernel.training.energy_unit]): one learning rate then suits every system, whatever its units.
+    steps. By default it is measured in every step, ten times the energy scale of the kinetic energy
+    ([`energy_unit`][qernel.training.energy_unit]), so that one learning rate suits every system, whatever its units:
+    "family", the mean over the Hamiltonians of a family; or "member", each in its own, where their scales differ by
+    much, as those of a gas over its density.
 
     `averaging` is the power p of the average of the parameters that is measured in place of the last ones,
 
@@ -43,7 +45,7 @@ class Method(eqx.Module):
     optimiser: AbstractOptimiser = StochasticReconfiguration()
     laplacian: AbstractLaplacian = ForwardLaplacian()
     clip: float = eqx.field(static=True, default=5.0)
-    energy_unit: float | None = eqx.field(static=True, default=None)
+    energy_unit: float | Literal["family", "member"] = eqx.field(static=True, default="family")
     averaging: float = eqx.field(static=True, default=10.0)
     chunk: int | Literal["auto"] | None = eqx.field(static=True, default=None)
     score_chunk: int | Literal["auto"] | None = eqx.field(static=True, default=None)
@@ -51,8 +53,9 @@ class Method(eqx.Module):
     def __check_init__(self):
         if not self.clip > 0:
             raise ValueError(f"the clipping width must be positive, got {self.clip}")
-        if self.energy_unit is not None and not (np.isfinite(self.energy_unit) and self.energy_unit > 0):
-            raise ValueError(f"the energy unit of the optimiser must be positive, got {self.energy_unit}")
+        unit = self.energy_unit
+        if unit not in ("family", "member") and not (isinstance(unit, int | float) and np.isfinite(unit) and unit > 0):
+            raise ValueError(f"the energy unit of the optimiser must be positive, 'family' or 'member', got {unit!r}")
         if not 0 <= self.averaging < float("inf"):
             raise ValueError(f"the power of the averaging cannot be negative or infinite, got {self.averaging}")
         for chunk in (self.chunk, self.score_chunk):

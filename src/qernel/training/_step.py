@@ -103,8 +103,10 @@ def measure_and_update(
     )
     residuals, finite, statistics = clipped_residuals(energies.total, method.clip)
     unscaled = residuals.real
-    if method.energy_unit is None:
-        residuals = residuals / energy_unit(energies.kinetic.real, finite, family).astype(residuals.dtype)
+    if method.energy_unit in ("family", "member"):
+        units = energy_unit(energies.kinetic.real, finite, family)
+        units = jnp.mean(units) if method.energy_unit == "family" else units[:, None]
+        residuals = residuals / units.astype(residuals.dtype)
     elif method.energy_unit != 1:
         residuals = residuals / method.energy_unit
     trained, static = eqx.partition(state.ansatz, trainable(state.ansatz))

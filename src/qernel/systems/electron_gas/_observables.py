@@ -1,0 +1,166 @@
+"""The structure factor of a gas, and what its finite cell leaves out of the energy."""
+
+import functools
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Array, Float
+from scipy.special import gamma
+
+from qernel.lattice import Lattice, shells
+from qernel.observables import AbstractObservable, Estimate, Grid, Measured, Measurement, walker_means
+
+from ._bulk import bulk_energy, bulk_kinetic
+from ._family import gas_inverse_mass, gas_strength
+from ._filling import PlaneWaveFilling
+
+# Plasmons: at long waves S(q) goes as q² in space and as q^{3/2} in the plane, v(q) S(q) and q²/S(q) as this power.
+_POWER = {2: 0.5, 3: 0.0}
+
+
+class GasStructure(AbstractObservable):
+    r"""The static structure factor S(q) of a gas, mean over the vectors of one length: `static_structure`.
+
+    **Arguments:** `shells`, the number of lengths.
+    """
+
+    shells: int = eqx.field(static=True, default=20)
+
+    def measure(self, measurement: Measurement) -> dict[str, Measured]:
+        cell = measurement.hamiltonian.cell
+        assert cell is not None
+        vectors, weights = _shells(cell, self.shells)
+        lengths = weights @ np.linalg.norm(vectors, axis=1)
+        q = Grid(lengths / measurement.units.bohr, f"1/{measurement.units.length}", "wave number")
+        text = "static structure factor, mean over directions"
+        return {
+            "static_structure": Measured(_structure(measurement, vectors, weights), "1", text, "S(q)", ("q",), {"q": q})
+        }
+
+
+class BraggPeak(AbstractObservable):
+    """S(G) of a gas at the shortest reciprocal vectors of its Wigner crystal, mean over them: `bragg_peak`.
+
+    **Arguments:** `vectors`, G.
+    """
+
+    vectors: tuple[tuple[float, ...], ...] = eqx.field(static=True)
+
+    def measure(self, measurement: Measurement) -> dict[str, Measured]:
+        vectors = np.array(self.vectors)
+        found = _structure(measurement, vectors, np.full((1, len(vectors)), 1 / len(vectors)))
+        text = "structure factor at the shortest reciprocal vectors of the Wigner crystal"
+        return {"bragg_peak": Measured(Estimate(found.value[0], found.error[0]), "1", text, "S(G)")}
+
+
+class FiniteSizeCorrections(AbstractObservable):
+    r"""What the energy per electron of the infinite gas has more than that of a finite cell, in Hartree.
+
+    - `potential_correction`, $\frac1{2\Omega}\,v(q)\,S(q)\,q^{-\alpha} Z$, and `kinetic_correction`,
+      $\frac1{8N}\,q^2\,[1/S(q) - 1/S_0(q)]\,q^{-\alpha} Z$, from the measured structure factor S and that of the
+      determinant, S₀, at the shortest wave vectors q of the cell: sums over q stand for integrals, and miss what is
+      singular at q = 0, where both integrands go as $q^\alpha$, α = 0 in space and ½ in the plane;
+      $Z = \lim\,[\frac\Omega{(2\pi)^d}\int d^dq - \sum_{q\ne0}]\,q^\alpha$.
+    - `shell_correction`: the kinetic energy of free electrons in the infinite gas less that in the cell.
+    - `bulk_fit`: the published energy of the infinite gas,
+      [`bulk_energy`][qernel.systems.electron_gas.bulk_energy].
+
+    The energy with the three corrections is an estimate of `bulk_fit`, the better the more electrons there are.
+
+    **Arguments:** `fillings`: of the twists of the family, of which the one of a state is looked up.
+
+    **Source:** S. Chiesa et al., Phys. Rev. Lett. 97, 076404 (2006); N. D. Drummond et al., Phys. Rev. B 78, 125106
+    (2008).
+    """
+
+    fillings: tuple[PlaneWaveFilling, ...] = eqx.field(static=True)
+
+    def measure(self, measurement: Measurement) -> dict[str, Measured]:
+        hamiltonian, parameters = measurement.hamiltonian, measurement.parameters
+        cell, n, dim = hamiltonian.cell, hamiltonian.n_electrons, hamiltonian.dim
+        assert cell is not None
+        filling = _nearest(self.fillings, parameters)
+        vectors, weights = _shells(cell, 1)
+        q = float(np.linalg.norm(vectors[0]))
+        found = _structure(measurement, vectors, weights)
+        measured, error = float(found.value[0]), float(found.error[0])
+        integers = np.round(vectors @ cell.matrix.T / (2 * np.pi)).astype(np.int64)
+        free = float(np.mean(filling.structure_factor(integers)))
+        singular = _missing(cell) * q ** -_POWER[dim]
+        kernel = 4 * np.pi / q**2 if dim == 3 else 2 * np.pi / q
+        potential = float(gas_strength(parameters)) * kernel * singular / (2 * cell.volume)
+        kinetic = float(gas_inverse_mass(parameters)) * q**2 * singular / (8 * n)
+        r_s = float(parameters["r_s"])
+        polarisation = (hamiltonian.electrons[0] - hamiltonian.electrons[1]) / n
+        scale, unit = measurement.units.hartree, measurement.units.per_electron
+        estimates = {
+            "potential_correction": (potential * measured, potential * error, "of the potential energy"),
+            "kinetic_correction": (
+                kinetic * (1 / measured - 1 / free),
+                kinetic * error / measured**2,
+                "of the kinetic energy",
+            ),
+            "shell_correction": (
+                bulk_kinetic(r_s, polarisation, dim) - filling.kinetic / r_s**2 / n,
+                0.0,
+                "of the kinetic energy of free electrons",
+            ),
+        }
+        measured_corrections = {
+            name: Measured(Estimate(value * scale, error * scale), unit, f"finite-size correction {what}")
+            for name, (value, error, what) in estimates.items()
+        }
+        bulk = Estimate(bulk_energy(r_s, polarisation, dim) * scale, 0.0)
+        return measured_corrections | {
+            "bulk_fit": Measured(bulk, unit, "published fit of the energy of the infinite gas")
+        }
+
+
+def _nearest(fillings: tuple[PlaneWaveFilling, ...], parameters) -> PlaneWaveFilling:
+    """The filling whose twist is that of the parameters."""
+    dim = fillings[0].cell.dim
+    twist = np.array([float(parameters[f"twist_{k + 1}"]) for k in range(dim)])
+    return min(fillings, key=lambda filling: float(np.abs(np.array(filling.twist) - twist).max()))
+
+
+@functools.lru_cache(maxsize=32)
+def _shells(cell: Lattice, count: int) -> tuple[Float[np.ndarray, "vectors dim"], Float[np.ndarray, "shells vectors"]]:
+    """Vectors of the shortest shells, one of each pair ±q, and the weight of each in the mean over its shell."""
+    vectors = shells(cell, count)
+    lengths = np.linalg.norm(vectors, axis=1)
+    number = np.cumsum(np.diff(lengths, prepend=lengths[0]) > 1e-6 * lengths[0])
+    members = (number[None] == np.arange(count)[:, None]).astype(float)
+    return vectors, members / members.sum(axis=1, keepdims=True)
+
+
+def _structure(measurement: Measurement, vectors: np.ndarray, weights: np.ndarray) -> Estimate:
+    """S(q) with the given weights of the vectors."""
+    return walker_means(Partial(_shell_means, weights, vectors), np.asarray(measurement.samples, np.float64)).estimate()
+
+
+@functools.lru_cache(maxsize=32)
+def _missing(cell: Lattice) -> float:
+    r"""$Z = \lim_{\epsilon\to0}\,[\frac\Omega{(2\pi)^d}\int d^dq - \sum_{q\ne0}]\,q^\alpha e^{-\epsilon q^2}$."""
+    if cell.dim == 3:
+        return 1.0
+    power = _POWER[2]
+    widest = 40 * Lattice(cell.reciprocal).shortest_translation()
+    squares = np.sum(cell.reciprocal_vectors(widest) ** 2, axis=1)
+
+    def difference(epsilon: float) -> float:
+        integral = cell.volume / (4 * np.pi) * gamma(1 + power / 2) * epsilon ** (-1 - power / 2)
+        return float(integral - np.sum(squares ** (power / 2) * np.exp(-epsilon * squares)))
+
+    # What is left is linear in ε.
+    epsilon = 36 / widest**2
+    return 2 * difference(epsilon) - difference(2 * epsilon)
+
+
+def _shell_means(
+    weights: Float[Array, "shells vectors"], vectors: Float[Array, "vectors dim"], r: Float[Array, "electrons dim"]
+) -> Float[Array, " shells"]:
+    phases = jnp.matmul(r, jnp.asarray(vectors, r.dtype).T, precision="highest")
+    squares = jnp.sum(jnp.cos(phases), axis=0) ** 2 + jnp.sum(jnp.sin(phases), axis=0) ** 2
+    return jnp.matmul(jnp.asarray(weights, r.dtype), squares, precision="highest") / r.shape[0]
