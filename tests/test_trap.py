@@ -561,14 +561,19 @@ def test_steps_do_not_depend_on_the_unit_of_energy():
 
 
 def test_the_energy_unit_is_that_of_the_kinetic_energy():
-    """Of the trap: 10 times 4 T / N d. In a cell no less than the confinement of one electron; bad walkers left out."""
+    """Of the trap: 10 times 4 T / N d. In a cell no less than the confinement of one electron and half of what two cost
+    that are excited; bad walkers left out."""
     kinetic = jnp.asarray([[2.0, 4.0, np.nan], [-9.0, 3.0, 3.0]])
     finite = jnp.asarray([[True, True, False], [True, True, True]])
     trap = trap_family(np.ones((2, 2)), np.zeros(2), 3)
-    np.testing.assert_allclose(energy_unit(kinetic, finite, trap), 10 * 4 * (3.0 + 1.0) / 2 / 6)
+    np.testing.assert_allclose(energy_unit(kinetic, finite, trap), 10 * 4 * np.array([3.0, 1.0]) / 6)
     cell = dataclasses.replace(trap, hamiltonian=Hamiltonian(Kinetic(mass=2.0), {}, (3, 0), cell=square(6.0)))
-    confined = 0.25 * np.pi**2 / 12
-    np.testing.assert_allclose(energy_unit(kinetic, finite, cell), 10 * (4 * 3.0 / 6 + 4 * 1.0 / 6) / 2)
-    np.testing.assert_allclose(energy_unit(0 * kinetic[:, :2], finite[:, :2], cell), 10 * confined)
-    with pytest.raises(ValueError, match="energy unit of the optimiser must be positive"):
-        Method(energy_unit=0.0)
+    excited = 0.25 * (2 * np.pi / 6) ** 2
+    np.testing.assert_allclose(energy_unit(kinetic, finite, cell), 10 * 4 * np.array([3.0, 1.0]) / 6)
+    np.testing.assert_allclose(energy_unit(0 * kinetic[:, :2], finite[:, :2], cell), 10 * excited)
+    many = dataclasses.replace(trap, hamiltonian=Hamiltonian(Kinetic(mass=2.0), {}, (6, 0), cell=square(6.0)))
+    confined = 0.25 * np.pi**2 / 6
+    np.testing.assert_allclose(energy_unit(0 * kinetic[:, :2], finite[:, :2], many), 10 * confined)
+    for unit in (0.0, "each"):
+        with pytest.raises(ValueError, match="must be positive, 'family' or 'member'"):
+            Method(energy_unit=unit)

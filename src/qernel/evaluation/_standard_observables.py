@@ -70,7 +70,14 @@ class MomentumOccupations(AbstractObservable):
         m, units = measurement, measurement.units
         samples = _some(m.samples, _affordable(m.samples, m.hamiltonian.n_electrons + 1))
         angles = None if m.hamiltonian.twist is None else np.asarray(m.hamiltonian.twist(m.parameters), np.float64)
-        found = momentum_distribution(samples, m.hamiltonian, m.ansatz, m.parameters, key=m.key, twist=angles)
+        found = momentum_distribution(
+            samples,
+            m.hamiltonian,
+            m.ansatz,
+            m.parameters,
+            key=m.key,
+            twist=None if angles is None else tuple(angles.tolist()),
+        )
         # Less the twist, so that all members have one grid.
         shift = 0.0 if angles is None else angles @ m.hamiltonian.cell.reciprocal / (2 * np.pi)  # pyright: ignore[reportOptionalMemberAccess]
         words = "wave vector" if angles is None or not angles.any() else "wave vector less the twist"

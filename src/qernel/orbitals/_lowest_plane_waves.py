@@ -42,7 +42,7 @@ class LowestPlaneWaves(AbstractOrbitals):
         turns = turns - jnp.round(turns)
         reciprocal = jnp.asarray(self.lattice.reciprocal, turns.dtype)
         offset = jnp.matmul(turns, reciprocal, precision="highest")
-        waves = jnp.asarray(self._candidates(), turns.dtype) + offset
+        waves = jnp.asarray(self._candidates(), turns.dtype) + offset[None]
         # Rounded, so that waves of one length keep their order.
         squares = jnp.sum(waves**2, axis=1)
         scale = float(np.sum(self.lattice.reciprocal[0] ** 2)) * 1e-9

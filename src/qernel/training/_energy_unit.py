@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from qernel.hamiltonian import Family
+from qernel.lattice import Lattice
 
 # In imaginary time an excitation of energy E decays as exp(-E t), and a step of more than 2/E overshoots. Networks
 # reach excitations of several times the scale E that is measured below. Three fermions in traps: 0.3/E converges
@@ -18,11 +19,14 @@ def energy_unit(
 ) -> Float[Array, " hamiltonians"]:
     r"""Ten times the energy scale of each Hamiltonian of a family,
 
-    $$ E_h = \max\Bigl(\frac{4\,\langle T\rangle_h}{N d},\ \frac{p_h}2 \Bigl(\frac\pi a\Bigr)^2\Bigr), $$
+    $$ E_h = \max\Bigl(\frac{4\,\langle T\rangle_h}{N d},\ \frac{p_h}2 \Bigl(\frac\pi a\Bigr)^2,\
+       \frac{p_h}2\,b^2\Bigr), $$
 
     in d dimensions: the quantum of an oscillator that holds as much kinetic energy T as one electron does along one
-    axis; and in a periodic cell no less than what confines one electron to its share $a^d$ of the volume, since there a
-    state may have hardly any kinetic energy. p is the prefactor of the kinetic energy, 1/m.
+    axis; and in a periodic cell no less than what confines one electron to its share $a^d$ of the volume, nor than the
+    kinetic energy of its shortest reciprocal vector b, since there a state may have hardly any kinetic energy: half of
+    what a pair costs that is excited to ±b, the lowest excitation of two electrons. p is the prefactor of the kinetic
+    energy, 1/m.
 
     **Arguments:** `kinetic`, local kinetic energies; `finite`, the walkers that count.
     """
@@ -34,5 +38,6 @@ def energy_unit(
     if hamiltonian.cell is not None:
         share = (hamiltonian.cell.volume / hamiltonian.n_electrons) ** (1 / hamiltonian.dim)
         prefactors = jax.vmap(hamiltonian.kinetic.prefactor, axis_size=family.size)(family.parameters)
-        scale = jnp.maximum(scale, (0.5 * (np.pi / share) ** 2 * prefactors).astype(scale.dtype))
+        wave = max(np.pi / share, Lattice(hamiltonian.cell.reciprocal).shortest_translation())
+        scale = jnp.maximum(scale, (0.5 * wave**2 * prefactors).astype(scale.dtype))
     return _SCALES * jnp.maximum(scale, jnp.finfo(scale.dtype).tiny ** 0.25)

@@ -15,7 +15,7 @@ from qernel.lattice import Lattice, Supercell, bcc, triangular
 # Bravais lattices whose Madelung constants are compared: those whose sites are farthest apart.
 _COMPARED = 8
 # A crystal whose Madelung energy is less than that of the best one by more than this share is none that competes.
-_TOLERANCE = 0.01
+_TOLERANCE = 0.002
 # Of one site in units of 1/r_s^3, squared frequencies ω² along each axis where all others stay: a third of the
 # Laplacian of the background's potential in space; in the plane that of the triangular lattice.
 _STIFFNESS = {2: 0.798, 3: 1.0}
@@ -59,7 +59,7 @@ def wigner_crystal(cell: Lattice, electrons: tuple[int, int]) -> WignerCrystal |
     """The Bravais lattice of as many sites as electrons with the lowest Madelung energy among all that fit the cell.
 
     Of both spins there must be equally many: they alternate, so that few nearest neighbours are parallel. None where
-    they do not, or where no lattice comes within a hundredth of the Madelung energy of the best crystal.
+    they do not, or where no lattice comes within 0.2 % of the Madelung energy of the best crystal.
     """
     count = sum(electrons)
     if count < 2 or (min(electrons) and electrons[0] != electrons[1]):
@@ -83,12 +83,13 @@ def wigner_crystal(cell: Lattice, electrons: tuple[int, int]) -> WignerCrystal |
 
 
 def _sublattices(count: int, dim: int):
-    """All sublattices of index `count`, as matrices of integers in Hermite normal form."""
+    """All matrices h of integers with this determinant up to a choice of basis, so that the lattices h⁻¹A differ: lower
+    triangles, each row less than its last entry."""
     for diagonal in itertools.product(range(1, count + 1), repeat=dim):
         if int(np.prod(diagonal)) != count:
             continue
         below = [(i, j) for i in range(dim) for j in range(i)]
-        for numbers in itertools.product(*[range(diagonal[j]) for _, j in below]):
+        for numbers in itertools.product(*[range(diagonal[i]) for i, _ in below]):
             index = np.diag(diagonal)
             for (i, j), n in zip(below, numbers, strict=True):
                 index[i, j] = n

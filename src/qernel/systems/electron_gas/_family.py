@@ -113,7 +113,7 @@ def gas_family(
     return family
 
 
-def gas_values(family: Family) -> Float[np.ndarray, "members 1+dim"]:
+def gas_values(family: Family) -> Float[np.ndarray, "members values"]:
     """Density parameter and twists, in turns, of every member, as a user typed them where they vary."""
     typed = dict(zip((c.name for c in family.coordinates), family.points.T, strict=True))
     names = [c.name for c in GAS_COORDINATES[: 1 + family.hamiltonian.dim]]

@@ -36,7 +36,9 @@ class GasStructure(AbstractObservable):
         q = Grid(lengths / measurement.units.bohr, f"1/{measurement.units.length}", "wave number")
         text = "static structure factor, mean over directions"
         return {
-            "static_structure": Measured(_structure(measurement, vectors, weights), "1", text, "S(q)", ("q",), {"q": q})
+            "static_structure": Measured(
+                _structure(measurement, vectors, weights), "1", text, "S(q)", ("wave_number",), {"wave_number": q}
+            )
         }
 
 
