@@ -162,7 +162,7 @@ def build_ansatz(config: Config, system: System, *, key: PRNGKeyArray, solve: bo
         "spline": Spline,
         "top_k": lambda: TopK(a.top_k),
     }
-    blocks = config.system.blocks(system, a)
+    blocks: dict[str, Any] = {"cusp_range": 2.0} | config.system.blocks(system, a)
     ansatz = qernel(
         in_phases(span, len(a.references)) if a.phases == "separate" else span,
         hamiltonian.electrons,
@@ -186,7 +186,7 @@ def build_ansatz(config: Config, system: System, *, key: PRNGKeyArray, solve: bo
         dressing_scale=a.dressing_scale,
         dtype=dtype,
         precision=config.training.precision,
-        **{"cusp_range": 2.0} | blocks | ({} if a.cusp else {"cusp_range": None}),
+        **blocks | ({} if a.cusp else {"cusp_range": None}),
     )
     if a.projected:
         if hamiltonian.supercell is None:

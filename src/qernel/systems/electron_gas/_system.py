@@ -91,7 +91,7 @@ def _words(fillings: tuple[PlaneWaveFilling, ...]) -> str:
     """What is filled, in words."""
     if len(fillings) > 1:
         return "the lowest plane waves of each twist"
-    (filling,) = fillings
+    filling = fillings[0]
     if filling.closed:
         return "closed shells of plane waves"
     spins = " and ".join(f"{filled} of {size}" for filled, size in filling.shells if filled < size)
