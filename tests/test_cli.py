@@ -225,7 +225,7 @@ def test_every_preset_is_valid_and_listed(qernel):
     listed = qernel("presets").out.splitlines()
     assert [line.split()[0] for line in listed] == list(preset_names())
     # Small systems first.
-    assert preset_names()[:4] == ("dot-2", "trap-3", "trap-1d", "dot-6")
+    assert preset_names()[:4] == ("dot-2", "gas-2d-2", "gas-3d-2", "trap-3")
     for name in preset_names():
         config = preset(name)
         assert config.description

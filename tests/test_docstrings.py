@@ -18,7 +18,7 @@ import qernel
 SOURCE = Path(qernel.__file__).parent
 FOLDERS = """
     evaluation gradient judgement laplacian lattice layers observables optimise propagation systems systems.moire
-    systems.trap systems.dot
+    systems.trap systems.dot systems.electron_gas
 """.split()
 # Words that refer to another sentence, or to another function; and equations, which are no sentence.
 REFERRING = re.compile(r"(The same|What|As|How|That|Those|This|These|It|Its|Or|And|The inverse of `)\b|\$")

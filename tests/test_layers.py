@@ -22,8 +22,10 @@ from example_layers import (
 )
 
 from qernel import layers
+from qernel.lattice import cubic, shells
 from qernel.layers import (
     MLP,
+    DensityWaves,
     ElectronRouter,
     FiLM,
     Frozen,
@@ -41,7 +43,7 @@ from qernel.layers import (
     TopK,
     trainable,
 )
-from qernel.propagation import Jet, PairJet, own_jet, propagate
+from qernel.propagation import EveryCoordinate, Jet, PairJet, own_jet, propagate
 
 
 def film(dtype):
@@ -115,9 +117,9 @@ def test_the_table_holds_every_layer():
     tested = set().union(*(classes(build(name, jnp.float32)) for name in LAYERS))
     public = {getattr(layers, name) for name in dir(layers) if not name.startswith("_")}
     modules = {c for c in public if isinstance(c, type) and issubclass(c, eqx.Module)}
-    # It wants positions first among the features, and has a test of its own.
+    # These want positions, and have tests of their own.
     missing = {c.__name__ for c in modules - tested if not c.__name__.startswith("Abstract")}
-    assert missing == {"OpenPairBias"}
+    assert missing == {"DensityWaves", "OpenPairBias"}
 
 
 @every_layer
@@ -497,3 +499,27 @@ def test_initial_weights_of_two_precisions_agree():
     other = Linear(30, 40, key=jax.random.key(8), dtype=jnp.float64).weight
     assert abs(jnp.vdot(wide, other) / jnp.vdot(wide, wide)) < 0.15
     assert eqx.filter_eval_shape(Linear, 30, 40, key=KEY).weight.shape == (30, 40)
+
+
+@pytest.mark.parametrize("electrons", [(3, 2), (4, 0)])
+def test_density_waves_have_exact_derivatives_and_see_distances_alone(electrons):
+    with jax.enable_x64(True):
+        cell, n = cubic(3.0), sum(electrons)
+        keys = jax.random.split(jax.random.key(0), 3)
+        layer = DensityWaves(shells(cell, 2), electrons, 4, 5, key=keys[0], dtype=jnp.float64)
+        r, condition = 3 * jax.random.uniform(keys[1], (n, 3)), jnp.ones(4)
+        assert np.all(layer(r, condition) == 0)
+        weight = jax.random.normal(keys[2], layer.mix.weight.shape)
+        layer = eqx.tree_at(lambda one: one.mix.weight, layer, weight)
+        of = lambda x: layer(x.reshape(n, 3), condition)
+        jet = layer.propagate(r, condition, EveryCoordinate())
+        slopes, curvatures = jax.jacfwd(of)(r.reshape(-1)), jax.jacfwd(jax.jacfwd(of))(r.reshape(-1))
+        assert np.allclose(jet.value, of(r), atol=1e-12)
+        assert np.allclose(jnp.moveaxis(jet.jacobian, 1, 2), slopes, atol=1e-12)
+        assert np.allclose(jet.laplacian, jnp.trace(curvatures, axis1=2, axis2=3), atol=1e-11)
+        # Displacements of all together, and of one by a vector of the cell, change nothing; exchange of equal spins
+        # exchanges rows.
+        assert np.allclose(of(r + jnp.full((1, 3), 0.7)), of(r), atol=1e-12)
+        assert np.allclose(of(r.at[0].add(jnp.asarray(cell.matrix[1]))), of(r), atol=1e-12)
+        swapped = jnp.asarray([1, 0, *range(2, n)])
+        assert np.allclose(of(r[swapped]), of(r)[swapped], atol=1e-12)

@@ -17,6 +17,7 @@ from qernel.layers import (
     AbstractGate,
     AbstractPairBias,
     AbstractRouter,
+    DensityWaves,
     FiLM,
     Frozen,
     GroupedQueryAttention,
@@ -142,6 +143,7 @@ class Qernel(eqx.Module):
     complex: bool = eqx.field(static=True)
     precision: str = eqx.field(static=True, default="mixed")
     nuclear: NuclearJastrow | None = None
+    density: DensityWaves | None = None
 
     def __call__(self, r: Float[Array, "electrons dim"], parameters: Any) -> LogPsi:
         """Logarithm of ψ at one configuration `r`."""
@@ -238,7 +240,10 @@ class Qernel(eqx.Module):
             h, _ = layer(h, layers[0])
         if len(layers) > 1:
             h, _ = jax.lax.scan(layer, h, jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers[1:]))
-        return self.dressing.propagate(h.dense())
+        h = h.dense()
+        if self.density is not None:
+            h = add(h, self.density.propagate(r, condition, directions))
+        return self.dressing.propagate(h)
 
     def _spins(self, dtype: DTypeLike) -> Float[Array, "electrons 1"]:
         return jnp.asarray(np.repeat([1.0, -1.0], self.electrons)[:, None], dtype)
@@ -257,7 +262,7 @@ class Qernel(eqx.Module):
         embedded, h = self._lifted(r, parameters)
         for block, bias in zip(self.blocks, self.pair_biases, strict=True):
             h = block(h, condition, bias(embedded))
-        return h
+        return h if self.density is None else h + self.density(r, condition)
 
     def expert_gates(
         self, r: Float[Array, "electrons dim"], parameters: Any
@@ -353,6 +358,7 @@ def qernel(
     cusp_range: float | None = 2.0,
     nuclear_cusp: NuclearCusp | None = None,
     pair: Callable[..., AbstractPairFactor] | np.ndarray | None = None,
+    density_waves: np.ndarray | None = None,
     width: int = 32,
     layers: int = 2,
     query_heads: int = 4,
@@ -392,6 +398,8 @@ def qernel(
       `dtype`, such as `functools.partial(OpenPairJastrow, dim=2, length=1.0)`; see
       [`OpenPairJastrow`][qernel.orbitals.OpenPairJastrow]. An array in its place holds the vectors G of a
       [`PairJastrow`][qernel.orbitals.PairJastrow].
+    - `density_waves`: in a periodic cell vectors G of [`DensityWaves`][qernel.layers.DensityWaves], in which the
+      orbitals follow the density around each electron; None for none.
     - `width`, `layers`, `query_heads`, `key_value_heads`, `head_size`, `experts`, `expert_width`, `determinants`,
       `condition_size`: sizes of the network.
     - `initial_weights`: starting weights of the determinants, equal by default.
@@ -445,6 +453,10 @@ def qernel(
         nuclear=None
         if nuclear_cusp is None
         else NuclearJastrow(nuclear_cusp, nuclear_cusp.positions, cusp_range or 2.0, dtype=dtype),
+        density=None
+        if density_waves is None
+        # It starts at zero: no key is drawn.
+        else DensityWaves(density_waves, electrons, size, width, key=key, dtype=dtype, precision=products),
     )
 
 

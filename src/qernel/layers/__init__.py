@@ -6,6 +6,7 @@ no unit; only [`PeriodicEmbedding`][qernel.layers.PeriodicEmbedding] sees positi
 """
 
 from ._attention import GroupedQueryAttention as GroupedQueryAttention
+from ._density_waves import DensityWaves as DensityWaves
 from ._embedding import AbstractEmbedding as AbstractEmbedding
 from ._embedding import AbstractPairBias as AbstractPairBias
 from ._experts import MixtureOfExperts as MixtureOfExperts

@@ -36,9 +36,12 @@ class PlaneWaveFilling:
 
     @property
     def real(self) -> bool:
-        """Whether real waves span what is filled: without a twist, with each wave G its inverse -G."""
-        inverse = lambda table: {tuple(n) for n in (-table).tolist()} == {tuple(n) for n in table.tolist()}
-        return not any(self.twist) and all(inverse(table) for table in self.integers)
+        r"""Whether the waves are real: none but the constant one.
+
+        Real waves could span every G with its inverse -G as well. A network's factor cannot move their zeros, though,
+        while $e^{ik\cdot r}(1 + f)$ with $f = ik\cdot\xi$ is a wave at a displaced place.
+        """
+        return not any(self.twist) and not any(table.any() for table in self.integers)
 
     @property
     def momentum(self) -> tuple[int, ...]:
@@ -56,7 +59,7 @@ class PlaneWaveFilling:
 
     @functools.cached_property
     def kinetic(self) -> float:
-        r"""$\frac12\sum_k k^2$."""
+        r"""The kinetic energy, $\frac12\sum_k k^2$."""
         return float(sum(np.sum(self.wave_vectors(spin) ** 2) for spin in (0, 1)) / 2)
 
     @functools.cached_property
@@ -95,8 +98,8 @@ class PlaneWaveFilling:
 def plane_wave_filling(cell: Lattice, electrons: tuple[int, int], twist: tuple[float, ...] = ()) -> PlaneWaveFilling:
     """The filling of lowest kinetic energy and, of an open shell, of lowest exchange energy among its fillings.
 
-    Of several equal ones that of the smallest total momentum of its spin, so that a determinant stays real where one
-    can. Of a shell that can be filled in more than 20,000 ways the first members are taken.
+    Of several equal ones that of the smallest total momentum of its spin. Of a shell that can be filled in more than
+    20,000 ways the first members are taken.
     """
     turns = tuple(twist) or (0.0,) * cell.dim
     found = [_of_one_spin(cell, count, turns) for count in electrons]

@@ -58,7 +58,7 @@ class BraggPeak(AbstractObservable):
 
 
 class FiniteSizeCorrections(AbstractObservable):
-    r"""What the energy per electron of the infinite gas has more than that of a finite cell, in Hartree.
+    r"""Corrections of the energy per electron for the finite cell, in Hartree: the infinite gas has so much more.
 
     - `potential_correction`, $\frac1{2\Omega}\,v(q)\,S(q)\,q^{-\alpha} Z$, and `kinetic_correction`,
       $\frac1{8N}\,q^2\,[1/S(q) - 1/S_0(q)]\,q^{-\alpha} Z$, from the measured structure factor S and that of the
@@ -144,7 +144,7 @@ def _structure(measurement: Measurement, vectors: np.ndarray, weights: np.ndarra
 
 @functools.lru_cache(maxsize=32)
 def _missing(cell: Lattice) -> float:
-    r"""$Z = \lim_{\epsilon\to0}\,[\frac\Omega{(2\pi)^d}\int d^dq - \sum_{q\ne0}]\,q^\alpha e^{-\epsilon q^2}$."""
+    r"""Weight of the singular point, $Z = \lim_{\epsilon\to0}\,[\frac\Omega{(2\pi)^d}\int d^dq - \sum_{q\ne0}]\,q^\alpha e^{-\epsilon q^2}$."""
     if cell.dim == 3:
         return 1.0
     power = _POWER[2]

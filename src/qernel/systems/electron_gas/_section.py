@@ -21,6 +21,10 @@ from ._system import gas_system
 _COMPETE = {2: 16.0, 3: 50.0}
 
 
+# Of backflow, which is of short range: wave numbers up to twice those that are filled.
+_DENSITY_SHELLS = 6
+
+
 class GasSection(OpenShellSection):
     """Electrons with a neutralising background: density parameter r_s and twists, each a value or several.
 
@@ -104,6 +108,7 @@ class GasSection(OpenShellSection):
             "embedding": shells(cell, features.feature_shells),
             "pair": shells(cell, features.pair_shells) if features.pair_shells else None,
             "squared_distance": PeriodicDistance(cell),
+            "density_waves": shells(cell, _DENSITY_SHELLS),
             # Of plasmons, (4/3)^{1/4} r_s^{-1/4} in units of r_s: at the middle of the densities.
             "cusp_range": 1.07 * (self.r_s[0] * self.r_s[-1]) ** -0.125,
         }

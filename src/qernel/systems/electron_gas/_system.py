@@ -88,7 +88,7 @@ def _corners(family: Family) -> Family:
 
 
 def _words(fillings: tuple[PlaneWaveFilling, ...]) -> str:
-    """What is filled, in words."""
+    """Words for the filled waves."""
     if len(fillings) > 1:
         return "the lowest plane waves of each twist"
     filling = fillings[0]
