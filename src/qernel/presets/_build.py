@@ -163,6 +163,8 @@ def build_ansatz(config: Config, system: System, *, key: PRNGKeyArray, solve: bo
         "top_k": lambda: TopK(a.top_k),
     }
     blocks: dict[str, Any] = {"cusp_range": 2.0} | config.system.blocks(system, a)
+    if not a.cusp:
+        blocks["cusp_range"] = None
     ansatz = qernel(
         in_phases(span, len(a.references)) if a.phases == "separate" else span,
         hamiltonian.electrons,
@@ -186,7 +188,7 @@ def build_ansatz(config: Config, system: System, *, key: PRNGKeyArray, solve: bo
         dressing_scale=a.dressing_scale,
         dtype=dtype,
         precision=config.training.precision,
-        **blocks | ({} if a.cusp else {"cusp_range": None}),
+        **blocks,
     )
     if a.projected:
         if hamiltonian.supercell is None:

@@ -144,7 +144,10 @@ def _structure(measurement: Measurement, vectors: np.ndarray, weights: np.ndarra
 
 @functools.lru_cache(maxsize=32)
 def _missing(cell: Lattice) -> float:
-    r"""Weight of the singular point, $Z = \lim_{\epsilon\to0}\,[\frac\Omega{(2\pi)^d}\int d^dq - \sum_{q\ne0}]\,q^\alpha e^{-\epsilon q^2}$."""
+    r"""Weight of the singular point.
+
+    $$ Z = \lim_{\epsilon\to0}\,\Bigl[\frac\Omega{(2\pi)^d}\int d^dq - \sum_{q\ne0}\Bigr]\,q^\alpha e^{-\epsilon q^2} $$
+    """
     if cell.dim == 3:
         return 1.0
     power = _POWER[2]

@@ -87,7 +87,7 @@ def _corners(family: Family) -> Family:
         return family.at(np.stack([points.min(axis=0), points.max(axis=0)]))
 
 
-def _words(fillings: tuple[PlaneWaveFilling, ...]) -> str:
+def _words(fillings: Sequence[PlaneWaveFilling]) -> str:
     """Words for the filled waves."""
     if len(fillings) > 1:
         return "the lowest plane waves of each twist"
