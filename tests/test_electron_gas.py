@@ -10,7 +10,7 @@ import pytest
 
 from qernel.ansatz import CompetingPhases, SlaterDeterminant
 from qernel.check import check_ansatz
-from qernel.evaluation import known_values
+from qernel.evaluation import axes_of, known_values
 from qernel.exact import two_electrons_in_a_cell
 from qernel.gradient import local_energies
 from qernel.hamiltonian import InPhase
@@ -397,6 +397,7 @@ def test_a_run_over_density_and_twist(tmp_path):
         pass
     table = run.evaluate()
     assert table["energy"].size == 4
+    assert [axis.logarithmic for axis in axes_of(table)] == [True, False]
     assert np.isfinite(table["energy"]).all() and np.isfinite(table["potential_correction"]).all()
     known = known_values(table)
     assert known is not None and np.isfinite(known.exact).sum() == 2 and np.isfinite(known.mean_field).all()

@@ -21,7 +21,7 @@ MEMBER = "member"
 class Axis:
     """A coordinate of the rows of a table, in words and symbols.
 
-    **Fields:** `name`, `symbol`, `latex`, `label`, `unit` and `linear` of the
+    **Fields:** `name`, `symbol`, `latex`, `label`, `unit`, `linear` and `logarithmic` of the
     [`Coordinate`][qernel.hamiltonian.Coordinate].
     """
 
@@ -31,6 +31,7 @@ class Axis:
     label: str
     unit: str
     linear: bool
+    logarithmic: bool = False
 
     @property
     def dimension(self) -> str:
@@ -91,6 +92,7 @@ def attributes_of(coordinate: Coordinate) -> dict[str, Any]:
         "symbol": coordinate.symbol,
         "latex": coordinate.latex,
         "linear": int(coordinate.linear),
+        "logarithmic": int(coordinate.logarithmic),
     }
 
 
@@ -114,7 +116,7 @@ def axis_named(dataset: "xarray.Dataset", name: str) -> Axis:
     attrs = dataset[name].attrs
     unit, plain = str(attrs.get("units", "1")), name.replace("_", " ")
     symbol, latex, label = (str(attrs.get(key, plain)) for key in ("symbol", "latex", "long_name"))
-    return Axis(name, symbol, latex, label, unit, bool(attrs.get("linear", 0)))
+    return Axis(name, symbol, latex, label, unit, bool(attrs.get("linear", 0)), bool(attrs.get("logarithmic", 0)))
 
 
 def single_axis(dataset: "xarray.Dataset") -> Axis | None:

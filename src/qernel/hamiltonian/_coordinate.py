@@ -23,6 +23,7 @@ class Coordinate:
     - `label`: what it is, in words, such as "moiré potential depth".
     - `scale`: the parameter's own unit in units of the coordinate: the coordinate is `scale` times the parameter.
     - `linear`: whether the Hamiltonian is linear in it. The tangents of the energy are then upper bounds.
+    - `logarithmic`: whether figures show it on a logarithmic scale, such as a density over decades.
     - `read`, `write`: for a coordinate that is no single entry, functions instead of `parameter` and `scale`:
       `read(parameters)` is the coordinate of one Hamiltonian, `write(parameters, value)` are the parameters with
       another value of it. Functions of a module, not made anew for each family, so that nothing compiles twice.
@@ -40,6 +41,7 @@ class Coordinate:
     label: str = ""
     scale: float = 1.0
     linear: bool = False
+    logarithmic: bool = False
     read: Callable[[PyTree], Float[Array, ""]] | None = None
     write: Callable[[PyTree, Float[Array, ""]], PyTree] | None = None
 

@@ -24,7 +24,7 @@ from ._multiples import multiples
 from ._palette import phase_colours, term_colours, term_label
 from ._plane import Lines, measured_boundary
 from ._quantity import Quantity, Scale
-from ._rows import axis_text, energy_unit, known_on_line, places, shade_transition
+from ._rows import energy_unit, known_on_line, label_axis, places, shade_transition
 from ._style import BLACK, BLUE, ORANGE, RED, new_figure, with_unit
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def energy_figure(dataset: "xarray.Dataset", boundary: Lines | None = None) -> "
             _phase_above_exact(axes[-1], dataset, name)
         _other_levels(axes[-1], rows, known)
         axes[-1].legend(ncols=2, loc="upper right", borderaxespad=0.2)
-    axes[-1].set_xlabel(axis_text(rows))
+    label_axis(axes[-1], rows)
     figure.align_ylabels()
     return figure
 

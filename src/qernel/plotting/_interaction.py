@@ -12,7 +12,7 @@ from ._multiples import multiples
 from ._palette import term_colours, term_label
 from ._plane import Lines, measured_boundary
 from ._quantity import Quantity
-from ._rows import axis_text, energy_unit, known_on_line, places, shade_transition
+from ._rows import energy_unit, known_on_line, label_axis, places, shade_transition
 from ._style import new_figure, with_unit
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def interaction_figure(dataset: "xarray.Dataset", boundary: Lines | None = None)
         place, exact = known.coordinate(axis.name)[here], known.terms[name][here]
         if np.isfinite(exact).any():
             axes.plot(place, exact, "s", ms=8, mfc="none", mec="black", label=known.method)
-    axes.set_xlabel(axis_text(rows))
+    label_axis(axes, rows)
     axes.set_ylabel(with_unit(words, energy_unit(rows)))
     if np.ptp(value) > 0:
         axes.margins(y=0.08)

@@ -12,7 +12,7 @@ from qernel.evaluation import axes_of, in_order, points_of
 
 from ._plane import Lines, draw_boundaries, label_plane, value_map
 from ._quantity import Quantity
-from ._rows import axis_text, places, shade_transition
+from ._rows import label_axis, places, shade_transition
 from ._style import new_figure, unit_text
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def multiples(
     else:
         for panel in panels:
             shade_transition(panel, dataset, label=panel is panels[0])
-            panel.set_xlabel(axis_text(dataset))
+            label_axis(panel, dataset)
         _legend(figure, panels[0], len(axes) > 2)
     return figure
 

@@ -19,7 +19,7 @@ from ._multiples import multiples
 from ._palette import phase_colours
 from ._plane import Lines, category_map, measured_boundary
 from ._quantity import is_measured, measured
-from ._rows import axis_text, places, shade_transition
+from ._rows import label_axis, places, shade_transition
 from ._style import BLACK, BLUE, RED, new_figure
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def order_figure(dataset: "xarray.Dataset", boundary: Lines | None = None) -> "F
     for panel, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         shade_transition(panel, rows, label=True)
         _curve(panel, dataset, name)
-        panel.set_xlabel(axis_text(rows))
+        label_axis(panel, rows)
         panel.legend(loc="best")
     return figure
 

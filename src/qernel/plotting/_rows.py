@@ -33,6 +33,24 @@ def axis_text(dataset: "xarray.Dataset") -> str:
     return axes[0].text if axes else "Hamiltonian"
 
 
+def label_axis(panel: "Axes", dataset: "xarray.Dataset") -> None:
+    """Label the horizontal axis of a panel, and make it logarithmic where the coordinate is to be seen so."""
+    panel.set_xlabel(axis_text(dataset))
+    axes = axes_of(dataset)
+    if axes and axes[0].logarithmic and np.all(places(dataset) > 0):
+        logarithmic_axis(panel)
+
+
+def logarithmic_axis(panel: "Axes") -> None:
+    """A logarithmic horizontal axis with the numbers 1, 2 and 5 of each decade."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    panel.xaxis.set_minor_formatter(NullFormatter())
+
+
 def energy_unit(dataset: "xarray.Dataset") -> str:
     """Unit of energies per electron, for labels: `Ha* per electron`."""
     return str(dataset["energy"].attrs.get("units", "per electron"))

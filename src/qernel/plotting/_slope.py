@@ -8,7 +8,7 @@ from qernel.evaluation import axes_of, positions_on, slope_of
 from qernel.judgement import SlopeLine, slope_lines
 
 from ._known import draw_known_slopes
-from ._rows import shade_transition
+from ._rows import logarithmic_axis, shade_transition
 from ._style import BLACK, RED, new_figure, unit_text
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def slope_figure(dataset: "xarray.Dataset") -> "Figure | None":
         above.set_ylabel(rf"$dE/d{axis.latex}$ per electron")
         below.set_ylabel("difference")
         below.set_xlabel(axis.text)
+        if axis.logarithmic and np.all(dataset[axis.name].values > 0):
+            logarithmic_axis(below)
     figure.align_ylabels()
     return figure
 
@@ -83,6 +85,8 @@ def _single(dataset, line: SlopeLine) -> "Figure":
     )
     below.set_ylabel("difference")
     below.set_xlabel(axis.text)
+    if axis.logarithmic and np.all(dataset[axis.name].values > 0):
+        logarithmic_axis(below)
     below.legend()
     figure.align_ylabels()
     return figure

@@ -9,7 +9,7 @@ from qernel.hamiltonian import Coordinate, Coulomb, Family, Hamiltonian, Harmoni
 
 # All coordinates of dots: frequency, and strength of the repulsion, in which H is linear.
 DOT_COORDINATES = (
-    Coordinate("omega", "omega", "1", "ω", r"\omega", "trap frequency"),
+    Coordinate("omega", "omega", "1", "ω", r"\omega", "trap frequency", logarithmic=True),
     Coordinate("strength", "strength", "1", "S", "S", "strength of the repulsion", linear=True),
 )
 

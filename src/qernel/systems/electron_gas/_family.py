@@ -16,7 +16,7 @@ GAS_CELLS = tuple(_CELLS)
 
 # All coordinates of gases: density parameter, and twist along each vector of the cell.
 GAS_COORDINATES = (
-    Coordinate("r_s", "r_s", "1", "r_s", "r_s", "density parameter"),
+    Coordinate("r_s", "r_s", "1", "r_s", "r_s", "density parameter", logarithmic=True),
     *[
         Coordinate(f"twist_{k}", f"twist_{k}", "1", f"θ_{k}", rf"\theta_{k}", f"twist along cell vector {k}, in turns")
         for k in (1, 2, 3)
