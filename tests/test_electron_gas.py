@@ -7,13 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 
 from qernel.ansatz import CompetingPhases, SlaterDeterminant
 from qernel.check import check_ansatz
-from qernel.evaluation import axes_of, known_values
+from qernel.evaluation import Axis, axes_of, known_values
 from qernel.exact import two_electrons_in_a_cell
 from qernel.gradient import local_energies
 from qernel.hamiltonian import InPhase
+from qernel.judgement._findings import _quality
+from qernel.judgement._hellmann_feynman import _check
 from qernel.laplacian import ForwardLaplacian
 from qernel.lattice import Lattice, PeriodicDistance, cubic, oblique, point_group, square, triangular
 from qernel.observables import Measurement
@@ -254,6 +257,20 @@ def test_orbitals_on_sites_are_periodic_gaussians():
 # -------------------------------------------------------------------------------------------------- observables
 
 
+@pytest.mark.parametrize("logarithmic", [True, False])
+def test_slopes_over_a_decade_of_densities_are_integrated_against_the_logarithm(logarithmic):
+    """Exact ones of a determinant at the points of a preset: linearly interpolated they seem to differ."""
+    filling = plane_wave_filling(gas_cell("cubic", 14), (7, 7))
+    r_s = np.array(preset("gas-3d-14").evaluation.at["r_s"])
+    energy = filling.kinetic / r_s**2 + filling.interaction / r_s
+    slope = -2 * filling.kinetic / r_s**3 - filling.interaction / r_s**2
+    columns = {"energy": energy, "energy_error": 3e-3 / r_s, "slope": slope, "slope_error": 3e-3 / r_s**2}
+    table = xarray.Dataset({name: ("r_s", values) for name, values in columns.items()}, {"r_s": r_s})
+    axis = Axis("r_s", "r_s", "r_s", "density", "1", False, logarithmic)
+    check = _check(table, axis, r_s, np.arange(len(r_s)), "slope")
+    assert check is not None and bool(np.all(check.agrees)) == logarithmic
+
+
 def measurement(family, row, samples):
     units = Units("Ha", 1.0, "r_s", 1.0)
     ansatz = SlaterDeterminant(
@@ -399,6 +416,8 @@ def test_a_run_over_density_and_twist(tmp_path):
     assert table["energy"].size == 4
     assert [axis.logarithmic for axis in axes_of(table)] == [True, False]
     assert np.isfinite(table["energy"]).all() and np.isfinite(table["potential_correction"]).all()
+    # Energies next to zero are no scale for a variance.
+    assert _quality(table) and not _quality(table.assign(energy=0 * table["energy"]))
     known = known_values(table)
     assert known is not None and np.isfinite(known.exact).sum() == 2 and np.isfinite(known.mean_field).all()
     assert preset("gas-3d-14").system.electrons == (7, 7)

@@ -188,8 +188,14 @@ def _probes(dataset: "xarray.Dataset") -> list[Finding]:
     return [Finding("probes", f"{text}.")]
 
 
+# Of the kinetic energy: energies that are smaller are differences of larger terms.
+_NO_SCALE = 0.25
+
+
 def _quality(dataset: "xarray.Dataset") -> list[Finding]:
     score = dataset["v_score"].values
+    # Where the energy passes zero, as that of a gas does between a Fermi liquid and a crystal, it is no scale.
+    score = np.where(np.abs(dataset["energy"].values) < _NO_SCALE * np.abs(dataset["kinetic"].values), np.nan, score)
     if not np.isfinite(score).any():
         return []
     worst = np.zeros(score.size, bool)

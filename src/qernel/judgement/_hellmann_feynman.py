@@ -105,7 +105,7 @@ def _lines(dataset: "xarray.Dataset", among: Bool[np.ndarray, " rows"], phase: s
         for key in np.unique(others, axis=0):
             rows = np.flatnonzero((others == key).all(axis=1) & measured)
             rows = rows[np.argsort(points[rows, index], kind="stable")]
-            check = _check(dataset, points[rows, index], rows, name)
+            check = _check(dataset, axis, points[rows, index], rows, name)
             if check is not None:
                 beside = [(a, points[rows[0], i]) for i, a in enumerate(axes) if i != index]
                 where = "".join(f", {a.symbol} = {a.value(value)}" for a, value in beside)
@@ -114,8 +114,8 @@ def _lines(dataset: "xarray.Dataset", among: Bool[np.ndarray, " rows"], phase: s
     return found
 
 
-def _check(dataset: "xarray.Dataset", x: Float[np.ndarray, " rows"], rows, name: str) -> SlopeCheck | None:
-    from scipy.interpolate import PchipInterpolator
+def _check(dataset: "xarray.Dataset", axis: Axis, x: Float[np.ndarray, " rows"], rows, name: str) -> SlopeCheck | None:
+    from scipy.interpolate import CubicSpline, PchipInterpolator
 
     if len(rows) < 3:
         return None
@@ -124,15 +124,23 @@ def _check(dataset: "xarray.Dataset", x: Float[np.ndarray, " rows"], rows, name:
     if np.any(np.diff(x) <= 0) or not np.all(np.isfinite(energy) & np.isfinite(slope)):
         return None
     width = np.diff(x)
+    # ∫ E' dx = ∫ x E' d(ln x): what varies over decades is smooth against the logarithm alone.
+    logarithmic = axis.logarithmic and bool(np.all(x > 0))
+    along, density = (np.log(x), x * slope) if logarithmic else (x, slope)
     # Monotone between the rows, so that a jump at a transition makes no ringing.
-    integral = PchipInterpolator(x, slope).antiderivative()
-    from_slopes = np.diff(integral(x)) / width
-    trapezoid = (slope[1:] + slope[:-1]) / 2
+    integral = PchipInterpolator(along, density).antiderivative()
+    from_slopes = np.diff(integral(along)) / width
+    trapezoid = (density[1:] + density[:-1]) / 2 * np.diff(along) / width
+    uncertainty = np.abs(from_slopes - trapezoid) / 3
+    if logarithmic:
+        # Next to an extremum of x E' the monotone curve is flat, and the trapezoid happens to agree with it.
+        smooth = np.diff(CubicSpline(along, density).antiderivative()(along)) / width
+        uncertainty = np.maximum(uncertainty, np.abs(from_slopes - smooth))
     return SlopeCheck(
         middle=(x[1:] + x[:-1]) / 2,
         from_energies=np.diff(energy) / width,
         from_energies_error=np.hypot(energy_error[1:], energy_error[:-1]) / width,
         from_slopes=from_slopes,
         from_slopes_error=np.hypot(slope_error[1:], slope_error[:-1]) / 2,
-        uncertainty=np.abs(from_slopes - trapezoid) / 3,
+        uncertainty=uncertainty,
     )
