@@ -108,6 +108,7 @@ def test_positions_are_wrapped_and_stuck_walkers_counted(algorithm, key):
 @pytest.mark.parametrize("algorithm", [random_walk, langevin])
 def test_steps_in_a_uniform_density_stop_growing_at_the_length_of_the_cell(algorithm, key):
     """Every width is accepted there: without a limit the positions have no digits left after a hundred rounds."""
+    # Its shortest vectors are (1, 2) and (3, -2).
     cell = Lattice(((4.0, 0.0), (1.0, 2.0)))
     sampler = Sampler(algorithm, cell=cell, gain=2.0)
     flat = lambda r, parameters: jnp.sum(0 * r)
@@ -115,7 +116,7 @@ def test_steps_in_a_uniform_density_stop_growing_at_the_length_of_the_cell(algor
     for number in range(50):
         walkers = sampler(flat, jnp.ones(1), positions, width, jax.random.fold_in(key, number))
         positions, width = walkers.positions, walkers.step_size
-    assert width.dtype == jnp.float32 and np.isclose(width[0], 4.0, rtol=1e-6)
+    assert width.dtype == jnp.float32 and np.isclose(width[0], np.sqrt(13), rtol=1e-6)
     assert len(np.unique(np.asarray(positions))) > 0.99 * positions.size
 
 
