@@ -194,7 +194,7 @@ _NO_SCALE = 0.25
 
 def _quality(dataset: "xarray.Dataset") -> list[Finding]:
     score = dataset["v_score"].values
-    # Where the energy passes zero, as that of a gas does between a Fermi liquid and a crystal, it is no scale.
+    # Where the energy passes zero along a family it is no scale.
     score = np.where(np.abs(dataset["energy"].values) < _NO_SCALE * np.abs(dataset["kinetic"].values), np.nan, score)
     if not np.isfinite(score).any():
         return []
