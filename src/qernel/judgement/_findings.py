@@ -189,7 +189,7 @@ def _probes(dataset: "xarray.Dataset") -> list[Finding]:
 
 
 # Of the kinetic energy: energies that are smaller are differences of larger terms.
-_NO_SCALE = 0.25
+_NO_SCALE = 0.5
 
 
 def _quality(dataset: "xarray.Dataset") -> list[Finding]:
