@@ -1,7 +1,9 @@
 """The electron gas: cells, fillings, known energies, crystals, corrections for the finite cell, the system."""
 
+import dataclasses
 import json
 import pathlib
+import shlex
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +13,11 @@ import xarray
 
 from qernel.ansatz import CompetingPhases, SlaterDeterminant
 from qernel.check import check_ansatz
+from qernel.check._check_ansatz import _boundary
 from qernel.evaluation import Axis, axes_of, known_values
 from qernel.exact import two_electrons_in_a_cell
 from qernel.gradient import local_energies
-from qernel.hamiltonian import InPhase
+from qernel.hamiltonian import Hamiltonian, InPhase, Kinetic
 from qernel.judgement._findings import _quality
 from qernel.judgement._hellmann_feynman import _check
 from qernel.laplacian import ForwardLaplacian
@@ -300,7 +303,7 @@ def test_corrections_are_those_of_plasmons_where_the_structure_factor_is(cell):
             n = sum(electrons)
             family = gas_family(electrons, cell, [3.0])
             filling = plane_wave_filling(family.hamiltonian.cell, electrons)
-            observable = FiniteSizeCorrections((filling,))
+            observable = FiniteSizeCorrections()
             samples = (
                 np.random.default_rng(0).random((16, 4, n, family.hamiltonian.dim)) @ family.hamiltonian.cell.matrix
             )
@@ -378,6 +381,54 @@ def test_wavefunctions_of_gases_are_sound(changes):
         parameters = InPhase(parameters, jnp.asarray(1.0))
     report = check_ansatz(problem.ansatz, family.hamiltonian, parameters, key=jax.random.key(1), walkers=16, rounds=10)
     assert report.ok, str(report)
+
+
+def test_a_wavefunction_of_another_twist_than_its_hamiltonian_is_told():
+    small = {"width": 8, "query_heads": 2, "key_value_heads": 1, "experts": 2, "expert_width": 8, "layers": 1}
+    system = {"name": "electron_gas", "electrons": [2, 0], "cell": "square", "twist_1": [0.1]}
+    sections = {"system": system, "ansatz": small, "training": {"precision": "double"}}
+    problem = build(Config.model_validate(tuples(sections)))
+    family = problem.system.family
+    samples = family.hamiltonian.cell.matrix.sum(axis=0) * np.random.default_rng(0).random((4, 2, 2))
+    with jax.enable_x64(True):
+        right = _boundary(problem.ansatz, family.hamiltonian, family.select(0), jnp.asarray(samples))
+        other = dataclasses.replace(family.hamiltonian, twist=lambda p: jnp.zeros(2))
+        assert right.passed and "+0.6283" in right.message
+        wrong = _boundary(
+            problem.ansatz,
+            other,
+            family.select(0),
+            jnp.asarray(samples),
+        )
+        assert not wrong.passed and "the Hamiltonian's is (+0.0000, +0.0000)" in wrong.message
+    with pytest.raises(ValueError, match="open boundaries"):
+        Hamiltonian(Kinetic(), {}, (1, 0), dim=2, twist=gas_twist)
+
+
+@pytest.mark.parametrize("twist", [(0.0, 0.0), (0.3, -0.2)])
+def test_corrections_are_those_of_the_twist_that_is_measured(twist):
+    """Also where it was not trained: the shells are those of the twist itself."""
+    with jax.enable_x64(True):
+        family = gas_family((3, 2), "square", [2.0], twist=twist)
+        samples = np.random.default_rng(0).random((16, 4, 5, 2)) @ family.hamiltonian.cell.matrix
+        trained = gas_system(gas_family((3, 2), "square", [[2.0, 0.1]], coordinates=("r_s", "twist_1")))
+        (observable,) = [o for o in trained.observables if isinstance(o, FiniteSizeCorrections)]
+        found = observable.measure(measurement(family, 0, samples))["shell_correction"].estimate.value
+    filling = plane_wave_filling(family.hamiltonian.cell, (3, 2), twist)
+    assert np.isclose(found, bulk_kinetic(2.0, 0.2, 2) - filling.kinetic / 20, rtol=1e-12)
+
+
+def test_commands_of_the_page_are_valid():
+    page = (pathlib.Path(__file__).parents[1] / "docs/systems/electron_gas.md").read_text(encoding="utf-8")
+    commands = [line for line in page.replace("\\\n", " ").splitlines() if line.startswith("qernel run")]
+    assert len(commands) == 3
+    for command in commands:
+        words = shlex.split(command)
+        problem = build(preset(words[2], *[word for word in words[3:] if "=" in word]))
+        family = problem.system.family
+        measured = family.as_points(problem.points)
+        assert np.all(family.points.min(axis=0) <= measured.min(axis=0))
+        assert np.all(family.points.max(axis=0) >= measured.max(axis=0))
 
 
 def test_a_crystal_competes_where_it_fits_and_the_gas_is_dilute():

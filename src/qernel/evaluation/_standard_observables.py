@@ -69,7 +69,7 @@ class MomentumOccupations(AbstractObservable):
     def measure(self, measurement: Measurement) -> dict[str, Measured]:
         m, units = measurement, measurement.units
         samples = _some(m.samples, _affordable(m.samples, m.hamiltonian.n_electrons + 1))
-        angles = None if m.hamiltonian.twist is None else np.asarray(m.hamiltonian.twist(m.parameters), np.float64)
+        angles = m.hamiltonian.twist_angles(m.parameters)
         found = momentum_distribution(
             samples,
             m.hamiltonian,

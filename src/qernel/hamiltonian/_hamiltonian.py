@@ -31,7 +31,7 @@ class Hamiltonian(eqx.Module):
       that returns the angles θ of $\psi(r_i + A_k) = e^{i\theta_k}\psi$, in radians, one for each vector of the cell.
 
     Raises `ValueError` if there are no electrons, a count is negative, `dim` is missing or contradicts
-    the cell, or a potential does not belong to these boundaries: see
+    the cell, a twist is given without a cell, or a potential does not belong to these boundaries: see
     [`AbstractPotential`][qernel.hamiltonian.AbstractPotential].
     """
 
@@ -120,6 +120,12 @@ class Hamiltonian(eqx.Module):
         places = tuple(tuple(float(x) for x in place) for place in np.asarray(nuclei.positions, np.float64))
         charges = tuple(float(z) for z in np.asarray(nuclei.charges, np.float64))
         return NuclearCusp(self.kinetic, nuclei.strength, places, charges)
+
+    def twist_angles(self, parameters: PyTree) -> Float[np.ndarray, " dim"] | None:
+        """The twist of one Hamiltonian in radians, None where wavefunctions are periodic or boundaries open."""
+        if self.twist is None:
+            return None
+        return np.asarray(self.twist(without_phase(parameters)), np.float64)
 
     def potential_energies(self, r: Float[Array, "electrons dim"], parameters: PyTree) -> dict[str, Float[Array, ""]]:
         """Potential energy of one configuration term by term: totals, not per electron, effective Hartree.

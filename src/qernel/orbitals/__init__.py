@@ -26,4 +26,5 @@ from ._plane_waves import to_exponentials as to_exponentials
 from ._site_orbitals import SiteOrbitals as SiteOrbitals
 from ._spin_blocks import SpinBlocks as SpinBlocks
 from ._spin_blocks import check_spins as check_spins
+from ._spin_blocks import of_both_spins as of_both_spins
 from ._trap_orbitals import TrapOrbitals as TrapOrbitals

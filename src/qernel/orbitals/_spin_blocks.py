@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num, PyTree
@@ -44,6 +46,11 @@ class SpinBlocks(AbstractOrbitals):
         above, below = jnp.zeros((n, down.shape[1]), dtype), jnp.zeros((r.shape[0] - n, n), dtype)
         up, down = up.astype(dtype), down.astype(dtype)
         return jnp.concatenate([jnp.concatenate([up, above], axis=1), jnp.concatenate([below, down], axis=1)], axis=0)
+
+
+def of_both_spins(orbitals: Sequence[AbstractOrbitals]) -> AbstractOrbitals:
+    """Orbitals of each spin that there is: [`SpinBlocks`][qernel.orbitals.SpinBlocks] of two, or the only ones."""
+    return orbitals[0] if len(orbitals) == 1 else SpinBlocks(*orbitals)
 
 
 def check_electrons(electrons: tuple[int, int]) -> None:

@@ -6,6 +6,7 @@ from ._open_shell import OpenShellSection as OpenShellSection
 from ._open_shell import complex_references as complex_references
 from ._order_parameter import OrderParameter as OrderParameter
 from ._order_parameter import label_order_parameters as label_order_parameters
+from ._periodic_blocks import periodic_blocks as periodic_blocks
 from ._phase import Phase as Phase
 from ._phase import matter_of as matter_of
 from ._section import MOST as MOST

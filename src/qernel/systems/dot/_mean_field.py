@@ -21,7 +21,7 @@ from qernel.mean_field import (
     shell_fillings,
     trap_hartree_fock,
 )
-from qernel.orbitals import AbstractOrbitals, HarmonicOrbitals, SpinBlocks, TrapOrbitals
+from qernel.orbitals import AbstractOrbitals, HarmonicOrbitals, TrapOrbitals, of_both_spins
 
 from ._family import dot_frequency, dot_strength
 
@@ -149,7 +149,7 @@ class DotBranches:
                 for table, n in zip(tables, self.electrons, strict=True)
                 if n
             ]
-        return of_spins[0] if len(of_spins) == 1 else SpinBlocks(*of_spins)
+        return of_both_spins(of_spins)
 
 
 @functools.lru_cache(maxsize=4)

@@ -69,8 +69,14 @@ def wigner_crystal(cell: Lattice, electrons: tuple[int, int]) -> WignerCrystal |
         lattice = Lattice(np.linalg.inv(index) @ cell.matrix)
         found.append((-round(lattice.shortest_translation(), 9), index, lattice))
     found.sort(key=lambda one: one[0])
-    distinct = list({shortest: (index, lattice) for shortest, index, lattice in reversed(found)}.items())[::-1]
-    compared = [(Ewald(lattice).madelung / 2, index, lattice) for _, (index, lattice) in distinct[:_COMPARED]]
+    distinct: dict[tuple[float, ...], tuple[np.ndarray, Lattice]] = {}
+    for shortest, index, lattice in found:
+        # Lattices of one kind, turned, have the same distances.
+        near = np.linalg.norm(lattice.translations(-2 * shortest), axis=1)
+        distinct.setdefault(tuple(np.round(near, 6).tolist()), (index, lattice))
+        if len(distinct) == _COMPARED:
+            break
+    compared = [(Ewald(lattice).madelung / 2, index, lattice) for index, lattice in distinct.values()]
     madelung, index, lattice = min(compared, key=lambda one: one[0])
     best = _best_madelung(cell.dim)
     excess = (madelung - best) / abs(best)

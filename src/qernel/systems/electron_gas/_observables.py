@@ -1,6 +1,7 @@
 """The structure factor of a gas, and what its finite cell leaves out of the energy."""
 
 import functools
+from collections.abc import Mapping
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from qernel.observables import AbstractObservable, Estimate, Grid, Measured, Mea
 
 from ._bulk import bulk_energy, bulk_kinetic
 from ._family import gas_inverse_mass, gas_strength
-from ._filling import PlaneWaveFilling
+from ._filling import plane_wave_filling
 
 # Plasmons: at long waves S(q) goes as q² in space and as q^{3/2} in the plane, v(q) S(q) and q²/S(q) as this power.
 _POWER = {2: 0.5, 3: 0.0}
@@ -71,19 +72,15 @@ class FiniteSizeCorrections(AbstractObservable):
 
     The energy with the three corrections is an estimate of `bulk_fit`, the better the more electrons there are.
 
-    **Arguments:** `fillings`: of the twists of the family, of which the one of a state is looked up.
-
     **Source:** S. Chiesa et al., Phys. Rev. Lett. 97, 076404 (2006); N. D. Drummond et al., Phys. Rev. B 78, 125106
     (2008).
     """
-
-    fillings: tuple[PlaneWaveFilling, ...] = eqx.field(static=True)
 
     def measure(self, measurement: Measurement) -> dict[str, Measured]:
         hamiltonian, parameters = measurement.hamiltonian, measurement.parameters
         cell, n, dim = hamiltonian.cell, hamiltonian.n_electrons, hamiltonian.dim
         assert cell is not None
-        filling = _nearest(self.fillings, parameters)
+        filling = plane_wave_filling(cell, hamiltonian.electrons, _turns(parameters, dim))
         vectors, weights = _shells(cell, 1)
         q = float(np.linalg.norm(vectors[0]))
         found = _structure(measurement, vectors, weights)
@@ -120,11 +117,9 @@ class FiniteSizeCorrections(AbstractObservable):
         }
 
 
-def _nearest(fillings: tuple[PlaneWaveFilling, ...], parameters) -> PlaneWaveFilling:
-    """The filling whose twist is that of the parameters."""
-    dim = fillings[0].cell.dim
-    twist = np.array([float(parameters[f"twist_{k + 1}"]) for k in range(dim)])
-    return min(fillings, key=lambda filling: float(np.abs(np.array(filling.twist) - twist).max()))
+def _turns(parameters: Mapping[str, Float[Array, ""]], dim: int) -> tuple[float, ...]:
+    """The twist of one Hamiltonian in turns, without the rounding of its way through angles."""
+    return tuple(round(float(parameters[f"twist_{k + 1}"]), 12) for k in range(dim))
 
 
 @functools.lru_cache(maxsize=32)

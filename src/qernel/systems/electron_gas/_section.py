@@ -8,8 +8,17 @@ import jax
 from pydantic import model_validator
 
 from qernel.hamiltonian import Family
-from qernel.lattice import PeriodicDistance, shells
-from qernel.systems import Electrons, Finite, OpenShellSection, System, Values, check_points, electrons_text
+from qernel.lattice import shells
+from qernel.systems import (
+    Electrons,
+    Finite,
+    OpenShellSection,
+    System,
+    Values,
+    check_points,
+    electrons_text,
+    periodic_blocks,
+)
 
 from ._crystal import wigner_crystal
 from ._family import GAS_COORDINATES, gas_cell, gas_family
@@ -104,10 +113,7 @@ class GasSection(OpenShellSection):
     def blocks(self, system: System, features: Any) -> dict[str, Any]:
         cell = system.family.hamiltonian.cell
         assert cell is not None
-        return {
-            "embedding": shells(cell, features.feature_shells),
-            "pair": shells(cell, features.pair_shells) if features.pair_shells else None,
-            "squared_distance": PeriodicDistance(cell),
+        return periodic_blocks(cell, features) | {
             "density_waves": shells(cell, _DENSITY_SHELLS),
             # Of plasmons, (4/3)^{1/4} r_s^{-1/4} in units of r_s: at the middle of the densities.
             "cusp_range": 1.07 * (self.r_s[0] * self.r_s[-1]) ** -0.125,

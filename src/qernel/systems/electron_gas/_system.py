@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from qernel.hamiltonian import Family
 from qernel.lattice import Lattice, PeriodicDistance
-from qernel.orbitals import AbstractOrbitals, ExpandedOrbitals, LowestPlaneWaves, SiteOrbitals, SpinBlocks
+from qernel.orbitals import AbstractOrbitals, ExpandedOrbitals, LowestPlaneWaves, SiteOrbitals, of_both_spins
 from qernel.sampling import initial_positions
 from qernel.systems import OrderParameter, Phase, System
 from qernel.units import Units
@@ -66,7 +66,7 @@ def gas_system(family: Family) -> System:
         Units("Ha", 1.0, "r_s", 1.0),
         phases=tuple(phases),
         order_parameters=orders,
-        observables=(GasStructure(), FiniteSizeCorrections(fillings)),
+        observables=(GasStructure(), FiniteSizeCorrections()),
         known=functools.partial(gas_known_values, name),
         walkers=functools.partial(_walkers, crystal),
         span=_corners(family),
@@ -105,13 +105,13 @@ def _plane_waves(fillings: tuple[PlaneWaveFilling, ...], dtype: DTypeLike, solve
     if len(fillings) > 1:
         counts = [len(table) for table in first.integers]
         of_spins = [LowestPlaneWaves(first.cell, count, gas_twist) for count in counts if count]
-        return of_spins[0] if len(of_spins) == 1 else SpinBlocks(*of_spins)
+        return of_both_spins(of_spins)
     waves, tables = first.tables()
     dtype = jnp.dtype(dtype) if first.real else np.result_type(jnp.dtype(dtype), np.complex64)
     angles = [2 * np.pi * turns for turns in first.twist]
     with jax.enable_x64(True):
         found = [ExpandedOrbitals(waves, jnp.asarray(table, dtype), angles) for table in tables if table.shape[1]]
-    return found[0] if len(found) == 1 else SpinBlocks(*found)
+    return of_both_spins(found)
 
 
 def _gaussians(
@@ -122,7 +122,7 @@ def _gaussians(
     of_spins = [
         SiteOrbitals(sites, width, distance) for sites in (crystal.sites[:up], crystal.sites[up:]) if len(sites)
     ]
-    return of_spins[0] if len(of_spins) == 1 else SpinBlocks(*of_spins)
+    return of_both_spins(of_spins)
 
 
 def _bragg_peak(crystal: WignerCrystal) -> BraggPeak:

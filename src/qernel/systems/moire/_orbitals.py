@@ -24,7 +24,7 @@ from qernel.mean_field import (
     plane_waves,
     potential_depth,
 )
-from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves, SpinBlocks
+from qernel.orbitals import AbstractOrbitals, InterpolatedOrbitals, PlaneWaves, of_both_spins
 from qernel.systems import Phase
 
 from ._liquids import Liquids, is_complex
@@ -98,7 +98,7 @@ class MoireOrbitals:
             )
             occupied = [jnp.asarray(table, dtype) for table, n in zip(tables, electrons, strict=True) if n]
             of_spins = [InterpolatedOrbitals(waves, nodes, table, potential_depth) for table in occupied]
-        return of_spins[0] if len(of_spins) == 1 else SpinBlocks(*of_spins)
+        return of_both_spins(of_spins)
 
     def _solve(self, name: str, family: Family, filling: Filling | None) -> Sequence[np.ndarray]:
         if name == "crystal":

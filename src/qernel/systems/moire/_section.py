@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, model_validator
 
-from qernel.lattice import Lattice, PeriodicDistance, shells, supercell, triangular
+from qernel.lattice import Lattice, shells, supercell, triangular
 from qernel.systems import (
     MOST_MEMBERS,
     Electrons,
@@ -18,6 +18,7 @@ from qernel.systems import (
     System,
     Values,
     electrons_text,
+    periodic_blocks,
 )
 
 from ._liquids import Liquids, liquids
@@ -183,11 +184,7 @@ class MoireSection(SizedSection, OpenShellSection):
     def blocks(self, system: System, features: Any) -> dict[str, Any]:
         cell = system.family.hamiltonian.cell
         assert cell is not None
-        return {
-            "embedding": shells(cell, features.feature_shells),
-            "pair": shells(cell, features.pair_shells) if features.pair_shells else None,
-            "squared_distance": PeriodicDistance(cell),
-        }
+        return periodic_blocks(cell, features)
 
 
 def _longest(section: MoireSection, count: int) -> float:
