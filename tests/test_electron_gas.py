@@ -21,15 +21,14 @@ from qernel.hamiltonian import Hamiltonian, InPhase, Kinetic
 from qernel.judgement._findings import _quality
 from qernel.judgement._hellmann_feynman import _check
 from qernel.laplacian import ForwardLaplacian
-from qernel.lattice import Lattice, PeriodicDistance, cubic, oblique, point_group, square, triangular
-from qernel.observables import Measurement
+from qernel.lattice import Lattice, PeriodicDistance, cubic, oblique, point_group, shells, square, triangular
+from qernel.observables import Measurement, structure_factor
 from qernel.orbitals import LowestPlaneWaves, SiteOrbitals
 from qernel.presets import Config, build, preset
 from qernel.runs import Run
 from qernel.systems.electron_gas import (
     GAS_CELLS,
     FiniteSizeCorrections,
-    GasStructure,
     bulk_correlation,
     bulk_energy,
     bulk_exchange,
@@ -282,17 +281,6 @@ def measurement(family, row, samples):
     return Measurement(samples, family.hamiltonian, family.select(row), ansatz, units, jax.random.key(0))
 
 
-def test_structure_factors_of_independent_electrons_are_one():
-    with jax.enable_x64(True):
-        family = gas_family((5, 5), "square", [1.0])
-        cell = family.hamiltonian.cell
-        samples = np.random.default_rng(0).random((32, 50, 10, 2)) @ cell.matrix
-        found = GasStructure(6).measure(measurement(family, 0, samples))["static_structure"]
-    assert found.estimate.value.shape == (6,)
-    assert np.all(np.abs(found.estimate.value - 1) < 4 * found.estimate.error + 1e-3)
-    assert np.all(np.diff(found.grids["wave_number"].values) > 0)
-
-
 @pytest.mark.parametrize("cell", ["cubic", "square"])
 def test_corrections_are_those_of_plasmons_where_the_structure_factor_is(cell):
     r"""In space S = q²/2ω gives ω/4N each for potential and kinetic energy, up to the part of free electrons (S. Chiesa
@@ -330,8 +318,9 @@ def test_corrections_are_those_of_plasmons_where_the_structure_factor_is(cell):
 
 
 def structure(family, samples):
-    found = GasStructure(1).measure(measurement(family, 0, samples))["static_structure"]
-    return float(found.estimate.value[0])
+    """S(q) at the shortest wave vectors, mean over them."""
+    hamiltonian = family.hamiltonian
+    return float(np.mean(structure_factor(samples, hamiltonian, shells(hamiltonian.cell, 1)).value))
 
 
 # ------------------------------------------------------------------------------------------------- the system

@@ -15,7 +15,6 @@ from ._filling import PlaneWaveFilling as PlaneWaveFilling
 from ._filling import plane_wave_filling as plane_wave_filling
 from ._observables import BraggPeak as BraggPeak
 from ._observables import FiniteSizeCorrections as FiniteSizeCorrections
-from ._observables import GasStructure as GasStructure
 from ._section import GasSection as GasSection
 from ._section import GasSection as SECTION  # noqa: F401
 from ._system import gas_system as gas_system

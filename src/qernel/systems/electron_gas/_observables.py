@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from scipy.special import gamma
 
 from qernel.lattice import Lattice, shells
-from qernel.observables import AbstractObservable, Estimate, Grid, Measured, Measurement, walker_means
+from qernel.observables import AbstractObservable, Estimate, Measured, Measurement, density_waves, walker_means
 
 from ._bulk import bulk_energy, bulk_kinetic
 from ._family import gas_inverse_mass, gas_strength
@@ -19,28 +19,6 @@ from ._filling import plane_wave_filling
 
 # Plasmons: at long waves S(q) goes as q² in space and as q^{3/2} in the plane, v(q) S(q) and q²/S(q) as this power.
 _POWER = {2: 0.5, 3: 0.0}
-
-
-class GasStructure(AbstractObservable):
-    r"""The static structure factor S(q) of a gas, mean over the vectors of one length: `static_structure`.
-
-    **Arguments:** `shells`, the number of lengths.
-    """
-
-    shells: int = eqx.field(static=True, default=20)
-
-    def measure(self, measurement: Measurement) -> dict[str, Measured]:
-        cell = measurement.hamiltonian.cell
-        assert cell is not None
-        vectors, weights = _shells(cell, self.shells)
-        lengths = weights @ np.linalg.norm(vectors, axis=1)
-        q = Grid(lengths / measurement.units.bohr, f"1/{measurement.units.length}", "wave number")
-        text = "static structure factor, mean over directions"
-        return {
-            "static_structure": Measured(
-                _structure(measurement, vectors, weights), "1", text, "S(q)", ("wave_number",), {"wave_number": q}
-            )
-        }
 
 
 class BraggPeak(AbstractObservable):
@@ -53,9 +31,8 @@ class BraggPeak(AbstractObservable):
 
     def measure(self, measurement: Measurement) -> dict[str, Measured]:
         vectors = np.array(self.vectors)
-        found = _structure(measurement, vectors, np.full((1, len(vectors)), 1 / len(vectors)))
         text = "structure factor at the shortest reciprocal vectors of the Wigner crystal"
-        return {"bragg_peak": Measured(Estimate(found.value[0], found.error[0]), "1", text, "S(G)")}
+        return {"bragg_peak": Measured(_structure(measurement, vectors), "1", text, "S(G)")}
 
 
 class FiniteSizeCorrections(AbstractObservable):
@@ -81,10 +58,10 @@ class FiniteSizeCorrections(AbstractObservable):
         cell, n, dim = hamiltonian.cell, hamiltonian.n_electrons, hamiltonian.dim
         assert cell is not None
         filling = plane_wave_filling(cell, hamiltonian.electrons, _turns(parameters, dim))
-        vectors, weights = _shells(cell, 1)
+        vectors = shells(cell, 1)
         q = float(np.linalg.norm(vectors[0]))
-        found = _structure(measurement, vectors, weights)
-        measured, error = float(found.value[0]), float(found.error[0])
+        found = _structure(measurement, vectors)
+        measured, error = float(found.value), float(found.error)
         integers = np.round(vectors @ cell.matrix.T / (2 * np.pi)).astype(np.int64)
         free = float(np.mean(filling.structure_factor(integers)))
         singular = _missing(cell) * q ** -_POWER[dim]
@@ -122,19 +99,9 @@ def _turns(parameters: Mapping[str, Float[Array, ""]], dim: int) -> tuple[float,
     return tuple(round(float(parameters[f"twist_{k + 1}"]), 12) for k in range(dim))
 
 
-@functools.lru_cache(maxsize=32)
-def _shells(cell: Lattice, count: int) -> tuple[Float[np.ndarray, "vectors dim"], Float[np.ndarray, "shells vectors"]]:
-    """Vectors of the shortest shells, one of each pair ±q, and the weight of each in the mean over its shell."""
-    vectors = shells(cell, count)
-    lengths = np.linalg.norm(vectors, axis=1)
-    number = np.cumsum(np.diff(lengths, prepend=lengths[0]) > 1e-6 * lengths[0])
-    members = (number[None] == np.arange(count)[:, None]).astype(float)
-    return vectors, members / members.sum(axis=1, keepdims=True)
-
-
-def _structure(measurement: Measurement, vectors: np.ndarray, weights: np.ndarray) -> Estimate:
-    """S(q) with the given weights of the vectors."""
-    return walker_means(Partial(_shell_means, weights, vectors), np.asarray(measurement.samples, np.float64)).estimate()
+def _structure(measurement: Measurement, vectors: Float[np.ndarray, "vectors dim"]) -> Estimate:
+    """S(q), mean over the vectors."""
+    return walker_means(Partial(_mean, vectors), np.asarray(measurement.samples, np.float64)).estimate()
 
 
 @functools.lru_cache(maxsize=32)
@@ -158,9 +125,5 @@ def _missing(cell: Lattice) -> float:
     return 2 * difference(epsilon) - difference(2 * epsilon)
 
 
-def _shell_means(
-    weights: Float[Array, "shells vectors"], vectors: Float[Array, "vectors dim"], r: Float[Array, "electrons dim"]
-) -> Float[Array, " shells"]:
-    phases = jnp.matmul(r, jnp.asarray(vectors, r.dtype).T, precision="highest")
-    squares = jnp.sum(jnp.cos(phases), axis=0) ** 2 + jnp.sum(jnp.sin(phases), axis=0) ** 2
-    return jnp.matmul(jnp.asarray(weights, r.dtype), squares, precision="highest") / r.shape[0]
+def _mean(vectors: Float[Array, "vectors dim"], r: Float[Array, "electrons dim"]) -> Float[Array, ""]:
+    return jnp.mean(jnp.sum(density_waves(r, jnp.asarray(vectors, r.dtype)) ** 2, axis=0)) / r.shape[0]

@@ -20,7 +20,7 @@ from ._crystal import WignerCrystal, crystal_width, wigner_crystal
 from ._family import GAS_CELLS, gas_cell, gas_twist, gas_values
 from ._filling import PlaneWaveFilling, plane_wave_filling
 from ._known_values import gas_known_values
-from ._observables import BraggPeak, FiniteSizeCorrections, GasStructure
+from ._observables import BraggPeak, FiniteSizeCorrections
 
 
 def gas_system(family: Family) -> System:
@@ -28,8 +28,8 @@ def gas_system(family: Family) -> System:
 
     The phase `liquid` has a determinant of plane waves of each spin, `crystal`, where one fits the cell, Gaussians on
     the sites of a Wigner crystal, told from the liquid by the structure factor at its shortest reciprocal vectors.
-    Energies in Hartree, lengths in $r_s$. Beside the standard observables the structure factor S(q), corrections for
-    the finite cell, and the published energy of the infinite gas.
+    Energies in Hartree, lengths in $r_s$. Beside the standard observables corrections for the finite cell, and the
+    published energy of the infinite gas.
 
     **Source:** G. F. Giuliani and G. Vignale, Quantum Theory of the Electron Liquid (2005).
     """
@@ -66,7 +66,7 @@ def gas_system(family: Family) -> System:
         Units("Ha", 1.0, "r_s", 1.0),
         phases=tuple(phases),
         order_parameters=orders,
-        observables=(GasStructure(), FiniteSizeCorrections()),
+        observables=(FiniteSizeCorrections(),),
         known=functools.partial(gas_known_values, name),
         walkers=functools.partial(_walkers, crystal),
         span=_corners(family),
